@@ -1,0 +1,32 @@
+"""Deadlines as a pure state machine: when a level is cancelled, and whose limit it was.
+
+Start with the essay in `graceline.deadlines.level`.
+"""
+
+from graceline.deadlines.level import Level, Limit
+from graceline.deadlines.settle import (
+    Ending,
+    Verdict,
+    blame_failure,
+    blame_level,
+    expired,
+    overran,
+    settle,
+)
+from graceline.deadlines.vocabulary import Blame, Kind, Source, Status
+
+__all__ = [
+    "Blame",
+    "Ending",
+    "Kind",
+    "Level",
+    "Limit",
+    "Source",
+    "Status",
+    "Verdict",
+    "blame_failure",
+    "blame_level",
+    "expired",
+    "overran",
+    "settle",
+]

@@ -1,0 +1,197 @@
+"""The tree of deadlines: when is a level cancelled, and when is its cleanup cut?
+
+The problem
+===========
+
+A pipeline holds stages, a stage holds nodes, and each of them may have a limit. Three questions
+must have one answer each, at any instant and for any tree: *when* does the work of a level stop,
+*how long* may its cleanup take, and *whose* limit was it?
+
+The equations
+=============
+
+On absolute times of one clock, for a level x:
+
+    deadline(x) = start + timeout              (or start + timeout - reserve)
+    own(x)      = min(deadline(x), cancelled_at(x))
+    fired(x)    = min(own(x), fired(parent(x)))
+    hard(x)     = min(min(fired(x), foreign_at(x)) + grace(x), forced_at(x), hard(parent(x)))
+
+Work of x is cancelled at fired(x); cleanup of x is cut at hard(x). A child never outlives its
+parent, because `fired` and `hard` take the minimum with the parent's. A limit longer than the
+parent's is therefore clamped, not refused.
+
+`grace` is a *point in time*: three cleanup blocks in a row share one budget that ends at hard(x).
+The obvious thing, a relative shield per block, adds up: three nested five-second shields after a
+ten-second deadline end at 25 s.
+
+`foreign_at` is the instant at which a cancel that is not ours (the caller's scope, or a scope of
+the user's own inside the node) was first noticed. It bounds cleanup and never changes `fired`. It
+is provisional: if the user's scope absorbs the cancel inside the node, it is forgotten.
+
+Whose limit was it?
+===================
+
+Trio cannot be asked. `cancelled_caught` names the outermost of two equal deadlines, becomes False
+for the real cause when an outer deadline passes during the inner one's grace, and is True for
+explicit cancels too. So the cause follows from time alone: it is the level with the earliest `own`
+that is not after the instant of the question, and ties go to the outermost.
+
+Why no Trio here
+================
+
+Everything that decides *when* and *whose* is arithmetic on floats. Kept apart from the waiting, it
+can be read in one sitting and compared with an independent oracle. (h11 keeps HTTP apart from
+sockets for the same reason.)
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import attrs
+
+from graceline.deadlines.vocabulary import Blame, Source
+
+__all__ = ["Level", "Limit"]
+
+
+@attrs.frozen
+class Limit:
+    """The fixed part of a level: what its definition says, resolved once per pipeline.
+
+    Attributes:
+        level: `pipeline`, `stage`, `node`, `item` or `caller`.
+        name: the level's name.
+        timeout: seconds from the level's start, `inf` if unlimited.
+        reserve: seconds of `timeout` that are kept for cleanup.
+        grace: seconds that cleanup may use after a cancel; None takes the parent's.
+        source: where the timeout was stated; None if there is none.
+        stated: whether the definition states a limit here or above (a default does not count).
+        enforced: False in the modes that cancel nothing.
+    """
+
+    level: str
+    name: str
+    timeout: float = inf
+    reserve: float = 0.0
+    grace: float | None = None
+    source: Source | None = None
+    stated: bool = False
+    enforced: bool = True
+    span: float = attrs.field(init=False)
+    """Seconds from the start to the level's own deadline."""
+    shown: float | None = attrs.field(init=False)
+    """The timeout as results show it: None where there is no limit."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "span", self.timeout - self.reserve if self.enforced else inf)
+        object.__setattr__(self, "shown", None if self.timeout == inf else self.timeout)
+
+
+class Level:
+    """One level of one run: the state of the equations above. All times are absolute seconds."""
+
+    __slots__ = (
+        "cancelled_at",
+        "deadline",
+        "forced_at",
+        "foreign_at",
+        "grace",
+        "limit",
+        "parent",
+        "reason",
+        "start",
+    )
+
+    def __init__(
+        self, limit: Limit, parent: Level | None, start: float, grace: float = inf
+    ) -> None:
+        """Start a level at `start`; `grace` (seconds) is used where neither limit nor parent has one."""
+        self.limit = limit
+        self.parent = parent
+        self.start = start
+        self.deadline = start + limit.span
+        if limit.grace is not None:
+            grace = limit.grace
+        elif parent is not None:
+            grace = parent.grace
+        self.grace = grace
+        self.cancelled_at = inf
+        self.reason: Blame | None = None
+        self.foreign_at = inf
+        self.forced_at = inf
+
+    def __repr__(self) -> str:
+        return f"<{self.limit.level} {self.limit.name!r} fires at {self.fired():g}>"
+
+    def own(self) -> float:
+        """When this level by itself cancels its work: its deadline, or an earlier cancel."""
+        return min(self.deadline, self.cancelled_at)
+
+    def fired(self) -> float:
+        """When the work of this level is cancelled, whoever cancels it."""
+        level: Level | None = self
+        earliest = inf
+        while level is not None:
+            if level.deadline < earliest:
+                earliest = level.deadline
+            if level.cancelled_at < earliest:
+                earliest = level.cancelled_at
+            level = level.parent
+        return earliest
+
+    def hard(self) -> float:
+        """When the cleanup of this level is cut."""
+        above = inf if self.parent is None else self.parent.hard()
+        return min(min(self.fired(), self.foreign_at) + self.grace, self.forced_at, above)
+
+    def cause(self, at: float) -> Level | None:
+        """The level to blame at instant `at`: earliest `own`, ties to the outermost; None if none."""
+        level: Level | None = self
+        found, earliest = None, inf
+        while level is not None:
+            own = level.own()
+            if own <= at and own <= earliest:
+                found, earliest = level, own
+            level = level.parent
+        return found
+
+    def within(self, other: Level) -> bool:
+        """Whether this level is `other` or lies below it."""
+        level: Level | None = self
+        while level is not None:
+            if level is other:
+                return True
+            level = level.parent
+        return False
+
+    def cancel(self, now: float, reason: Blame) -> bool:
+        """Cancel this level explicitly; the first cancel wins. Returns whether this was the first."""
+        if self.reason is not None:
+            return False
+        self.cancelled_at = now
+        self.reason = reason
+        return True
+
+    def force(self, at: float) -> None:
+        """Ask that everything here ends by `at`, grace or not; the earliest such wish wins."""
+        self.forced_at = min(self.forced_at, at)
+
+    def inherit_foreign(self, noticed: float) -> None:
+        """A cancel that is not ours leaves this level: it and all levels above share the instant."""
+        level: Level | None = self
+        while level is not None:
+            level.foreign_at = min(level.foreign_at, noticed)
+            level = level.parent
+
+    def cleanup_ends(self, now: float) -> float:
+        """When a cleanup block of this level that is opened at `now` is cut.
+
+        Before any cancel a block has `grace` from its start. After it `hard` alone decides, so that
+        all blocks share one budget.
+        """
+        hard = self.hard()
+        if min(self.fired(), self.foreign_at) <= now:
+            return hard
+        return min(now + self.grace, hard)

@@ -1,0 +1,137 @@
+"""From times to outcomes: a level ended like this at that instant, so what is its status?
+
+Pure functions on a `Level`: nothing here waits, and nothing here knows Trio.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf
+
+import attrs
+
+from graceline.deadlines.level import Level
+from graceline.deadlines.vocabulary import Blame, Kind, Source, Status
+from graceline.durations import format_duration
+
+__all__ = ["Ending", "Verdict", "blame_failure", "blame_level", "expired", "settle"]
+
+
+class Ending(Enum):
+    """How the work of a level came back to the engine."""
+
+    VALUE = "returned a value"
+    ERROR = "raised an error, and no cancel was in sight"
+    CANCELLED = "a cancel left the work"
+    ERROR_IN_CANCEL = "raised an error while a cancel was unwinding"
+
+
+@attrs.frozen
+class Verdict:
+    """What an ending means.
+
+    Attributes:
+        status: the status of the level.
+        blame: the one level to blame, None where there is nothing to blame.
+        overrun: seconds past `fired` at which a value came back.
+        grace_used: seconds between the cancel and the end of the unwinding.
+        foreign: the cancel belongs to the caller and must reach the caller.
+    """
+
+    status: Status
+    blame: Blame | None = None
+    overrun: float = 0.0
+    grace_used: float = 0.0
+    foreign: bool = False
+
+
+def settle(
+    level: Level, ending: Ending, at: float, *, noticed: float | None = None, strict: bool = False
+) -> Verdict:
+    """Decide the outcome of a level whose work ended at `at`, but for an error of its own.
+
+    Args:
+        level: the level whose work ended.
+        ending: how it came back. `ERROR` is `failed` and needs no times; see `blame_failure`.
+        at: when it came back, absolute seconds.
+        noticed: when the cancel was first seen, if it was seen earlier than `at`.
+        strict: whether a late value counts as timed out or cancelled.
+    """
+    fired = level.fired()
+    if ending is Ending.VALUE:
+        if at < fired:
+            return Verdict(Status.OK)
+        cause = level.cause(at)
+        assert cause is not None  # noqa: S101 - fired(x) <= at means that some level's own is
+        status = _status(cause) if strict else Status.LATE
+        return Verdict(status, blame_level(cause, at), overrun=at - fired)
+    seen = at if noticed is None else noticed
+    cause = level.cause(seen)
+    if ending is Ending.ERROR or (cause is None and ending is Ending.ERROR_IN_CANCEL):
+        return Verdict(Status.FAILED)
+    if cause is None:
+        blame = Blame(
+            "caller", "caller", Kind.CALLER, None, None, at - level.start,
+            "cancelled by a scope of the caller's",
+        )  # fmt: skip
+        return Verdict(Status.CANCELLED, blame, grace_used=at - seen, foreign=True)
+    return Verdict(
+        _status(cause),
+        blame_level(cause, at),
+        grace_used=at - fired,
+        foreign=cause.limit.level == "caller",
+    )
+
+
+def expired(level: Level, at: float) -> Verdict | None:
+    """The verdict on a level that was to start at `at`, if it is cancelled already; else None."""
+    cause = level.cause(at)
+    if cause is None:
+        return None
+    return Verdict(
+        _status(cause), blame_level(cause, at), foreign=cause.limit.level == "caller"
+    )
+
+
+def _status(cause: Level) -> Status:
+    return Status.TIMED_OUT if _by_limit(cause) else Status.CANCELLED
+
+
+def _by_limit(cause: Level) -> bool:
+    return cause.reason is None or cause.deadline <= cause.cancelled_at
+
+
+def blame_level(cause: Level, at: float) -> Blame:
+    """The blame for a level that cut work which ended at `at`."""
+    limit = cause.limit
+    elapsed = at - cause.start
+    if not _by_limit(cause) and cause.reason is not None:
+        return attrs.evolve(cause.reason, elapsed=elapsed)
+    if limit.source is Source.INHERITED:
+        message = "the caller's own deadline passed"
+    else:
+        message = f"{limit.level} {limit.name!r} exceeded its limit of {format_duration(limit.timeout)}"
+        if limit.source is Source.DEFAULT:
+            message += (
+                f", the engine's default for a {limit.level}: state timeout= on it or on a level "
+                f"above, or change open_engine(timeouts=Timeouts({limit.level}=...))"
+            )
+        elif limit.source is Source.CALL:
+            message += ", given with the call"
+    return Blame(
+        limit.level, limit.name, Kind.TIMEOUT, limit.shown, limit.source, elapsed, message
+    )
+
+
+def blame_failure(level: Level, at: float, kind: Kind, message: str) -> Blame:
+    """The blame for a level that failed by itself or was refused."""
+    limit = level.limit
+    return Blame(
+        limit.level, limit.name, kind, limit.shown, limit.source, at - level.start, message
+    )
+
+
+def overran(level: Level, at: float) -> float:
+    """How far `at` lies past a limit that is watched but not enforced; negative or 0 if it did not."""
+    limit = level.limit
+    return at - (level.start + limit.timeout - limit.reserve) if limit.timeout != inf else -inf

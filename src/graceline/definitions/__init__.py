@@ -1,0 +1,21 @@
+"""Definitions: what is run, checked when it is written down. Frozen, and without a clock."""
+
+from graceline.definitions.compose import each, parallel, sequence
+from graceline.definitions.graph import Graph
+from graceline.definitions.parts import PASS_INPUT, Each, Node, Part, Pipeline, Stage, node
+from graceline.definitions.timeouts import Timeouts
+
+__all__ = [
+    "PASS_INPUT",
+    "Each",
+    "Graph",
+    "Node",
+    "Part",
+    "Pipeline",
+    "Stage",
+    "Timeouts",
+    "each",
+    "node",
+    "parallel",
+    "sequence",
+]

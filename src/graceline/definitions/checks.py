@@ -1,0 +1,146 @@
+"""Checks that definitions share: each says what is wrong, where, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from graceline.durations import Duration, parse_duration
+from graceline.errors import DefinitionError
+
+__all__ = [
+    "as_callables",
+    "check_callable",
+    "check_cleanup",
+    "check_flag",
+    "check_name",
+    "check_names",
+    "frozen_metadata",
+    "is_async",
+    "nearest",
+    "optional_duration",
+]
+
+
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """A hint that names the nearest valid name, or lists the valid ones."""
+    names = list(valid)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"valid are: {', '.join(map(repr, names))}" if names else "there is none to choose from"
+
+
+def check_name(name: object, what: str) -> str:
+    """Return a usable name, or raise."""
+    if not isinstance(name, str) or not name.strip():
+        raise DefinitionError(f"{what}: its name must be a non-empty string, not {name!r}")
+    return name
+
+
+def check_flag(value: object, what: str) -> bool:
+    """Return a bool, or raise."""
+    if not isinstance(value, bool):
+        raise DefinitionError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def check_names(names: Iterable[str], what: str) -> None:
+    """Raise if a name occurs twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DefinitionError(f"{what}: the name {name!r} is used twice; names must be unique")
+        seen.add(name)
+
+
+def optional_duration(value: Duration | None, what: str) -> float | None:
+    """Parse a duration that may be left out."""
+    return None if value is None else parse_duration(value, what)
+
+
+def check_cleanup(what: str, timeout: float | None, grace: float | None, reserve: float | None) -> None:
+    """Raise where `grace` and `reserve` do not fit each other or the timeout."""
+    if reserve is None:
+        return
+    if grace is not None:
+        raise DefinitionError(
+            f"{what}: give grace= (cleanup after the limit) or reserve= (cleanup inside it), not both"
+        )
+    if timeout is None or math.isinf(timeout):
+        raise DefinitionError(f"{what}: reserve= is carved out of a finite timeout=, and there is none")
+    if reserve >= timeout:
+        raise DefinitionError(
+            f"{what}: reserve={reserve:g} must be smaller than timeout={timeout:g}, "
+            "or no time is left for the work"
+        )
+
+
+def frozen_metadata(value: Mapping[str, Any] | None, what: str) -> Mapping[str, Any]:
+    """A read-only copy of free-form metadata; only its key `timeout` has a meaning."""
+    if value is None:
+        return MappingProxyType({})
+    if not isinstance(value, Mapping):
+        raise DefinitionError(f"{what}: metadata= must be a mapping, not {value!r}")
+    if value.get("timeout") is not None:
+        parse_duration(value["timeout"], f"{what}, metadata['timeout']")
+    return MappingProxyType(dict(value))
+
+
+def _bare(function: Any) -> Any:
+    """The function inside partials and callable objects."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function) and not inspect.isclass(function):
+        return type(function).__call__
+    return function
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives an awaitable, seen through partials and callable objects."""
+    return inspect.iscoroutinefunction(_bare(function))
+
+
+def check_callable(function: object, what: str) -> Callable[..., Any]:
+    """Return a function of one argument, or raise; classes and builtins count if they take one."""
+    if inspect.iscoroutine(function):
+        function.close()
+        raise DefinitionError(f"{what}: this is a coroutine object; pass the function, without ()")
+    if not callable(function):
+        raise DefinitionError(f"{what}: {function!r} is not a function")
+    bare = _bare(function)
+    if inspect.isasyncgenfunction(bare) or inspect.isgeneratorfunction(bare):
+        raise DefinitionError(
+            f"{what}: {_label(function)} is a generator; return one value, for instance a list"
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins have none; the first call will tell
+        return function
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise DefinitionError(
+            f"{what}: {_label(function)}{signature} must be callable with exactly one argument, "
+            "its input"
+        ) from None
+    return function
+
+
+def _label(function: Any) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
+def as_callables(value: Any, what: str) -> tuple[Callable[..., Any], ...]:
+    """One handler or several, as a tuple."""
+    if value is None:
+        return ()
+    handlers = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for handler in handlers:
+        check_callable(handler, what)
+    return handlers

@@ -1,0 +1,107 @@
+"""Sugar that fills `after` and `each`: `sequence`, `parallel`, `each`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from graceline.definitions.checks import optional_duration
+from graceline.definitions.parts import Each, Node, Stage, as_node
+from graceline.durations import Duration
+from graceline.errors import DefinitionError
+
+__all__ = ["each", "parallel", "sequence"]
+
+Group = tuple[Any, ...]
+
+
+def sequence(*parts: Any) -> Group:
+    """Run parts one after the other: each gets the value of the one before.
+
+    Args:
+        parts: nodes, plain functions, stages, or groups made by `sequence` and `parallel`; after a
+            parallel group comes a dict of its values by name.
+
+    Returns:
+        The parts with `after` filled in, for a `Stage` or a `Pipeline`.
+
+    Raises:
+        DefinitionError: for a part that already says what it runs after, or is no part.
+    """
+    done: list[Any] = []
+    before: tuple[str, ...] = ()
+    for part in parts:
+        group = _group(part, "sequence()")
+        inside = {member.name for member in group}
+        placed = [_place(member, before, inside, "sequence()") for member in group]
+        needed = {name for member in placed for name in member.after or ()}
+        before = tuple(member.name for member in placed if member.name not in needed)
+        done += placed
+    return tuple(done)
+
+
+def parallel(*parts: Any) -> Group:
+    """Run parts at the same time, all with the same input.
+
+    Args and errors are those of `sequence`.
+    """
+    done: list[Any] = []
+    for part in parts:
+        group = _group(part, "parallel()")
+        inside = {member.name for member in group}
+        done += [_place(member, (), inside, "parallel()") for member in group]
+    return tuple(done)
+
+
+def _group(part: Any, where: str) -> Group:
+    if isinstance(part, list | tuple):
+        return tuple(member for entry in part for member in _group(entry, where))
+    return (part if isinstance(part, Stage) else as_node(part, where),)
+
+
+def _place(part: Any, before: tuple[str, ...], inside: set[str], where: str) -> Any:
+    """Give a part that has no predecessor inside its own group the ones of the whole group."""
+    if part.after:
+        foreign = [name for name in part.after if name not in inside]
+        if foreign:
+            raise DefinitionError(
+                f"{where}: {part.name!r} says after={foreign!r} itself; use one of the two"
+            )
+        return part
+    return attrs.evolve(part, after=before)
+
+
+def each(
+    node: Node | Callable[[Any], Any],
+    *,
+    max_parallel: int = 8,
+    item_timeout: Duration | None = None,
+    **options: Any,
+) -> Node:
+    """Run a node over a list: the input is an iterable, the value the list of results in its order.
+
+    The node's own `timeout` bounds the whole loop. Values of finished items are the node's partial
+    value. The first item that fails ends the loop and cancels the others.
+
+    Args:
+        node: the node or function for one item.
+        max_parallel: items that run at once, at least 1.
+        item_timeout: limit of one item in seconds.
+        options: any option of `Node`, such as `name` or `timeout` of the whole loop.
+
+    Raises:
+        DefinitionError: for a bad limit or option, and for a node that is a loop already.
+    """
+    inner = as_node(node, "each()")
+    where = f"each({inner.name!r})"
+    if inner.each is not None:
+        raise DefinitionError(f"{where}: it runs over a list already")
+    if isinstance(max_parallel, bool) or not isinstance(max_parallel, int) or max_parallel < 1:
+        raise DefinitionError(f"{where}: max_parallel= must be at least 1, not {max_parallel!r}")
+    loop = Each(max_parallel, optional_duration(item_timeout, f"{where}, item_timeout="))
+    try:
+        return attrs.evolve(inner, each=loop, **options)
+    except TypeError as error:
+        raise DefinitionError(f"{where}: {error}") from None

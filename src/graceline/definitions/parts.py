@@ -1,0 +1,360 @@
+"""What is run: nodes, stages that hold nodes, and the pipeline that holds stages.
+
+All frozen: a definition can be shared by engines, tasks and threads.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar, overload
+
+import attrs
+
+from graceline.definitions.checks import (
+    as_callables,
+    check_callable,
+    check_cleanup,
+    check_flag,
+    check_name,
+    frozen_metadata,
+    is_async,
+    optional_duration,
+)
+from graceline.definitions.graph import Graph, build_graph
+from graceline.durations import Duration, format_duration, parse_duration
+from graceline.errors import DefinitionError, DefinitionWarning
+
+__all__ = ["Each", "Node", "Part", "Pipeline", "Stage", "as_node", "node"]
+
+PASS_INPUT: Any = type("PassInput", (), {"__repr__": lambda _: "PASS_INPUT"})()
+"""The default fallback: what depends on a failed part gets that part's input."""
+
+PartT = TypeVar("PartT", bound="Part")
+Handlers = Callable[[Any], Any] | Iterable[Callable[[Any], Any]] | None
+
+
+def _where(part: Part) -> str:
+    return f"{type(part).__name__.lower()} {part.name!r}"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Part:
+    """What nodes, stages and pipelines have in common.
+
+    Attributes:
+        timeout: seconds from its start; None = not stated, `math.inf` = stated to be unlimited,
+            0 = already expired. A limit above the parent's is clamped, with a warning.
+        grace: seconds that cleanup may use after a cancel; None takes the parent's.
+        reserve: instead of `grace`, seconds of `timeout` that are kept for cleanup, so that the
+            limit is exact.
+        strict: whether a late value counts as timed out or cancelled; None takes the parent's.
+        stop_before: seconds before the deadline at which `stopping()` is set; None: never.
+        slo: latency objective in seconds; it cuts nothing, and telemetry compares with it.
+        metadata: free-form; only its key `timeout` has a meaning, where `timeout=` is not given.
+        on_cleanup: functions of the outcome, called after the work has unwound, in a bounded
+            shielded scope. A handler that raises is attached to the outcome and replaces nothing.
+    """
+
+    name: str
+    timeout: float | None = None
+    grace: float | None = None
+    reserve: float | None = None
+    strict: bool | None = None
+    stop_before: float | None = None
+    slo: float | None = None
+    metadata: Mapping[str, Any] = attrs.field(default=None)
+    on_cleanup: tuple[Callable[[Any], Any], ...] = attrs.field(default=None)
+
+    def __attrs_post_init__(self) -> None:
+        check_name(self.name, type(self).__name__.lower())
+        where = _where(self)
+        put = object.__setattr__
+        for field in ("timeout", "grace", "reserve", "stop_before", "slo"):
+            put(self, field, optional_duration(getattr(self, field), f"{where}, {field}="))
+        if self.strict is not None:
+            check_flag(self.strict, f"{where}, strict=")
+        put(self, "metadata", frozen_metadata(self.metadata, where))
+        put(self, "on_cleanup", as_callables(self.on_cleanup, f"{where}, on_cleanup="))
+        check_cleanup(where, self.limit, self.grace, self.reserve)
+
+    @property
+    def limit(self) -> float | None:
+        """The stated timeout in seconds: `timeout`, else `metadata["timeout"]`, else None."""
+        if self.timeout is not None:
+            return self.timeout
+        stated = self.metadata.get("timeout")
+        return None if stated is None else parse_duration(stated)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Step(Part):
+    """What nodes and stages have in common: they stand in a graph.
+
+    Attributes:
+        after: names of what must have finished first; None leaves it to the holder.
+        when: a plain function of the input; where it returns false the part is `skipped` and its
+            input passes through.
+        critical: whether its failure stops what holds it.
+        fallback: for a non-critical part, what its dependents get instead of its value: a value,
+            or a plain function of its input. By default its input passes through.
+    """
+
+    after: tuple[str, ...] | None = None
+    when: Callable[[Any], Any] | None = None
+    critical: bool = True
+    fallback: Any = PASS_INPUT
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        where = _where(self)
+        if self.after is not None:
+            object.__setattr__(self, "after", _names(self.after, where))
+        check_flag(self.critical, f"{where}, critical=")
+        if self.when is not None:
+            _plain(self.when, f"{where}, when=")
+        if self.fallback is not PASS_INPUT:
+            if self.critical:
+                raise DefinitionError(f"{where}: fallback= is used only with critical=False")
+            if callable(self.fallback):
+                _plain(self.fallback, f"{where}, fallback=")
+
+
+def _plain(function: object, what: str) -> None:
+    if is_async(check_callable(function, what)):
+        raise DefinitionError(f"{what} must be a plain function, not an async one")
+
+
+def _names(value: object, where: str) -> tuple[str, ...]:
+    entries = (value,) if isinstance(value, str | Part) else value
+    if not isinstance(entries, Iterable):
+        raise DefinitionError(f"{where}: after= takes names, not {value!r}")
+    names = tuple(entry.name if isinstance(entry, Part) else entry for entry in entries)
+    for name in names:
+        if not isinstance(name, str):
+            raise DefinitionError(f"{where}: after= takes names, not {name!r}")
+    return tuple(dict.fromkeys(names))
+
+
+@attrs.frozen
+class Each:
+    """How a node runs over a list.
+
+    Attributes:
+        max_parallel: items that run at once, at least 1.
+        item_timeout: limit of one item in seconds, None for none.
+    """
+
+    max_parallel: int = 8
+    item_timeout: float | None = None
+
+
+@attrs.frozen(eq=False)
+class Node(_Step):
+    """One unit of work: a function of one input, with a limit.
+
+    An async function runs in the event loop. A plain function runs in a worker thread, which is
+    abandoned at the node's deadline.
+
+    Attributes:
+        function: called with the input; its return value is the node's value.
+        name: unique within its stage; by default the function's name.
+        runs_on: `coroutine` or `thread`; None chooses by the function.
+        each: set by `each()`: run over a list.
+
+    Raises:
+        DefinitionError: for anything that is not a function of one argument, a generator, a
+            negative or unit-less limit, both `grace` and `reserve`, a fallback on a critical node.
+    """
+
+    function: Callable[[Any], Any]
+    name: str = attrs.field(default="", kw_only=True)
+    runs_on: Literal["coroutine", "thread"] = attrs.field(default=None, kw_only=True)
+    each: Each | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        label = self.name or getattr(self.function, "__name__", "") or "?"
+        check_callable(self.function, f"node {label!r}")
+        if not self.name:
+            object.__setattr__(self, "name", getattr(self.function, "__name__", ""))
+        super().__attrs_post_init__()
+        kind = "coroutine" if is_async(self.function) else "thread"
+        if self.runs_on not in (None, kind):
+            raise DefinitionError(
+                f"node {self.name!r}: runs_on={self.runs_on!r} does not fit; "
+                f"{'an async' if kind == 'coroutine' else 'a plain'} function runs on {kind!r}"
+            )
+        object.__setattr__(self, "runs_on", kind)
+
+    def __call__(self, value: Any) -> Any:
+        """Call the bare function, without any limit: for its own unit tests."""
+        return self.function(value)
+
+
+@overload
+def node(function: Callable[[Any], Any], /) -> Node: ...
+@overload
+def node(**options: Any) -> Callable[[Callable[[Any], Any]], Node]: ...
+def node(function: Callable[[Any], Any] | None = None, /, **options: Any) -> Any:
+    """Make a node of a function: `@node`, or `@node(timeout=0.05, ...)` with `Node`'s options.
+
+    Raises:
+        DefinitionError: as `Node`, and for options that it does not have.
+    """
+    valid = [field.name for field in attrs.fields(Node) if field.name not in ("function", "each")]
+    for option in options:
+        if option not in valid:
+            from graceline.definitions.checks import nearest  # noqa: PLC0415
+
+            raise DefinitionError(f"@node({option}=): unknown option; {nearest(option, valid)}")
+    if function is None:
+        return lambda function: Node(function, **options)
+    return Node(function)
+
+
+def as_node(part: object, where: str) -> Node:
+    """A node as it is, or a function as a node."""
+    if isinstance(part, Node):
+        return part
+    if isinstance(part, Part) or not callable(part):
+        raise DefinitionError(f"{where}: {part!r} is neither a node nor a function")
+    return Node(part)
+
+
+def _flat(parts: object, where: str) -> list[Any]:
+    """The parts of a list that may hold groups made by `sequence` and `parallel`."""
+    if isinstance(parts, Part) or callable(parts):
+        parts = [parts]
+    if not isinstance(parts, Iterable) or isinstance(parts, str | bytes | Mapping):
+        raise DefinitionError(f"{where}: its parts must be a list, not {parts!r}")
+    flat: list[Any] = []
+    for part in parts:
+        flat += _flat(part, where) if isinstance(part, list | tuple) else [part]
+    return flat
+
+
+def _warn_clamped(children: Iterable[Part], parent: Part) -> None:
+    above = parent.limit
+    if above is None:
+        return
+    for child in children:
+        limit = child.limit
+        if limit is not None and above < limit < math.inf:
+            warnings.warn(
+                f"{_where(child)}: its limit of {format_duration(limit)} is above the "
+                f"{format_duration(above)} of {_where(parent)}, which clamps it",
+                DefinitionWarning,
+                stacklevel=6,
+            )
+
+
+@attrs.frozen(eq=False)
+class Stage(_Step):
+    """Nodes that belong together, with a limit for all of them.
+
+    Nodes without `after` start together; `sequence(...)` and `parallel(...)` fill `after`.
+
+    Attributes:
+        name: unique within the pipeline.
+        nodes: nodes or plain functions; groups made by `sequence` and `parallel` are welcome.
+        fail_fast: whether the first critical failure cancels the siblings; None takes the
+            pipeline's.
+
+    Raises:
+        DefinitionError: for no nodes, a name used twice, an unknown name in `after`, a cycle, and
+            everything that `Part` refuses.
+    """
+
+    name: str
+    nodes: tuple[Node, ...] = attrs.field(default=())
+    fail_fast: bool | None = attrs.field(default=None, kw_only=True)
+    graph: Graph = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        where = _where(self)
+        nodes = tuple(as_node(part, where) for part in _flat(self.nodes, where))
+        object.__setattr__(self, "nodes", nodes)
+        if self.fail_fast is not None:
+            check_flag(self.fail_fast, f"{where}, fail_fast=")
+        before = {node.name: node.after or () for node in nodes}
+        object.__setattr__(self, "graph", build_graph(before, [n.name for n in nodes], where))
+        _warn_clamped(nodes, self)
+
+
+@attrs.frozen(eq=False)
+class Pipeline(Part):
+    """Stages, with a limit for the whole.
+
+    The stages are a sequence unless they say otherwise with `after`. Nodes or functions in place of
+    stages form one stage of the pipeline's name.
+
+    Attributes:
+        name: the name under which an engine knows it.
+        stages: stages, or nodes and functions.
+        fail_fast: whether the first critical failure cancels the siblings; None takes the engine's.
+        sum_must_fit: refuse the definition if the limits along the longest path of stages (of nodes
+            in a stage) add up to more than the limit above them.
+
+    Raises:
+        DefinitionError: as `Stage`, and where `sum_must_fit` is violated.
+    """
+
+    name: str
+    stages: tuple[Stage, ...] = attrs.field(default=())
+    fail_fast: bool | None = attrs.field(default=None, kw_only=True)
+    sum_must_fit: bool = attrs.field(default=False, kw_only=True)
+    graph: Graph = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        where = _where(self)
+        stages = _as_stages(_flat(self.stages, where), self)
+        object.__setattr__(self, "stages", stages)
+        if self.fail_fast is not None:
+            check_flag(self.fail_fast, f"{where}, fail_fast=")
+        check_flag(self.sum_must_fit, f"{where}, sum_must_fit=")
+        before: dict[str, tuple[str, ...]] = {}
+        for previous, stage in zip((None, *stages), stages, strict=False):
+            if stage.after is not None:
+                before[stage.name] = stage.after
+            else:
+                before[stage.name] = () if previous is None else (previous.name,)
+        object.__setattr__(self, "graph", build_graph(before, [s.name for s in stages], where))
+        _warn_clamped(stages, self)
+        for stage in stages:
+            if stage.limit is None:
+                _warn_clamped(stage.nodes, self)
+        if self.sum_must_fit:
+            _check_sum(self, self.graph, {stage.name: stage for stage in stages})
+            for stage in stages:
+                _check_sum(stage, stage.graph, {node.name: node for node in stage.nodes})
+
+
+def _as_stages(parts: list[Any], pipeline: Pipeline) -> tuple[Stage, ...]:
+    where = _where(pipeline)
+    stages = [part for part in parts if isinstance(part, Stage)]
+    if len(stages) == len(parts):
+        return tuple(stages)
+    if stages:
+        raise DefinitionError(f"{where}: it mixes stages and nodes; put the nodes into a stage")
+    return (Stage(pipeline.name, [as_node(part, where) for part in parts]),)  # type: ignore[arg-type]
+
+
+def _check_sum(holder: Stage | Pipeline, graph: Graph, parts: Mapping[str, Part]) -> None:
+    above = holder.limit
+    if above is None:
+        return
+    longest: dict[str, float] = {}
+    for name in graph.order:
+        own = parts[name].limit or 0.0
+        longest[name] = (0.0 if own == math.inf else own) + max(
+            (longest[needed] for needed in graph.before[name]), default=0.0
+        )
+    worst = max(longest.values())
+    if worst > above and not math.isclose(worst, above):
+        raise DefinitionError(
+            f"{_where(holder)}: the limits of its parts add up to {format_duration(worst)}, "
+            f"which does not fit into {format_duration(above)} (sum_must_fit=True)"
+        )

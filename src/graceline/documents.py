@@ -1,0 +1,92 @@
+"""Results as JSON documents, and back, through cattrs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+from cattrs.preconf.json import make_converter
+from cattrs.strategies import configure_union_passthrough
+
+from graceline.errors import GracelineError, RecordedError
+
+__all__ = ["from_document", "to_document"]
+
+T = TypeVar("T")
+
+
+def _plain(value: Any) -> Any:
+    """A user's value as plain JSON types."""
+    if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, Enum):
+        return value
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, BaseException):
+        return _error_document(value)
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, set | frozenset):
+        return [_plain(entry) for entry in sorted(value, key=repr)]
+    if not isinstance(value, type):
+        if attrs.has(type(value)):
+            names = [field.name for field in attrs.fields(type(value))]
+            return {name: _plain(getattr(value, name)) for name in names}
+        if dataclasses.is_dataclass(value):
+            names = [field.name for field in dataclasses.fields(value)]
+            return {name: _plain(getattr(value, name)) for name in names}
+    return {"repr": repr(value)}
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else str(_plain(key))
+
+
+def _error_document(error: BaseException) -> dict[str, str]:
+    if isinstance(error, RecordedError):
+        return {"type": error.type_name, "message": error.message}
+    return {"type": type(error).__name__, "message": str(error)}
+
+
+def _error_from(document: Any, _: Any) -> BaseException:
+    if not isinstance(document, Mapping) or set(document) != {"type", "message"}:
+        raise ValueError(f"an error is {{'type': ..., 'message': ...}}, not {document!r}")
+    return RecordedError(str(document["type"]), str(document["message"]))
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    converter = make_converter(forbid_extra_keys=True)
+    configure_union_passthrough(int | float | bool | str | None, converter)
+    converter.register_unstructure_hook(BaseException, _error_document)
+    converter.register_structure_hook(BaseException, _error_from)
+    converter.register_unstructure_hook(Any, _plain)
+    converter.register_unstructure_hook_func(lambda kind: kind is Any, _plain)
+    return converter
+
+
+def to_document(result: Any) -> dict[str, Any]:
+    """An attrs object as plain JSON types."""
+    document: dict[str, Any] = _converter().unstructure(result)
+    return document
+
+
+def from_document(kind: type[T], document: Mapping[str, Any]) -> T:
+    """Read a document of `to_document` back.
+
+    Raises:
+        GracelineError: with every problem and its path.
+    """
+    try:
+        return _converter().structure(document, kind)
+    except (cattrs.ClassValidationError, cattrs.IterableValidationError, TypeError) as error:
+        problems = cattrs.transform_error(error, path="result") if isinstance(
+            error, cattrs.BaseValidationError
+        ) else [str(error)]
+        raise GracelineError(f"not the document of a {kind.__name__}: {'; '.join(problems)}") from error

@@ -1,0 +1,78 @@
+"""Admission: slots for runs, and a bounded queue in front of them, first in first out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from graceline.engine.state import RunState
+
+__all__ = ["Admission"]
+
+
+class _Waiter:
+    __slots__ = ("event", "granted", "scope")
+
+    def __init__(self, deadline: float) -> None:
+        self.event = trio.Event()
+        self.scope = trio.CancelScope(deadline=deadline)
+        self.granted = False
+
+
+class Admission:
+    """Slots and queue of one engine.
+
+    Args:
+        slots: how many runs may be active, `inf` for any number.
+        max_queue: how many may wait, `inf` for any number.
+    """
+
+    def __init__(self, slots: float, max_queue: float) -> None:
+        self.slots = slots
+        self.max_queue = max_queue
+        self.active = 0
+        self._queue: dict[RunState, _Waiter] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for a slot."""
+        return len(self._queue)
+
+    def try_enter(self) -> bool:
+        """Take a slot if one is free; nobody can be waiting then."""
+        if self.active < self.slots:
+            self.active += 1
+            return True
+        return False
+
+    @trio.lowlevel.enable_ki_protection
+    async def wait(self, run: RunState) -> bool:
+        """Wait for a slot until the run fires; returns whether there is one.
+
+        Raises:
+            Cancelled: if the caller was cancelled; a slot that came at the same time is given back.
+        """
+        waiter = self._queue[run] = _Waiter(run.root.fired())
+        run.queue_scope = waiter.scope
+        try:
+            with waiter.scope:
+                await waiter.event.wait()
+        except BaseException:
+            if waiter.granted:
+                self.leave()
+            raise
+        finally:
+            run.queue_scope = None
+            self._queue.pop(run, None)
+        return waiter.granted
+
+    def leave(self) -> None:
+        """Give a slot back: the first in the queue gets it."""
+        if self._queue:
+            waiter = self._queue.pop(next(iter(self._queue)))
+            waiter.granted = True
+            waiter.event.set()
+        else:
+            self.active -= 1

@@ -1,0 +1,146 @@
+"""Cleanup scopes: shielded, and bounded by the grace period of their level."""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar, Token
+from math import inf
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from graceline.engine.endings import contains
+from graceline.engine.levels import CURRENT, LevelRun, current_level
+from graceline.errors import GracelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Self
+
+__all__ = ["OPEN_CLEANUP", "Cleanup", "cleanup", "run_handlers"]
+
+OPEN_CLEANUP: ContextVar[Cleanup | None] = ContextVar("graceline_cleanup", default=None)
+
+
+class Cleanup:
+    """A shielded cancel scope that ends at `min(now + grace, hard)` of its level.
+
+    After a cancel `hard` alone decides, so that all blocks of a level share one grace period. A
+    block inside a block ends with the outer one at the latest.
+    """
+
+    __slots__ = ("_level", "_scope", "_token")
+
+    def __init__(self, level: LevelRun | None = None) -> None:
+        self._level = level
+        self._scope = trio.CancelScope(shield=True)
+        self._token: Token[Cleanup | None] | None = None
+
+    @property
+    def deadline(self) -> float:
+        """When the block is cut, in absolute seconds; `inf` if it is not bounded."""
+        return self._scope.deadline
+
+    def retime(self) -> None:
+        """A cancel higher up may have brought the end forward."""
+        level = self._level
+        assert level is not None  # noqa: S101 - an open block has its level
+        run = level.run
+        self._scope.deadline = min(self._scope.deadline, run.cleanup_end(level, run.clock()))
+
+    @trio.lowlevel.enable_ki_protection
+    def __enter__(self) -> Self:
+        level = self._level = self._level or current_level()
+        try:
+            now = trio.current_time()
+        except RuntimeError:
+            raise GracelineError(
+                "cleanup() works in the event loop; a worker thread cannot be shielded or cut"
+            ) from None
+        outer = _enclosing(level)
+        if outer is None:
+            _notice(level, now)
+        end = level.run.cleanup_end(level, now)
+        if outer is not None:
+            end = min(end, outer.deadline)
+        self._scope.deadline = end
+        self._scope.__enter__()
+        level.run.top.cleanups.add(self)
+        self._token = OPEN_CLEANUP.set(self)
+        return self
+
+    @trio.lowlevel.enable_ki_protection
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        level = self._level
+        assert level is not None  # noqa: S101 - it was entered
+        assert self._token is not None  # noqa: S101
+        OPEN_CLEANUP.reset(self._token)
+        level.run.top.cleanups.discard(self)
+        swallowed = self._scope.__exit__(kind, error, traceback)
+        if self._scope.cancelled_caught:
+            level.run.cleanup_overran(level)
+        if _enclosing(level) is None:
+            _notice(level, trio.current_time())
+        return swallowed
+
+
+def _enclosing(level: LevelRun) -> Cleanup | None:
+    """The block around this point, if one is open; inside it Trio shows nothing of what is outside."""
+    outer = OPEN_CLEANUP.get()
+    return outer if outer is not None and outer in level.run.top.cleanups else None
+
+
+def _notice(level: LevelRun, now: float) -> None:
+    """Notice a cancel that is not ours, or that an earlier one was absorbed.
+
+    Whether two notices belong to one unwinding is told by the exception that is being handled: a
+    scope of the user's own may absorb one cancel, and a later one is then a new one.
+    """
+    if trio.current_effective_deadline() != -inf:
+        level.noticed, level.noticed_in, level.foreign_at = inf, None, inf
+        return
+    handled = sys.exception()
+    if level.noticed != inf and contains(handled, level.noticed_in):
+        return
+    if level.fired() <= now:
+        level.noticed, level.noticed_in, level.foreign_at = inf, None, inf
+    else:
+        level.noticed, level.noticed_in, level.foreign_at = now, handled, now
+
+
+def cleanup() -> Cleanup:
+    """A shielded and bounded scope for the cleanup of a node: `with cleanup(): await ...`.
+
+    Before a cancel the block may take the grace period from its start. After it, all blocks of the
+    node share one grace period; a block that is cut at its end is reported, never silent.
+
+    Raises:
+        GracelineError: on entering it outside of a run, or in a worker thread.
+    """
+    return Cleanup()
+
+
+async def run_handlers(
+    level: LevelRun, handlers: tuple[Callable[[Any], Awaitable[Any] | None], ...], outcome: Any
+) -> tuple[Exception, ...]:
+    """Run the `on_cleanup` handlers of a level; the errors they raise are returned, not raised."""
+    errors: list[Exception] = []
+    token = CURRENT.set(level)
+    try:
+        for handler in handlers:
+            try:
+                with Cleanup(level):
+                    awaitable = handler(outcome)
+                    if awaitable is not None and hasattr(awaitable, "__await__"):
+                        await awaitable
+            except Exception as error:  # noqa: BLE001 - attached to the outcome
+                errors.append(error)
+    finally:
+        CURRENT.reset(token)
+    return tuple(errors)

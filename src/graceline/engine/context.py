@@ -1,0 +1,140 @@
+"""What a node can ask and say without changing its signature."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import attrs
+import trio
+
+from graceline.engine.cleanup import OPEN_CLEANUP
+from graceline.engine.levels import LevelRun, current_level
+from graceline.errors import GracelineError
+
+__all__ = ["Current", "StopSignal", "current", "remaining", "save_partial", "stopping"]
+
+
+@attrs.frozen
+class Current:
+    """Where this code runs.
+
+    Attributes:
+        run_id: the run's id.
+        pipeline: its pipeline's name.
+        stage: the stage, or None in a handler of the pipeline.
+        node: the node, or None in a handler of a stage or the pipeline.
+        attempt: the number of the attempt, from 1.
+        input: what this level got.
+        lane: the engine's lane.
+    """
+
+    run_id: str
+    pipeline: str
+    stage: str | None
+    node: str | None
+    attempt: int
+    input: Any
+    lane: str
+
+
+def current() -> Current:
+    """Where this code runs: run id, names, attempt, input, lane.
+
+    Raises:
+        GracelineError: outside of a run.
+    """
+    level = current_level()
+    plan, run = level.plan, level.run
+    stage = getattr(plan, "stage", None)
+    is_node = stage is not None
+    if not is_node and level.limit.level == "stage":
+        stage = plan.name
+    return Current(
+        run_id=run.run_id,
+        pipeline=run.plan.name,
+        stage=stage,
+        node=plan.name if is_node else None,
+        attempt=1,
+        input=level.input,
+        lane=run.lane,
+    )
+
+
+def remaining() -> float:
+    """Seconds until the work of this level is cancelled, whoever cancels it; never below 0.
+
+    Inside a cleanup block, seconds until the block is cut. `inf` if nothing limits it. Works in worker
+    threads too.
+
+    Raises:
+        GracelineError: outside of a run.
+    """
+    level = current_level()
+    block = OPEN_CLEANUP.get()
+    if block is not None and block in level.run.top.cleanups:
+        end = block.deadline
+    else:
+        end = level.fired()
+    return max(0.0, end - level.run.clock())
+
+
+def save_partial(value: Any) -> None:
+    """Keep `value` as the node's partial value, in place of an earlier one.
+
+    It appears in the outcome if the node does not finish. Works in worker threads too; after the
+    node has its outcome it does nothing.
+
+    Raises:
+        GracelineError: outside of a node, and inside an item of `each()`, where finished items are
+            the partial value.
+    """
+    level = current_level()
+    if level.limit.level != "node":
+        where = "an item of each()" if level.limit.level == "item" else f"a {level.limit.level}"
+        raise GracelineError(
+            f"save_partial() belongs in a node, and this is {where}"
+            + ("; its finished items are the partial value" if "item" in where else "")
+        )
+    if not level.ended:
+        level.partial = value
+
+
+class StopSignal:
+    """Whether polite work should come to an end: set by `engine.drain()`, or `stop_before` a deadline."""
+
+    __slots__ = ("_at", "_level")
+
+    def __init__(self, level: LevelRun) -> None:
+        self._level = level
+        self._at = _stop_at(level)
+
+    def is_set(self) -> bool:
+        """Whether it is time to stop. Works in worker threads too."""
+        return self._level.run.drain.is_set() or self._level.run.clock() >= self._at
+
+    async def wait(self) -> None:
+        """Wait until it is time to stop."""
+        with trio.CancelScope(deadline=self._at):
+            await self._level.run.drain.wait()
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+
+def _stop_at(level: LevelRun) -> float:
+    """The earliest instant that `stop_before=` of this level or one above it asks for."""
+    earliest, here = inf, level
+    while isinstance(here, LevelRun):
+        before = here.plan.stop_before
+        if before is not None:
+            earliest = min(earliest, here.fired() - before)
+        here = here.parent  # type: ignore[assignment]
+    return earliest
+
+
+def stopping() -> StopSignal:
+    """A signal that a loop may watch to finish politely; it is no part of the cancel path.
+
+    Raises:
+        GracelineError: outside of a run.
+    """
+    return StopSignal(current_level())

@@ -1,0 +1,436 @@
+"""The engine: `open_engine`, and what a program does with it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
+
+import attrs
+import trio
+
+from graceline.deadlines import Kind, Source
+from graceline.definitions import Pipeline, Timeouts
+from graceline.definitions.checks import check_name, nearest
+from graceline.durations import Duration, parse_duration
+from graceline.engine.admission import Admission
+from graceline.engine.handle import Run
+from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.plan import PipelinePlan, compile_pipeline
+from graceline.engine.runner import perform
+from graceline.engine.state import RunState
+from graceline.errors import DefinitionError, GracelineError
+from graceline.results import PipelineResult
+from graceline.telemetry.hub import Hub, Sink
+from graceline.telemetry.logs import LoggingSink, log_mode
+from graceline.telemetry.stats import Stats
+from graceline.work import ThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Engine", "Mode", "open_engine"]
+
+Mode = Literal["enforce", "observe", "off"]
+_MODES: tuple[Mode, ...] = ("enforce", "observe", "off")
+
+
+class Engine:
+    """Runs pipelines. Made by `open_engine`; use it in the event loop that opened it."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        timeouts: Timeouts,
+        mode: Mode,
+        admission: Admission,
+        threads: ThreadPool,
+        lane: str,
+        sinks: tuple[Sink, ...],
+    ) -> None:
+        self._nursery = nursery
+        self._timeouts = timeouts
+        self._mode = mode
+        self._admission = admission
+        self._threads = threads
+        self._lane = lane
+        self._hub = Hub((LoggingSink(), *sinks))
+        self._stats = Stats()
+        self._plans: tuple[WeakKeyDictionary[Pipeline, PipelinePlan], ...] = (
+            WeakKeyDictionary(),
+            WeakKeyDictionary(),
+        )
+        self._registered: dict[str, Pipeline] = {}
+        self._live: dict[str, RunState] = {}
+        self._prefix = secrets.token_hex(4)
+        self._numbers = count(1)
+        self._drain = trio.Event()
+        self._idle = trio.Event()
+        self._closed = False
+
+    # -- facts --------------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> Mode:
+        """`enforce`, `observe` or `off`."""
+        return self._mode
+
+    @property
+    def lane(self) -> str:
+        """The lane under which telemetry shows this engine."""
+        return self._lane
+
+    @property
+    def stats(self) -> Stats:
+        """The aggregates of everything that ran here."""
+        return self._stats
+
+    @property
+    def abandoned_threads(self) -> int:
+        """How many worker threads go on although their node was cancelled."""
+        return self._threads.abandoned
+
+    def runs(self) -> tuple[Run, ...]:
+        """The runs that are queued or running, in order of submission."""
+        return tuple(Run(state) for state in self._live.values())
+
+    def subscribe(self, sink: Sink) -> Callable[[], None]:
+        """Add a sink for the events of all runs; call what is returned to remove it."""
+        return self._hub.add(sink)
+
+    # -- running ------------------------------------------------------------------------------
+
+    def register(self, pipeline: Pipeline) -> Pipeline:
+        """Make a pipeline known by its name; returns it.
+
+        Raises:
+            DefinitionError: if another pipeline has this name.
+        """
+        if not isinstance(pipeline, Pipeline):
+            raise DefinitionError(f"register(): {pipeline!r} is not a Pipeline")
+        if self._registered.setdefault(pipeline.name, pipeline) is not pipeline:
+            raise DefinitionError(f"another pipeline is registered as {pipeline.name!r}")
+        return pipeline
+
+    async def run(
+        self,
+        pipeline: Pipeline | str,
+        input: Any = None,  # noqa: A002 - the contract's word
+        *,
+        run_id: str | None = None,
+        timeout: Duration | None = None,
+        budget: Duration | None = None,
+    ) -> PipelineResult:
+        """Run a pipeline in the calling task and return its result, whatever happened.
+
+        Args:
+            pipeline: the pipeline, or the name it is registered under.
+            input: what nodes without a predecessor get.
+            run_id: the id for `cancel`; by default a fresh one.
+            timeout: limit of this run in seconds, instead of the pipeline's; 0 or less is expired.
+            budget: seconds that the requester still waits; it can only shorten the limit.
+
+        Raises:
+            Cancelled: if the calling task is cancelled.
+            DefinitionError: for an unknown name or a bad duration.
+            GracelineError: if the engine is closed, or a live run has this id.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        parent = CURRENT.get()
+        if parent is not None and parent.ended:
+            parent = None  # a background task that outlived its node starts a run of its own
+        deadline = trio.current_effective_deadline()
+        run = self._submit(pipeline, input, run_id, timeout, budget, parent, deadline)
+        try:
+            return await perform(run, self._admission, self._refusal(run))
+        finally:
+            self._forget(run)
+
+    async def execute(
+        self,
+        pipeline: Pipeline | str,
+        input: Any = None,  # noqa: A002
+        *,
+        run_id: str | None = None,
+        timeout: Duration | None = None,
+        budget: Duration | None = None,
+    ) -> Any:
+        """Run a pipeline and return its value; arguments as for `run`.
+
+        Raises:
+            DeadlineExceededError: if a limit passed; the subclass names the level.
+            NodeFailedError: if a node raised; its exception is the cause.
+            PipelineCancelledError: if the run was cancelled.
+            OverloadedError: if the run, or a node it needs, was refused.
+        """
+        result = await self.run(
+            pipeline, input, run_id=run_id, timeout=timeout, budget=budget
+        )
+        return result.unwrap()
+
+    def start(
+        self,
+        pipeline: Pipeline | str,
+        input: Any = None,  # noqa: A002
+        *,
+        run_id: str | None = None,
+        timeout: Duration | None = None,
+        budget: Duration | None = None,
+    ) -> Run:
+        """Start a run in the engine's own nursery; arguments and errors as for `run`.
+
+        It is not bounded by the deadline of the task that starts it.
+        """
+        run = self._submit(pipeline, input, run_id, timeout, budget, None, inf)
+        self._nursery.start_soon(self._carry, run, name=f"graceline run {run.run_id}")
+        return Run(run)
+
+    async def _carry(self, run: RunState) -> None:
+        CURRENT.set(None)
+        try:
+            await perform(run, self._admission, self._refusal(run))
+        finally:
+            self._forget(run)
+
+    async def cancel(
+        self,
+        run_id: str,
+        reason: str = "cancelled",
+        *,
+        wait: bool = True,
+        force_after: Duration | None = None,
+    ) -> bool:
+        """Cancel a run by its id; returns whether there was such a run.
+
+        Args:
+            run_id: the id; of a run that has ended it is not an error.
+            reason: for the blame of the result.
+            wait: return when the run has unwound, cleanup included. Inside the run itself there is
+                nothing to wait for.
+            force_after: seconds after which cleanup is cut, grace or not.
+        """
+        run = self._live.get(run_id)
+        if run is None:
+            await trio.lowlevel.checkpoint()
+            return False
+        Run(run).cancel(reason, force_after=force_after)
+        current = CURRENT.get()
+        inside = current is not None and current.within(run.root)
+        if wait and not inside:
+            await run.wait()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return True
+
+    async def drain(self, timeout: Duration | None = None) -> int:
+        """Refuse new runs, tell `stopping()`, wait for what runs, then cancel the rest.
+
+        Args:
+            timeout: seconds to wait before the rest is cancelled as `shutdown`; None waits.
+
+        Returns:
+            How many runs had to be cancelled.
+        """
+        patience = inf if timeout is None else parse_duration(timeout, "drain(timeout=)")
+        self._drain.set()
+        with trio.move_on_after(patience):
+            await self._wait_idle()
+        left = self._shut_down("the engine is drained")
+        await self._wait_idle()
+        return left
+
+    async def _wait_idle(self) -> None:
+        while self._live:
+            self._idle = trio.Event()
+            await self._idle.wait()
+        await trio.lowlevel.checkpoint()
+
+    def _shut_down(self, reason: str) -> int:
+        left = list(self._live.values())
+        for run in left:
+            run.cancel(Kind.SHUTDOWN, reason, force_after=None)
+        return len(left)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _refusal(self, run: RunState) -> str | None:
+        """Why a run is refused; what belongs to a run that goes on is not."""
+        return "draining" if self._drain.is_set() and run.parent is None else None
+
+    def _submit(
+        self,
+        pipeline: Pipeline | str,
+        value: Any,
+        run_id: str | None,
+        timeout: Duration | None,
+        budget: Duration | None,
+        parent: LevelRun | None,
+        deadline: float,
+    ) -> RunState:
+        if self._closed:
+            raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
+        name = f"{self._prefix}-{next(self._numbers)}" if run_id is None else run_id
+        if run_id is not None:
+            check_name(run_id, "run_id=")
+            if run_id in self._live:
+                raise GracelineError(f"a run with the id {run_id!r} is live; ids must be unique")
+        stated = timeout is not None or (parent is not None and parent.limit.stated)
+        plan = self._plan(self._find(pipeline), stated=stated)
+        if timeout is not None or budget is not None:
+            plan = _limited(plan, timeout, budget)
+        run = RunState(
+            plan,
+            value,
+            run_id=name,
+            lane=self._lane,
+            hub=self._hub,
+            parent=parent,
+            caller_deadline=deadline,
+            grace=self._timeouts.grace,
+            mode=self._mode,
+            drain=self._drain,
+        )
+        self._live[name] = run
+        return run
+
+    def _forget(self, run: RunState) -> None:
+        del self._live[run.run_id]
+        if not self._live:
+            self._idle.set()
+
+    def _find(self, pipeline: Pipeline | str) -> Pipeline:
+        if isinstance(pipeline, Pipeline):
+            return pipeline
+        if not isinstance(pipeline, str):
+            raise DefinitionError(f"{pipeline!r} is neither a Pipeline nor a registered name")
+        found = self._registered.get(pipeline)
+        if found is None:
+            hint = nearest(pipeline, self._registered)
+            raise DefinitionError(f"no pipeline is registered as {pipeline!r}; {hint}")
+        return found
+
+    def _plan(self, pipeline: Pipeline, *, stated: bool) -> PipelinePlan:
+        plans = self._plans[stated]
+        plan = plans.get(pipeline)
+        if plan is None:
+            plan = plans[pipeline] = compile_pipeline(
+                pipeline,
+                self._timeouts,
+                stated=stated,
+                enforced=self._mode == "enforce",
+                stats=self._stats,
+                threads=self._threads,
+            )
+        return plan
+
+
+def _limited(
+    plan: PipelinePlan, timeout: Duration | None, budget: Duration | None
+) -> PipelinePlan:
+    """The plan with the limit that the call gives."""
+    limit = plan.limit
+    if timeout is not None:
+        seconds = parse_duration(timeout, "timeout=", signed=True)
+        source = None if seconds == inf else Source.CALL
+        limit = attrs.evolve(limit, timeout=seconds, source=source)
+    if budget is not None:
+        seconds = parse_duration(budget, "budget=", signed=True)
+        if seconds < limit.timeout:
+            limit = attrs.evolve(limit, timeout=seconds, source=Source.HEADER)
+    return attrs.evolve(plan, limit=limit)
+
+
+def _choose_mode(mode: str | None) -> Mode:
+    chosen = mode if mode is not None else os.environ.get("GRACELINE_MODE") or "enforce"
+    for known in _MODES:
+        if chosen == known:
+            return known
+    where = "mode=" if mode is not None else "the environment variable GRACELINE_MODE"
+    raise DefinitionError(f"{where}: {chosen!r} is no mode; {nearest(chosen, _MODES)}")
+
+
+def _number(value: float | None, what: str, *, least: int) -> float:
+    if value is None:
+        return inf
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+        raise DefinitionError(f"{what} must be at least {least}, or None, not {value!r}")
+    if value != inf and value != int(value):
+        raise DefinitionError(f"{what} must be a whole number, not {value!r}")
+    return value
+
+
+@asynccontextmanager
+async def open_engine(
+    *,
+    timeouts: Timeouts | None = None,
+    mode: Mode | None = None,
+    max_concurrent_pipelines: float | None = 10,
+    max_queue: float | None = 1000,
+    max_threads: int = 40,
+    max_abandoned_threads: int = 64,
+    lane: str | None = None,
+    sinks: Iterable[Sink] = (),
+) -> AsyncIterator[Engine]:
+    """Open an engine: `async with open_engine() as engine`.
+
+    Leaving the block normally waits for started runs; leaving it by an exception cancels them as
+    `shutdown`, with their grace.
+
+    Args:
+        timeouts: default limits; by default `Timeouts.realtime()`.
+        mode: `enforce`; `observe` cancels nothing and reports what it would cut; `off` knows no
+            deadlines. By default the environment variable `GRACELINE_MODE`, else `enforce`.
+        max_concurrent_pipelines: runs that are active at once; None for any number.
+        max_queue: runs that may wait for a slot; more are `rejected`. None for any number.
+        max_threads: worker threads for plain functions, abandoned ones not counted.
+        max_abandoned_threads: abandoned threads at which thread nodes are `rejected`.
+        lane: name for telemetry; by default the environment variable `GRACELINE_LANE`, else
+            `default`.
+        sinks: subscribers of the event stream.
+
+    Raises:
+        DefinitionError: for an unknown mode or a bad number.
+    """
+    if timeouts is not None and not isinstance(timeouts, Timeouts):
+        raise DefinitionError(
+            f"timeouts= takes a Timeouts such as Timeouts.interactive(), not {timeouts!r}"
+        )
+    chosen = _choose_mode(mode)
+    if lane is None:
+        lane = os.environ.get("GRACELINE_LANE") or "default"
+    threads = int(_number(max_threads, "max_threads=", least=1))
+    abandoned = int(_number(max_abandoned_threads, "max_abandoned_threads=", least=0))
+    admission = Admission(
+        _number(max_concurrent_pipelines, "max_concurrent_pipelines=", least=1),
+        _number(max_queue, "max_queue=", least=0),
+    )
+    if chosen != "enforce":
+        log_mode(chosen)
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        engine = Engine(
+            nursery,
+            timeouts=timeouts or Timeouts.realtime(),
+            mode=chosen,
+            admission=admission,
+            threads=ThreadPool(threads, abandoned),
+            lane=check_name(lane, "lane="),
+            sinks=tuple(sinks),
+        )
+        try:
+            yield engine
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again, without a group around it
+            failure = error
+            engine._shut_down("the engine was closed by an exception")  # noqa: SLF001
+        await engine._wait_idle()  # noqa: SLF001
+    engine._closed = True  # noqa: SLF001
+    if failure is not None:
+        raise failure

@@ -1,0 +1,107 @@
+"""A node that runs over a list: items in parallel, in order, each with a limit of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from graceline.deadlines import Ending, Status, settle
+from graceline.engine.endings import classify, contains
+from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.settling import ItemTimeoutError
+from graceline.engine.strand import Strand
+
+if TYPE_CHECKING:
+    from graceline.engine.plan import NodePlan
+    from graceline.engine.state import RunState
+
+__all__ = ["run_items"]
+
+
+async def run_items(run: RunState, level: LevelRun, plan: NodePlan, value: Any) -> list[Any]:
+    """Run a node over the items of its input; finished items are its partial value.
+
+    Raises:
+        TypeError: if the input is no list of items.
+        ItemTimeoutError: if an item exceeded its own limit.
+        BaseException: what an item raised; the other items were cancelled.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
+        raise TypeError(
+            f"node {plan.name!r} runs over a list, and its input is a {type(value).__name__}"
+        )
+    items = list(value)
+    loop = _Loop(run, level, plan, iter(enumerate(items)))
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(plan.max_parallel, len(items))):
+                nursery.start_soon(loop.work, nursery, name=plan.name)
+    finally:
+        level.partial = [loop.done[index] for index in sorted(loop.done)]
+    if loop.failure is not None:
+        raise loop.failure
+    return [loop.done[index] for index in range(len(items))]
+
+
+@attrs.define(eq=False)
+class _Loop:
+    run: RunState
+    level: LevelRun
+    plan: NodePlan
+    items: Iterator[tuple[int, Any]]
+    done: dict[int, Any] = attrs.field(factory=dict)
+    failure: Exception | None = None
+
+    @trio.lowlevel.enable_ki_protection
+    async def work(self, nursery: trio.Nursery) -> None:
+        """One worker: takes items until there are no more."""
+        strand = Strand(self.level, self.run.clock())
+        registry = self.run.top.strands
+        registry.add(strand)
+        strand.open()
+        try:
+            await self._work(strand)
+        finally:
+            strand.close()
+            registry.discard(strand)
+        if self.failure is not None:
+            nursery.cancel_scope.cancel(f"an item of {self.plan.name!r} failed")
+
+    @trio.lowlevel.disable_ki_protection
+    async def _work(self, strand: Strand) -> None:
+        assert self.plan.item is not None  # noqa: S101 - or this would not run
+        for index, item in self.items:
+            if self.failure is not None:
+                return
+            level = LevelRun(self.run, self.plan, self.level, strand.now, item)
+            level.limit = attrs.evolve(self.plan.item, name=f"{self.plan.name}[{index}]")
+            level.deadline = level.start + level.limit.span
+            strand.aim(min(level.deadline, self.level.fired()))
+            CURRENT.set(level)
+            try:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                self.done[index] = await self.plan.call(item)
+            except BaseException as error:
+                strand.now = self.run.clock()
+                if not self._fails(level, error, strand.now):
+                    raise
+                return
+            finally:
+                level.ended = True
+            strand.now = self.run.clock()
+
+    def _fails(self, level: LevelRun, error: BaseException, now: float) -> bool:
+        """Whether the item itself is to blame; else the exception goes on to the node."""
+        ending, failure = classify(error)
+        noticed = level.noticed if contains(error, level.noticed_in) else None
+        verdict = settle(level, ending, now, noticed=noticed)
+        if verdict.status is Status.FAILED:
+            self.failure = self.failure or failure
+            return True
+        if verdict.blame is not None and level.cause(now if noticed is None else noticed) is level:
+            self.failure = self.failure or ItemTimeoutError(verdict.blame)
+            return True
+        return False

@@ -1,0 +1,80 @@
+"""A level of a live run: the pure state machine, and what the engine keeps beside it.
+
+The record of the level that is running is found through a context variable, so that `remaining()`,
+`cleanup()` and the like need no argument, and background tasks of a node keep the node's record.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from graceline.deadlines import Level
+from graceline.errors import GracelineError
+
+if TYPE_CHECKING:
+    from graceline.engine.plan import Plan
+    from graceline.engine.state import RunState
+
+__all__ = ["CURRENT", "UNSET", "LevelRun", "current_level"]
+
+UNSET: Any = type("Unset", (), {"__repr__": lambda _: "UNSET"})()
+"""Stands for a partial value that was never saved, since None may be one."""
+
+
+class LevelRun(Level):
+    """One level of one run.
+
+    `noticed` and `noticed_in` belong to a cancel that is not ours and that a cleanup block has seen:
+    when, and in which exception. They stay provisional until that exception leaves the node.
+    """
+
+    __slots__ = ("ended", "input", "noticed", "noticed_in", "partial", "plan", "run")
+
+    def __init__(
+        self, run: RunState, plan: Plan, parent: Level, start: float, value: Any
+    ) -> None:
+        """Start a level. Spelled out instead of `super().__init__`: once per node, it is hot."""
+        self.limit = limit = plan.limit
+        self.parent = parent
+        self.start = start
+        self.deadline = start + limit.span
+        grace = limit.grace
+        self.grace = parent.grace if grace is None else grace
+        self.cancelled_at = inf
+        self.reason = None
+        self.foreign_at = inf
+        self.forced_at = inf
+        self.run = run
+        self.plan = plan
+        self.input = value
+        self.partial = UNSET
+        self.ended = False
+        self.noticed = inf
+        self.noticed_in: BaseException | None = None
+
+    def thread_abandoned(self, abandoned: int) -> None:
+        """See `WorkContext`."""
+        self.run.thread_event(self, abandoned, ended=False)
+
+    def thread_ended(self, abandoned: int) -> None:
+        """See `WorkContext`."""
+        self.run.thread_event(self, abandoned, ended=True)
+
+
+CURRENT: ContextVar[LevelRun | None] = ContextVar("graceline_level", default=None)
+
+
+def current_level() -> LevelRun:
+    """The level that is running here.
+
+    Raises:
+        GracelineError: outside of a run.
+    """
+    level = CURRENT.get()
+    if level is None:
+        raise GracelineError(
+            "this works only inside a run: in a node, or in a handler given as on_cleanup="
+        )
+    return level

@@ -1,0 +1,211 @@
+"""A pipeline compiled for one engine: limits, work and aggregates resolved once, interpreted per run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any
+
+import attrs
+
+from graceline.deadlines import Limit, Source, Status
+from graceline.definitions import PASS_INPUT, Graph, Node, Part, Pipeline, Stage, Timeouts
+from graceline.engine.levels import current_level
+from graceline.telemetry.stats import Durations, Stats
+from graceline.work import Bound, ThreadPool, bind_coroutine
+
+__all__ = ["NodePlan", "PipelinePlan", "Plan", "StagePlan", "compile_pipeline"]
+
+_SOURCES = {"node": Source.NODE, "stage": Source.STAGE, "pipeline": Source.PIPELINE}
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Plan:
+    """What the plans of nodes, stages and pipelines have in common."""
+
+    name: str
+    label: str
+    limit: Limit
+    strict: bool
+    stop_before: float | None
+    handlers: tuple[Callable[[Any], Any], ...]
+    stats: Mapping[Status, Durations]
+    when: Callable[[Any], Any] | None = None
+    critical: bool = True
+    fallback: Any = PASS_INPUT
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class NodePlan(Plan):
+    """A node, ready to run.
+
+    Attributes:
+        call: awaited with the input.
+        stage: the name of its stage.
+        item: the limit of one item, for a node that runs over a list.
+        max_parallel: how many items run at once.
+        plain: nothing but its limit has to be looked at: the hot path may take it.
+        add_ok: counts the duration of a run that ended well.
+    """
+
+    call: Bound
+    stage: str
+    item: Limit | None
+    max_parallel: int
+    plain: bool
+    add_ok: Callable[[float], None]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Holder(Plan):
+    graph: Graph
+    fail_fast: bool
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class StagePlan(_Holder):
+    """A stage, ready to run. `chain` holds its nodes in order if they are one sequence."""
+
+    parts: Mapping[str, NodePlan]
+    chain: tuple[NodePlan, ...] | None
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class PipelinePlan(_Holder):
+    """A pipeline, ready to run. `chain` holds its stages in order if they are one sequence."""
+
+    parts: Mapping[str, StagePlan]
+    chain: tuple[StagePlan, ...] | None
+    shape: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def _limit(part: Part, level: str, default: float, *, stated_above: bool, enforced: bool) -> Limit:
+    """Resolve a limit: stated on the part, else in its metadata, else the engine's default.
+
+    A default applies only where neither the level nor any level above it states a limit.
+    """
+    stated = part.limit
+    source: Source | None
+    if stated is not None:
+        timeout = stated
+        source = _SOURCES[level] if part.timeout is not None else Source.METADATA
+    else:
+        timeout = inf if stated_above else default
+        source = Source.DEFAULT
+    return Limit(
+        level,
+        part.name,
+        timeout=timeout,
+        reserve=part.reserve or 0.0,
+        grace=part.reserve if part.reserve is not None else part.grace,
+        source=None if timeout == inf else source,
+        stated=stated_above or stated is not None,
+        enforced=enforced,
+    )
+
+
+def compile_pipeline(
+    pipeline: Pipeline,
+    timeouts: Timeouts,
+    *,
+    stated: bool,
+    enforced: bool,
+    stats: Stats,
+    threads: ThreadPool,
+) -> PipelinePlan:
+    """Compile a pipeline.
+
+    Args:
+        pipeline: the definition.
+        timeouts: the engine's defaults.
+        stated: whether a level above the pipeline, or the call, states a limit.
+        enforced: whether limits cut anything.
+        stats: where the aggregates live.
+        threads: where plain functions run.
+    """
+    root = _limit(
+        pipeline, "pipeline", timeouts.pipeline, stated_above=stated, enforced=enforced
+    )
+    strict = timeouts.strict if pipeline.strict is None else pipeline.strict
+    fail_fast = timeouts.fail_fast if pipeline.fail_fast is None else pipeline.fail_fast
+    names = [node.name for stage in pipeline.stages for node in stage.nodes]
+
+    def plan_stage(stage: Stage) -> StagePlan:
+        limit = _limit(
+            stage, "stage", timeouts.stage, stated_above=root.stated, enforced=enforced
+        )
+        stage_strict = strict if stage.strict is None else stage.strict
+
+        def plan_node(node: Node) -> NodePlan:
+            node_limit = _limit(
+                node, "node", timeouts.node, stated_above=limit.stated, enforced=enforced
+            )
+            part_stats = stats.part(pipeline.name, stage.name, node.name)
+            call = (
+                bind_coroutine(node.function)
+                if node.runs_on == "coroutine"
+                else threads.bind(node.function, current_level)
+            )
+            item = None
+            if node.each is not None:
+                span = inf if node.each.item_timeout is None else node.each.item_timeout
+                source = None if span == inf else Source.NODE
+                item = Limit("item", node.name, timeout=span, source=source, enforced=enforced)
+            return NodePlan(
+                name=node.name,
+                label=node.name if names.count(node.name) == 1 else f"{stage.name}.{node.name}",
+                limit=node_limit,
+                strict=stage_strict if node.strict is None else node.strict,
+                stop_before=node.stop_before,
+                handlers=node.on_cleanup,
+                stats=part_stats,
+                when=node.when,
+                critical=node.critical,
+                fallback=node.fallback,
+                call=call,
+                stage=stage.name,
+                item=item,
+                max_parallel=1 if node.each is None else node.each.max_parallel,
+                plain=enforced and not node.on_cleanup and node.when is None and item is None,
+                add_ok=part_stats[Status.OK].add,
+            )
+
+        nodes = {node.name: plan_node(node) for node in stage.nodes}
+        return StagePlan(
+            name=stage.name,
+            label=stage.name,
+            limit=limit,
+            strict=stage_strict,
+            stop_before=stage.stop_before,
+            handlers=stage.on_cleanup,
+            stats=stats.part(pipeline.name, stage.name),
+            when=stage.when,
+            critical=stage.critical,
+            fallback=stage.fallback,
+            graph=stage.graph,
+            fail_fast=fail_fast if stage.fail_fast is None else stage.fail_fast,
+            parts=nodes,
+            chain=_chain(stage.graph, nodes),
+        )
+
+    stages = {stage.name: plan_stage(stage) for stage in pipeline.stages}
+    return PipelinePlan(
+        name=pipeline.name,
+        label=pipeline.name,
+        limit=root,
+        strict=strict,
+        stop_before=pipeline.stop_before,
+        handlers=pipeline.on_cleanup,
+        stats=stats.part(pipeline.name),
+        graph=pipeline.graph,
+        fail_fast=fail_fast,
+        parts=stages,
+        chain=_chain(pipeline.graph, stages),
+        shape=tuple((stage.name, tuple(stage.parts)) for stage in stages.values()),
+    )
+
+
+def _chain(graph: Graph, parts: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    if len(graph.segments) > 1:
+        return None
+    return tuple(parts[name] for name in graph.segments[0])

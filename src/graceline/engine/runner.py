@@ -1,0 +1,202 @@
+"""One run from submission to result: admission, the stages, the pipeline's own outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from graceline.deadlines import Blame, Kind, Status, Verdict, blame_failure, expired
+from graceline.engine.cleanup import run_handlers
+from graceline.engine.levels import CURRENT
+from graceline.engine.running import run_parts, run_stages, settle_holder
+from graceline.engine.settling import Book, skipped_stage
+from graceline.engine.strand import Strand
+from graceline.results import PipelineResult, freeze
+from graceline.telemetry import events
+
+if TYPE_CHECKING:
+    from graceline.engine.admission import Admission
+    from graceline.engine.state import RunState
+
+__all__ = ["perform"]
+
+
+@trio.lowlevel.enable_ki_protection
+async def perform(run: RunState, admission: Admission, refusal: str | None) -> PipelineResult:
+    """Carry out a run; the engine's own bookkeeping is safe from interrupts, the user's code is not.
+
+    Args:
+        run: the run.
+        admission: the slots; a run inside a node takes none.
+        refusal: why the engine refuses it, if it does.
+
+    Raises:
+        Cancelled: if the caller was cancelled, as it was caught or in the group it came in.
+    """
+    slot = False
+    try:
+        verdict = _at_arrival(run, refusal)
+        if verdict is None and run.parent is None:
+            slot = admission.try_enter()
+            if not slot:
+                if admission.waiting >= admission.max_queue:
+                    verdict = _refused(run, "queue full")
+                else:
+                    slot = await _queue(run, admission)
+                    run.admitted_at = run.clock()
+                    verdict = None if slot else _left_queue(run)
+        if verdict is None and run.foreign is None:
+            result = await _run(run)
+        else:
+            result = _never_started(run, verdict or Verdict(Status.CANCELLED, _by_caller(run)))
+        _tell(run, result)
+        run.finish(result)
+    finally:
+        if slot:
+            admission.leave()
+        if run.result is None:
+            run.finish(None)
+    if run.foreign is not None:
+        raise run.foreign
+    return result
+
+
+async def _queue(run: RunState, admission: Admission) -> bool:
+    try:
+        return await admission.wait(run)
+    except trio.Cancelled as error:
+        run.foreign = error
+        return False
+
+
+def _at_arrival(run: RunState, refusal: str | None) -> Verdict | None:
+    if refusal is not None:
+        return _refused(run, refusal)
+    return expired(run.root, run.origin)
+
+
+def _refused(run: RunState, reason: str) -> Verdict:
+    return Verdict(
+        Status.REJECTED, blame_failure(run.root, run.clock(), Kind.REJECTED, reason)
+    )
+
+
+def _by_caller(run: RunState) -> Blame:
+    waited = run.clock() - run.origin
+    return Blame("caller", "caller", Kind.CALLER, None, None, waited, "the caller was cancelled")
+
+
+def _left_queue(run: RunState) -> Verdict:
+    """Why a run left the queue without a slot: its limit passed, or somebody cancelled it."""
+    verdict = expired(run.root, run.clock())
+    if verdict is None:
+        return Verdict(Status.CANCELLED, _by_caller(run))
+    blame = verdict.blame
+    if verdict.status is Status.TIMED_OUT and blame is not None and not verdict.foreign:
+        message = f"{blame.message}, all of it in the queue"
+        blame = attrs.evolve(blame, kind=Kind.QUEUE, message=message)
+    return Verdict(verdict.status, blame, foreign=verdict.foreign)
+
+
+def _never_started(run: RunState, verdict: Verdict) -> PipelineResult:
+    now = run.clock()
+    for plan in run.plan.parts.values():
+        run.stages[plan.name] = skipped_stage(run, plan, now)
+    return _result(run, verdict, None, None, now)
+
+
+async def _run(run: RunState) -> PipelineResult:
+    """Run the stages and settle the pipeline, with one strand for this task."""
+    strand = Strand(run.root, run.admitted_at)
+    run.strands.add(strand)
+    run.traced = run.traced or run.hub.traced()
+    token = CURRENT.set(run.root)
+    strand.open()
+    try:
+        return await _run_pipeline(run, strand)
+    finally:
+        strand.close()
+        run.strands.discard(strand)
+        CURRENT.reset(token)
+
+
+@trio.lowlevel.disable_ki_protection
+async def _run_pipeline(run: RunState, strand: Strand) -> PipelineResult:
+    plan, root = run.plan, run.root
+    if run.traced:
+        limit = root.limit
+        run.emit(
+            events.RunStarted, run.admitted_at, queued=run.admitted_at - run.origin,
+            limit=limit.shown, source=limit.source, fires_at=root.fired(), nodes=plan.shape,
+        )  # fmt: skip
+    book = Book(run.admitted_at)
+    value = await run_parts(run, strand, root, plan, run.input, book, run_stages)
+    verdict, error = settle_holder(run, root, book, strand.now, strict=plan.strict)
+    if verdict.status not in (Status.OK, Status.LATE):
+        value = None
+    root.ended = True
+    outcomes = book.outcomes
+    for name, part in plan.parts.items():
+        found = outcomes.get(name)
+        run.stages[name] = skipped_stage(run, part, strand.now) if found is None else found
+    result = _result(run, verdict, value, error, strand.now)
+    if plan.handlers:
+        errors = await run_handlers(root, plan.handlers, result)
+        now = run.clock()
+        used = result.grace_used
+        if verdict.blame is not None and verdict.status is not Status.LATE:
+            used = max(used, now - min(root.fired(), root.foreign_at), 0.0)
+        result = attrs.evolve(
+            result, elapsed=now - run.origin, grace_used=used, secondary=errors
+        )
+    if run.watched:
+        result = attrs.evolve(result, would_time_out=run.report_watched(strand.now))
+    return result
+
+
+def _result(
+    run: RunState, verdict: Verdict, value: Any, error: BaseException | None, now: float
+) -> PipelineResult:
+    limit = run.root.limit
+    return PipelineResult(
+        run_id=run.run_id,
+        pipeline=run.plan.name,
+        status=verdict.status,
+        value=value,
+        stages=freeze(run.stages),
+        completed=tuple(run.completed),
+        degraded=tuple(run.degraded),
+        partial=freeze(run.partial),
+        blame=verdict.blame,
+        error=error,
+        elapsed=now - run.origin,
+        queued=run.admitted_at - run.origin,
+        limit=limit.shown,
+        source=limit.source,
+        grace_used=verdict.grace_used,
+        overrun=verdict.overrun,
+    )
+
+
+def _tell(run: RunState, result: PipelineResult) -> None:
+    """Count the result, and hand out its event if anybody may want it."""
+    run.plan.stats[result.status].add(result.elapsed)
+    if run.traced or result.status is not Status.OK or result.degraded:
+        run.emit(
+            events.RunFinished,
+            run.origin + result.elapsed,
+            status=result.status,
+            started=run.origin,
+            elapsed=result.elapsed,
+            limit=result.limit,
+            source=result.source,
+            grace_used=result.grace_used,
+            overrun=result.overrun,
+            blame=result.blame,
+            error_type=None if result.error is None else type(result.error).__name__,
+            queued=result.queued,
+            degraded=result.degraded,
+            completed=len(result.completed),
+        )

@@ -1,0 +1,335 @@
+"""Running: the nodes of a stage, the stages of a pipeline, and graphs of either.
+
+`run_nodes` is the hot path. It is one function on purpose: in a sequence each call, each look at the
+clock and each move of a deadline is a measurable part of the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, settle
+from graceline.engine.endings import split_cancelled
+from graceline.engine.items import run_items
+from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.settling import (
+    Book,
+    NodeDraft,
+    Outcome,
+    enter,
+    finish,
+    route,
+    settle_node,
+)
+from graceline.engine.strand import Strand
+from graceline.results import NodeOutcome
+from graceline.telemetry import events
+
+if TYPE_CHECKING:
+    from graceline.definitions import Graph
+    from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan
+    from graceline.engine.state import RunState
+
+__all__ = ["run_nodes", "run_parts", "run_stages", "settle_holder"]
+
+OK = Status.OK
+_BREATHE = 64  # parts between two full checkpoints: stale deadlines are pruned only on a tick
+
+
+async def run_nodes(
+    run: RunState,
+    strand: Strand,
+    stage: LevelRun,
+    nodes: Sequence[NodePlan],
+    value: Any,
+    book: Book,
+) -> Any:
+    """Run a chain of nodes in this task; returns the last value, if `book` has no new failure."""
+    clock = run.clock
+    origin = run.origin
+    outcomes = book.outcomes
+    completed = run.completed
+    bound = stage.fired()
+    for plan in nodes:
+        now = strand.now
+        level = LevelRun(run, plan, stage, now, value)
+        fires = level.deadline
+        if bound < fires:
+            fires = bound
+        plain = plan.plain and not run.traced
+        strand.ticks += 1
+        if not plain or now >= fires or strand.dirty or strand.ticks >= _BREATHE:
+            # The slow start: expired, cancelled, a condition, a due checkpoint, or somebody watches.
+            if strand.ticks >= _BREATHE:
+                await _breathe(run, strand, bound)
+                level = LevelRun(run, plan, stage, strand.now, value)
+            bound = stage.fired()
+            fires = min(level.deadline, bound)
+            early = await enter(run, strand, level, book)
+            if early is not None:
+                assert isinstance(early, NodeOutcome)  # noqa: S101 - the plan is a node's
+                usable, value, outcome = route(run, strand, level, early, book)
+                outcomes[plan.name] = outcome
+                bound = stage.fired()
+                if not usable:
+                    return None
+                continue
+            strand.aim(fires)
+            if run.traced:
+                _tell_started(run, level, fires)
+        elif fires != strand.deadline:  # moving a deadline costs more than this look
+            strand.scope.deadline = strand.deadline = fires
+        CURRENT.set(level)
+        try:
+            # Inside the `try`, and after the deadline was moved: a cancel that lands here is settled.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if plan.item is None:
+                result = await plan.call(value)
+            else:
+                result = await run_items(run, level, plan, value)
+        except BaseException as error:  # noqa: BLE001 - settled, or raised again by `settle_node`
+            strand.now = clock()
+            outcome = await settle_node(run, strand, level, book, error=error)
+        else:
+            strand.now = now = clock()
+            if plain and now < fires and not strand.dirty:
+                # The fast end: certainly alive, certainly ok. A mutable draft of the outcome becomes
+                # the frozen class by a swap, which saves 14 calls of `object.__setattr__`.
+                level.ended = True
+                elapsed = now - level.start
+                limit = plan.limit
+                draft = NodeDraft(
+                    plan.name, OK, result, None, None, level.start - origin, elapsed,
+                    limit.shown, limit.source, 1, 0.0, 0.0, None, (),
+                )  # fmt: skip
+                draft.__class__ = NodeOutcome
+                outcomes[plan.name] = draft
+                completed.append(plan.label)
+                plan.add_ok(elapsed)
+                if plan.critical:
+                    book.last = now
+                value = result
+                continue
+            outcome = await settle_node(run, strand, level, book, value=result)
+        usable, value, outcome = route(run, strand, level, outcome, book)
+        outcomes[plan.name] = outcome
+        bound = stage.fired()  # a cut may have come while the slow path waited
+        if not usable:
+            return None
+    return value
+
+
+async def _breathe(run: RunState, strand: Strand, bound: float) -> None:
+    """A full checkpoint between two parts, for the other tasks and for Trio's heap of deadlines."""
+    strand.ticks = 0
+    strand.aim(bound)
+    try:
+        await trio.lowlevel.checkpoint()
+    except trio.Cancelled as error:
+        if not strand.dirty and run.clock() < bound:
+            run.foreign = error
+        strand.dirty = True
+    strand.now = run.clock()
+
+
+def _tell_started(run: RunState, level: LevelRun, fires: float) -> None:
+    limit = level.limit
+    run.emit(
+        events.NodeStarted,
+        level.start,
+        stage=level.plan.stage,  # type: ignore[attr-defined]
+        node=level.plan.name,
+        limit=limit.shown,
+        source=limit.source,
+        fires_at=fires,
+    )
+
+
+async def run_stages(
+    run: RunState,
+    strand: Strand,
+    root: LevelRun,
+    stages: Sequence[StagePlan],
+    value: Any,
+    book: Book,
+) -> Any:
+    """Run a chain of stages in this task; returns the last value, if `book` has no new failure."""
+    for plan in stages:
+        level = LevelRun(run, plan, root, strand.now, value)
+        early = await enter(run, strand, level, book)
+        if early is None:
+            outcome = await _run_stage(run, strand, level, plan, book)
+        else:
+            outcome = early
+        usable, value, outcome = route(run, strand, level, outcome, book)  # type: ignore[type-var]
+        book.outcomes[plan.name] = outcome
+        if not usable:
+            return None
+    return value
+
+
+async def _run_stage(
+    run: RunState, strand: Strand, level: LevelRun, plan: StagePlan, above: Book
+) -> Outcome:
+    if run.traced:
+        limit = level.limit
+        run.emit(
+            events.StageStarted, level.start, stage=plan.name, limit=limit.shown,
+            source=limit.source, fires_at=level.fired(),
+        )  # fmt: skip
+    book = Book(level.start)
+    holder, strand.holder = strand.holder, level
+    value = await run_parts(run, strand, level, plan, level.input, book, run_nodes)
+    strand.holder = holder
+    verdict, error = settle_holder(run, level, book, strand.now, strict=plan.strict)
+    if verdict.status not in (Status.OK, Status.LATE):
+        value = None
+    return await finish(
+        run, strand, level, verdict, above, value=value, error=error, nodes=book.outcomes
+    )
+
+
+def settle_holder(
+    run: RunState, level: LevelRun, book: Book, now: float, *, strict: bool
+) -> tuple[Verdict, Any]:
+    """The verdict on a stage or a pipeline, from what its parts did.
+
+    The first critical part in order of finishing that is not usable decides. Else it is late if its
+    own `fired` passed before its last critical part returned.
+    """
+    if run.watching:
+        run.watch(level, now)
+    failure = book.failure
+    if failure is None:
+        verdict = settle(level, Ending.VALUE, book.last, strict=strict)
+        return verdict, None
+    used = max(0.0, now - min(level.fired(), level.foreign_at))
+    return Verdict(failure.status, failure.blame, grace_used=used), failure.error
+
+
+RunParts = Callable[[Any, Strand, LevelRun, Sequence[Any], Any, Book], Awaitable[Any]]
+
+
+async def run_parts(
+    run: RunState,
+    strand: Strand,
+    level: LevelRun,
+    plan: StagePlan | PipelinePlan,
+    value: Any,
+    book: Book,
+    run_chain: RunParts,
+) -> Any:
+    """Run the parts of a holder: in this task if they are one sequence, else in a nursery."""
+    if plan.chain is not None:
+        return await run_chain(run, strand, level, plan.chain, value, book)
+    strand.aim(inf)  # every branch has a scope of its own
+    strand.idle = True
+    graph = _GraphRun(run, level, plan, value, book, run_chain)
+    try:
+        async with trio.open_nursery() as nursery:
+            graph.start(nursery, [s for s in plan.graph.segments if not plan.graph.before[s[0]]])
+    except BaseException as error:
+        cancelled, rest = split_cancelled(error)
+        if not cancelled or rest is not None:
+            raise
+        run.foreign = run.foreign or error
+        level.inherit_foreign(run.clock())
+    finally:
+        strand.idle = False
+        strand.now = run.clock()
+    if book.failure is not None:
+        return None
+    sinks = plan.graph.sinks
+    if len(sinks) == 1:
+        return book.values.get(sinks[0])
+    return {name: book.values[name] for name in sinks if name in book.values}
+
+
+@attrs.define(eq=False)
+class _GraphRun:
+    """A graph while it runs: a segment starts when the parts that it needs are usable."""
+
+    run: RunState
+    level: LevelRun
+    plan: StagePlan | PipelinePlan
+    value: Any
+    book: Book
+    run_chain: RunParts
+
+    @property
+    def graph(self) -> Graph:
+        return self.plan.graph
+
+    def start(self, nursery: trio.Nursery, segments: Sequence[tuple[str, ...]]) -> None:
+        """Start segments that are ready."""
+        for segment in segments:
+            nursery.start_soon(self._branch, nursery, segment, name=segment[0])
+
+    @trio.lowlevel.enable_ki_protection
+    async def _branch(self, nursery: trio.Nursery, segment: tuple[str, ...]) -> None:
+        strand = Strand(self.level, self.run.clock())
+        registry = self.run.top.strands
+        registry.add(strand)
+        strand.open()
+        try:
+            ready = await self._follow(strand, segment)
+        finally:
+            strand.close()
+            registry.discard(strand)
+        self.start(nursery, ready)
+
+    @trio.lowlevel.disable_ki_protection
+    async def _follow(self, strand: Strand, segment: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Run a segment, and go on in this task with one that it makes ready; returns the others."""
+        waiting: list[tuple[str, ...]] = []
+        upcoming: list[tuple[str, ...]] = [segment]
+        while upcoming:
+            segment, *others = upcoming
+            waiting += others
+            upcoming = await self._run_segment(strand, segment)
+        return waiting
+
+    async def _run_segment(
+        self, strand: Strand, segment: tuple[str, ...]
+    ) -> list[tuple[str, ...]]:
+        book, run, level = self.book, self.run, self.level
+        before = book.failure
+        parts = [self.plan.parts[name] for name in segment]
+        value = await self.run_chain(run, strand, level, parts, self._input(segment[0]), book)
+        if book.failure is not None and before is None and self.plan.fail_fast:
+            self._fail_fast(book.failure, strand.now)
+        tail = segment[-1]
+        outcome = book.outcomes.get(tail)
+        if outcome is not None and outcome.completed:
+            book.values[tail] = value
+        if tail not in book.values:  # `route` writes down what dependents get of a soft failure
+            return []
+        return [
+            other
+            for other in self.graph.segments
+            if tail in self.graph.before[other[0]]
+            and all(name in book.values for name in self.graph.before[other[0]])
+        ]
+
+    def _input(self, name: str) -> Any:
+        needed = self.graph.before[name]
+        if not needed:
+            return self.value
+        if len(needed) == 1:
+            return self.book.values[needed[0]]
+        return {other: self.book.values[other] for other in needed}
+
+    def _fail_fast(self, failure: Outcome, now: float) -> None:
+        limit = self.level.limit
+        kind = "stage" if limit.level == "pipeline" else "node"
+        by = f"{kind} {failure.name!r}"
+        blame = Blame(
+            limit.level, limit.name, Kind.SIBLING_FAILED, limit.shown, limit.source,
+            now - self.level.start, f"cancelled because {by} is {failure.status}", by,
+        )  # fmt: skip
+        self.run.cut(self.level, now, blame)

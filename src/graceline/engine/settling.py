@@ -1,0 +1,381 @@
+"""From the end of a part to its outcome: verdict, handlers, events, and what dependents get.
+
+Nodes and stages share all of it; what differs is the class of the outcome.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import trio
+
+from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, blame_failure, expired, settle
+from graceline.definitions import PASS_INPUT
+from graceline.engine.cleanup import run_handlers
+from graceline.engine.endings import classify, contains
+from graceline.engine.levels import UNSET, LevelRun
+from graceline.engine.plan import NodePlan, Plan, StagePlan
+from graceline.results import NodeOutcome, StageOutcome, draft_of, freeze
+from graceline.telemetry import events
+from graceline.work import WorkRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graceline.engine.state import RunState
+    from graceline.engine.strand import Strand
+
+__all__ = [
+    "Book",
+    "ItemTimeoutError",
+    "NodeDraft",
+    "Outcome",
+    "enter",
+    "finish",
+    "route",
+    "settle_node",
+    "skipped_stage",
+]
+
+Outcome = NodeOutcome | StageOutcome
+OutcomeT = TypeVar("OutcomeT", NodeOutcome, StageOutcome)
+
+NodeDraft: Any = draft_of(NodeOutcome)
+
+_STOPS_ALL = frozenset({Kind.USER, Kind.SHUTDOWN, Kind.CALLER})
+
+
+class ItemTimeoutError(Exception):
+    """One item of a node that runs over a list exceeded its limit; carries the blame."""
+
+    def __init__(self, blame: Blame) -> None:
+        super().__init__(blame.message)
+        self.blame = blame
+
+
+class Book:
+    """What a holder of parts writes down while they run.
+
+    Attributes:
+        outcomes: of the parts that have one, by name.
+        values: of the parts that are usable, as their dependents see them.
+        failure: the first outcome, in order of finishing, that ends the holder.
+        last: when the last critical part returned.
+    """
+
+    __slots__ = ("failure", "last", "outcomes", "values")
+
+    def __init__(self, start: float) -> None:
+        self.outcomes: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}
+        self.failure: Outcome | None = None
+        self.last = start
+
+
+async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> Outcome | None:
+    """Look before a part starts; returns its outcome if it does not start at all."""
+    plan = level.plan
+    now = strand.now
+    if run.foreign is not None:
+        blame = Blame("caller", "caller", Kind.CALLER, None, None, 0.0, "the caller was cancelled")
+        return unstarted(run, level, Status.CANCELLED, blame)
+    verdict = expired(level, now)
+    if verdict is not None:
+        return await finish(run, strand, level, verdict, book)
+    if plan.when is not None:
+        try:
+            wanted = plan.when(level.input)
+        except Exception as error:  # noqa: BLE001 - the part's failure
+            blame = blame_failure(
+                level, now, Kind.FAILED,
+                f"when= of {level.limit.level} {plan.name!r} raised {type(error).__name__}",
+            )  # fmt: skip
+            return await finish(
+                run, strand, level, Verdict(Status.FAILED, blame), book, error=error
+            )
+        if not wanted:
+            return unstarted(run, level, Status.SKIPPED, None)
+    return None
+
+
+async def settle_node(
+    run: RunState,
+    strand: Strand,
+    level: LevelRun,
+    book: Book,
+    *,
+    value: Any = None,
+    error: BaseException | None = None,
+) -> NodeOutcome:
+    """Settle a node whose work came back with a value or an exception.
+
+    Raises:
+        BaseException: what never becomes a result, such as `KeyboardInterrupt`.
+    """
+    plan = level.plan
+    now = strand.now
+    failure: Exception | None = None
+    attempts = 1
+    if error is None:
+        verdict = settle(level, Ending.VALUE, now, strict=plan.strict)
+        if verdict.status not in (Status.OK, Status.LATE):
+            level.partial, value = value, None  # strict: the value is late, but it is not lost
+    elif isinstance(error, ItemTimeoutError):
+        verdict = Verdict(Status.TIMED_OUT, error.blame)
+    elif isinstance(error, WorkRefusedError):
+        verdict = Verdict(
+            Status.REJECTED, blame_failure(level, now, Kind.REJECTED, str(error))
+        )
+        attempts = 0
+    else:
+        ending, failure = classify(error)
+        noticed = level.noticed if contains(error, level.noticed_in) else None
+        verdict = settle(level, ending, now, noticed=noticed)
+        if verdict.status is Status.FAILED:
+            message = f"node {plan.name!r} raised {type(failure).__name__}"
+            verdict = attrs.evolve(
+                verdict, blame=blame_failure(level, now, Kind.FAILED, message)
+            )
+        elif verdict.foreign:
+            level.inherit_foreign(now if noticed is None else noticed)
+            run.foreign = run.foreign or error
+    if run.watching:
+        run.watch(level, now)
+    outcome = await finish(
+        run, strand, level, verdict, book, value=value, error=failure, attempts=attempts
+    )
+    assert isinstance(outcome, NodeOutcome)  # noqa: S101 - the plan is a node's
+    return outcome
+
+
+async def finish(
+    run: RunState,
+    strand: Strand,
+    level: LevelRun,
+    verdict: Verdict,
+    book: Book,
+    *,
+    value: Any = None,
+    error: Exception | None = None,
+    attempts: int = 0,
+    nodes: Mapping[str, NodeOutcome] | None = None,
+) -> Outcome:
+    """Build the outcome, run the handlers, look for the caller's cancel, tell everybody."""
+    plan = level.plan
+    level.ended = True
+    failed = verdict.status is Status.FAILED
+    extra = () if error is None or failed else (error,)
+    shown = error if failed else None
+    outcome: Outcome
+    if isinstance(plan, NodePlan):
+        outcome = node_outcome(
+            run, level, strand.now, verdict, value=value, error=shown, attempts=attempts,
+            secondary=extra,
+        )  # fmt: skip
+        book.last = strand.now if plan.critical else book.last
+    else:
+        outcome = stage_outcome(run, level, strand.now, verdict, value, shown, nodes or {}, plan)
+        book.last = strand.now if plan.critical else book.last
+    started = attempts > 0 or nodes is not None
+    if plan.handlers and started:
+        errors = await run_handlers(level, plan.handlers, outcome)
+        strand.now = run.clock()
+        elapsed = strand.now - level.start
+        grace_used = outcome.grace_used
+        if verdict.blame is not None and verdict.status is not Status.LATE:
+            grace_used = max(grace_used, strand.now - min(level.fired(), level.foreign_at), 0.0)
+        outcome = attrs.evolve(
+            outcome, elapsed=elapsed, grace_used=grace_used,
+            secondary=(*outcome.secondary, *errors),
+        )  # fmt: skip
+    if verdict.status is not Status.OK and run.foreign is None:
+        await look_outside(run, strand, level)
+    tell(run, level, outcome, strand.now)
+    return outcome
+
+
+async def look_outside(run: RunState, strand: Strand, level: LevelRun) -> None:
+    """After anything that is not plainly ok: is the caller cancelled too? Then it must hear of it.
+
+    The own scope is left first. Where the caller's deadline has passed by the clock, Trio is given a
+    tick to say so.
+    """
+    above = run.root.parent
+    passed = above is not None and above.fired() <= strand.now
+    look = trio.lowlevel.checkpoint if passed else trio.lowlevel.checkpoint_if_cancelled
+    while True:
+        strand.renew(inf)
+        try:
+            await look()
+        except trio.Cancelled as error:
+            if strand.dirty:  # our own cut came in between: look again from a fresh scope
+                continue
+            run.foreign = error
+        break
+    strand.now = run.clock()
+
+
+def node_outcome(
+    run: RunState,
+    level: LevelRun,
+    now: float,
+    verdict: Verdict,
+    *,
+    value: Any = None,
+    error: BaseException | None = None,
+    attempts: int = 0,
+    secondary: tuple[BaseException, ...] = (),
+) -> NodeOutcome:
+    """The outcome of a node."""
+    limit = level.limit
+    partial = level.partial
+    kept = partial is not UNSET and verdict.status not in (Status.OK, Status.LATE)
+    if kept:
+        run.partial[level.plan.label] = partial
+    return NodeOutcome(
+        name=level.plan.name,
+        status=verdict.status,
+        value=value,
+        partial=partial if kept else None,
+        error=error,
+        started=level.start - run.origin,
+        elapsed=now - level.start,
+        limit=limit.shown,
+        source=limit.source,
+        attempts=attempts,
+        grace_used=verdict.grace_used,
+        overrun=verdict.overrun,
+        blame=verdict.blame,
+        secondary=secondary,
+    )
+
+
+def stage_outcome(
+    run: RunState,
+    level: LevelRun,
+    now: float,
+    verdict: Verdict,
+    value: Any,
+    error: BaseException | None,
+    nodes: Mapping[str, NodeOutcome],
+    plan: Plan,
+) -> StageOutcome:
+    """The outcome of a stage; nodes that never had a turn are `skipped`."""
+    assert isinstance(plan, StagePlan)  # noqa: S101
+    limit = level.limit
+    complete = {
+        name: nodes[name] if name in nodes else skipped_node(run, part, now)
+        for name, part in plan.parts.items()
+    }
+    return StageOutcome(
+        name=plan.name,
+        status=verdict.status,
+        value=value,
+        error=error,
+        started=level.start - run.origin,
+        elapsed=now - level.start,
+        limit=limit.shown,
+        source=limit.source,
+        grace_used=verdict.grace_used,
+        overrun=verdict.overrun,
+        blame=verdict.blame,
+        secondary=(),
+        nodes=freeze(complete),
+    )
+
+
+def skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome:
+    """The outcome of a node that never had a turn."""
+    outcome = unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
+    assert isinstance(outcome, NodeOutcome)  # noqa: S101 - the plan is a node's
+    return outcome
+
+
+def skipped_stage(run: RunState, plan: StagePlan, now: float) -> StageOutcome:
+    """The outcome of a stage that never had a turn."""
+    outcome = unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
+    assert isinstance(outcome, StageOutcome)  # noqa: S101 - the plan is a stage's
+    return outcome
+
+
+def unstarted(run: RunState, level: LevelRun, status: Status, blame: Blame | None) -> Outcome:
+    """The outcome of a part that did not start; no handler runs for it."""
+    verdict = Verdict(status, blame)
+    outcome: Outcome
+    if isinstance(level.plan, NodePlan):
+        outcome = node_outcome(run, level, level.start, verdict)
+    else:
+        outcome = stage_outcome(run, level, level.start, verdict, None, None, {}, level.plan)
+    level.ended = True
+    tell(run, level, outcome, level.start)
+    return outcome
+
+
+def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
+    """Count the outcome, and hand out its event if anybody may want it."""
+    plan = level.plan
+    plan.stats[outcome.status].add(outcome.elapsed)
+    if isinstance(outcome, NodeOutcome) and outcome.completed:
+        run.completed.append(plan.label)
+    if not run.traced and outcome.status in (Status.OK, Status.SKIPPED):
+        return
+    fields: dict[str, Any] = {
+        "status": outcome.status,
+        "started": level.start,
+        "elapsed": outcome.elapsed,
+        "limit": outcome.limit,
+        "source": outcome.source,
+        "grace_used": outcome.grace_used,
+        "overrun": outcome.overrun,
+        "blame": outcome.blame,
+        "error_type": None if outcome.error is None else type(outcome.error).__name__,
+    }
+    if isinstance(plan, NodePlan) and isinstance(outcome, NodeOutcome):
+        fields |= {"stage": plan.stage, "node": plan.name, "attempts": outcome.attempts}
+        run.emit(events.NodeFinished, now, partial=plan.label in run.partial, **fields)
+    else:
+        run.emit(events.StageFinished, now, stage=plan.name, **fields)
+
+
+def route(
+    run: RunState, strand: Strand, level: LevelRun, outcome: OutcomeT, book: Book
+) -> tuple[bool, Any, OutcomeT]:
+    """What do the dependents of a part get? Returns whether it is usable, the value, the outcome.
+
+    A part that is not usable and counts is the holder's failure. A fallback that raises turns its
+    part into a failure that counts.
+    """
+    plan = level.plan
+    value = level.input
+    if outcome.completed:
+        value = outcome.value
+    elif outcome.status is not Status.SKIPPED:
+        blame = outcome.blame
+        stops = outcome.status is Status.CANCELLED and blame is not None and blame.kind in _STOPS_ALL
+        if plan.critical or stops or run.foreign is not None:
+            book.failure = book.failure or outcome
+            return False, None, outcome
+        run.degraded.append(plan.label)
+        if plan.fallback is not PASS_INPUT:
+            value = plan.fallback
+            if callable(value):
+                try:
+                    value = value(level.input)
+                except Exception as error:  # noqa: BLE001 - becomes the part's failure
+                    message = (
+                        f"fallback= of {level.limit.level} {plan.name!r} raised "
+                        f"{type(error).__name__}"
+                    )
+                    secondary = outcome.secondary
+                    if outcome.error is not None:
+                        secondary = (outcome.error, *secondary)
+                    outcome = attrs.evolve(
+                        outcome, status=Status.FAILED, error=error, secondary=secondary,
+                        blame=blame_failure(level, strand.now, Kind.FAILED, message),
+                    )  # fmt: skip
+                    book.failure = book.failure or outcome
+                    return False, None, outcome
+    book.values[plan.name] = value
+    return True, value, outcome

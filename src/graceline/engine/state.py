@@ -1,0 +1,209 @@
+"""The state of one run: its root level, what is alive in it, and what it has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from graceline.deadlines import (
+    Blame,
+    Kind,
+    Level,
+    Limit,
+    Source,
+    blame_level,
+    overran,
+)
+from graceline.engine.levels import LevelRun
+from graceline.results import PipelineResult, StageOutcome
+from graceline.telemetry import events
+
+if TYPE_CHECKING:
+    from graceline.engine.cleanup import Cleanup
+    from graceline.engine.plan import PipelinePlan
+    from graceline.engine.strand import Strand
+    from graceline.telemetry.hub import Hub
+
+__all__ = ["RunState"]
+
+EventT = TypeVar("EventT", bound=events.Event)
+
+
+class RunState:
+    """One run. A run inside a node of another run shares the outermost run's registers.
+
+    Attributes:
+        root: the pipeline's level; its parents are the caller's deadline and the enclosing node.
+        top: the outermost run; it keeps the strands and cleanup blocks of the whole tree, so that a
+            cancel reaches everything below it.
+        foreign: the caller's cancel, to be raised again once everything is settled.
+        traced: whether the events of what ends well are wanted too.
+        enforced: False in the modes that cancel nothing.
+    """
+
+    __slots__ = (
+        "admitted_at", "at_end", "cleanups", "clock", "completed", "degraded", "done", "drain", "enforced",
+        "foreign", "hub", "input", "lane", "origin", "parent", "partial", "plan", "queue_scope",
+        "result", "root", "run_id", "stages", "strands", "top", "traced", "watched", "watching",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        plan: PipelinePlan,
+        value: Any,
+        *,
+        run_id: str,
+        lane: str,
+        hub: Hub,
+        parent: LevelRun | None,
+        caller_deadline: float,
+        grace: float,
+        mode: str,
+        drain: trio.Event,
+    ) -> None:
+        self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        self.plan = plan
+        self.input = value
+        self.run_id = run_id
+        self.lane = lane
+        self.hub = hub
+        self.enforced = mode == "enforce"
+        self.watching = mode == "observe"
+        self.drain = drain
+        self.parent = parent
+        self.origin = self.admitted_at = now = self.clock()
+        self.root = LevelRun(self, plan, _above(plan.limit, parent, caller_deadline, now, grace), now, value)
+        self.top: RunState = self if parent is None else parent.run.top
+        self.strands: set[Strand] = set() if parent is None else self.top.strands
+        self.cleanups: set[Cleanup] = set() if parent is None else self.top.cleanups
+        self.stages: dict[str, StageOutcome] = {}
+        self.completed: list[str] = []
+        self.degraded: list[str] = []
+        self.partial: dict[str, Any] = {}
+        self.watched: list[tuple[float, int, Blame]] = []
+        self.foreign: BaseException | None = None
+        self.traced = False
+        self.done: trio.Event | None = None
+        self.queue_scope: trio.CancelScope | None = None
+        self.at_end: list[Callable[[], object]] = []
+        self.result: PipelineResult | None = None
+
+    # -- cancelling ---------------------------------------------------------------------------
+
+    def cut(self, level: Level, now: float, blame: Blame) -> bool:
+        """Cancel a level of this run explicitly; returns whether it was the first cancel of it."""
+        if not level.cancel(now, blame):
+            return False
+        for strand in self.top.strands:
+            if strand.holder.within(level):
+                strand.cut(blame.message)
+        self.retime()
+        return True
+
+    def retime(self) -> None:
+        """Bring forward the ends of open cleanup blocks after a cancel higher up."""
+        for block in tuple(self.top.cleanups):
+            block.retime()
+
+    def cancel(self, kind: Kind, reason: str, *, force_after: float | None) -> bool:
+        """Cancel the whole run; returns whether it was the first cancel."""
+        now = self.clock()
+        limit = self.root.limit
+        blame = Blame(
+            "pipeline", limit.name, kind, limit.shown, limit.source, now - self.origin, reason
+        )
+        first = self.cut(self.root, now, blame)
+        if force_after is not None:
+            self.root.force(now + force_after)
+            self.retime()
+        if first:
+            self.emit(events.CancelRequested, now, blame=blame)
+            if self.queue_scope is not None:
+                self.queue_scope.cancel(reason)
+        return first
+
+    def cleanup_end(self, level: LevelRun, now: float) -> float:
+        """When a cleanup block opened now is cut; only a forced end bounds it where nothing is enforced."""
+        if self.enforced:
+            return level.cleanup_ends(now)
+        forced, above = inf, level
+        while isinstance(above, LevelRun):
+            forced = min(forced, above.forced_at)
+            above = above.parent  # type: ignore[assignment]
+        return forced
+
+    # -- telling ------------------------------------------------------------------------------
+
+    def emit(self, kind: Callable[..., EventT], at: float, **fields: Any) -> None:
+        """Build an event of this run and hand it out."""
+        self.hub.emit(
+            kind(at=at, run_id=self.run_id, pipeline=self.plan.name, lane=self.lane, **fields)
+        )
+
+    def cleanup_overran(self, level: LevelRun) -> None:
+        """A cleanup block was cut at its end."""
+        self.emit(
+            events.CleanupOverran, self.clock(), level=level.limit.level, name=level.limit.name
+        )
+
+    def thread_event(self, level: LevelRun, abandoned: int, *, ended: bool) -> None:
+        """An abandoned worker thread was left behind, or has ended."""
+        kind = events.ThreadEnded if ended else events.ThreadAbandoned
+        stage = getattr(level.plan, "stage", "")
+        self.emit(kind, self.clock(), stage=stage, node=level.limit.name, abandoned=abandoned)
+
+    def watch(self, level: LevelRun, now: float) -> None:
+        """In a mode that cancels nothing: remember a limit that passed."""
+        over = overran(level, now)
+        if over >= 0:
+            depth, above = 0, level.parent
+            while above is not None:
+                depth, above = depth + 1, above.parent
+            self.watched.append((now - over, depth, blame_level(level, now)))
+
+    def report_watched(self, now: float) -> Blame | None:
+        """Report the limits that passed, the earliest (and outermost) as the one that would cut."""
+        self.watched.sort(key=lambda entry: entry[:2])
+        for index, (_, _, blame) in enumerate(self.watched):
+            self.emit(events.WouldTimeOut, now, blame=blame, follows=index > 0)
+        return self.watched[0][2] if self.watched else None
+
+    def finish(self, result: PipelineResult | None) -> None:
+        """The run has ended; None if it was torn down without a result."""
+        self.result = result
+        for close in self.at_end:
+            close()
+        if self.done is not None:
+            self.done.set()
+
+    async def wait(self) -> None:
+        """Wait until the run has ended."""
+        if self.result is None:
+            if self.done is None:
+                self.done = trio.Event()
+            await self.done.wait()
+
+
+def _above(
+    limit: Limit, parent: LevelRun | None, caller_deadline: float, now: float, grace: float
+) -> Level:
+    """What stands above a pipeline: the enclosing node, and the caller's own deadline.
+
+    A virtual level for the caller's deadline is needed only if it is earlier than the node's. At the
+    root there is always one, since it also carries the engine's grace.
+    """
+    if parent is not None and caller_deadline >= parent.fired():
+        return parent
+    caller = Limit(
+        "caller",
+        "caller",
+        timeout=caller_deadline - now,
+        grace=limit.grace,
+        source=None if caller_deadline == inf else Source.INHERITED,
+    )
+    above = Level(caller, parent, now, grace)
+    above.deadline = caller_deadline  # as it is: `now + (deadline - now)` may round
+    return above

@@ -1,0 +1,76 @@
+"""A strand: one task's line of work, with one *rolling* cancel scope.
+
+A sequence runs in one task, so one scope is enough: its deadline is moved to that of the next node.
+Moving a deadline costs a third of opening a scope. The rule that makes it safe: a scope is alive for
+certain only while `now < deadline and not dirty`. A node can return in the very tick in which its
+deadline passes, and the scope is then cancelled although nobody saw it; anything but the certain case
+opens a fresh scope.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from graceline.deadlines import Level
+
+__all__ = ["Strand"]
+
+
+class Strand:
+    """One task's rolling cancel scope.
+
+    Attributes:
+        holder: the level whose parts run here; a cut of it or above cancels this strand.
+        deadline: that of the scope.
+        dirty: the scope may be cancelled; open a fresh one before anything else runs.
+        idle: the task waits for a nursery of branches, which have strands of their own.
+        now: the latest reading of the clock in this task; the end of a part is the start of the next.
+        ticks: parts run since the last full checkpoint.
+    """
+
+    __slots__ = ("deadline", "dirty", "holder", "idle", "now", "scope", "ticks")
+
+    def __init__(self, holder: Level, now: float) -> None:
+        self.holder = holder
+        self.now = now
+        self.dirty = False
+        self.idle = False
+        self.ticks = 0
+        self.deadline = inf
+        self.scope = trio.CancelScope()
+
+    @trio.lowlevel.enable_ki_protection
+    def open(self) -> None:
+        """Enter the first scope."""
+        self.scope.__enter__()
+
+    @trio.lowlevel.enable_ki_protection
+    def renew(self, deadline: float) -> None:
+        """Leave the scope and enter a fresh one; an interrupt cannot come in between."""
+        self.scope.__exit__(None, None, None)
+        self.scope = trio.CancelScope(deadline=deadline)
+        self.deadline = deadline
+        self.dirty = False
+        self.scope.__enter__()
+
+    @trio.lowlevel.enable_ki_protection
+    def close(self) -> None:
+        """Leave the scope for good."""
+        self.scope.__exit__(None, None, None)
+
+    def aim(self, deadline: float) -> None:
+        """Make the scope fire at `deadline`, with a fresh scope if this one is not surely alive."""
+        if self.dirty or self.now >= self.deadline:
+            self.renew(deadline)
+        elif deadline != self.deadline:
+            self.scope.deadline = self.deadline = deadline
+
+    def cut(self, reason: str) -> None:
+        """Cancel what runs here now."""
+        self.dirty = True
+        if not self.idle:
+            self.scope.cancel(reason)

@@ -1,0 +1,134 @@
+"""The exception tree: everything that graceline raises on purpose.
+
+`engine.run()` returns results; only `engine.execute()` and `result.unwrap()` turn an outcome into
+one of these. Each is raised from the real cause, and carries the whole result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AttemptTimeoutError",
+    "DeadlineExceededError",
+    "DefinitionError",
+    "DefinitionWarning",
+    "GracelineError",
+    "NodeFailedError",
+    "NodeTimeoutError",
+    "OverloadedError",
+    "PipelineCancelledError",
+    "PipelineTimeoutError",
+    "RecordedError",
+    "StageTimeoutError",
+]
+
+
+class GracelineError(Exception):
+    """The root of every error that graceline raises on purpose."""
+
+
+class DefinitionError(GracelineError, ValueError):
+    """A definition or an argument is wrong: says what, where, and what would be right."""
+
+
+class DefinitionWarning(UserWarning):
+    """A definition is valid but probably not what was meant, such as a child limit that is clamped."""
+
+
+class _OutcomeError(GracelineError):
+    """Common to the errors that stand for an outcome.
+
+    Attributes:
+        name: the pipeline, stage or node that the outcome blames.
+        result: the whole `PipelineResult`, partial values included.
+    """
+
+    def __init__(self, message: str, *, name: str, result: Any) -> None:
+        super().__init__(message)
+        self.name = name
+        self.result = result
+
+
+class DeadlineExceededError(_OutcomeError, TimeoutError):
+    """A limit in the tree passed; the subclass says on which level.
+
+    Attributes:
+        name: the level that is to blame.
+        limit: that level's limit in seconds.
+        source: where the limit was stated (`node`, `stage`, `pipeline`, `default`, `call`, ...).
+        completed: names of the nodes that had completed, in completion order.
+        result: the whole `PipelineResult`, partial values included.
+    """
+
+    def __init__(
+        self, message: str, *, name: str, limit: float | None, source: str | None, result: Any
+    ) -> None:
+        super().__init__(message, name=name, result=result)
+        self.limit = limit
+        self.source = source
+        self.completed: tuple[str, ...] = result.completed
+
+
+class AttemptTimeoutError(DeadlineExceededError):
+    """One attempt of a node exceeded its limit."""
+
+
+class NodeTimeoutError(DeadlineExceededError):
+    """A node, or one item of a node that runs over a list, exceeded its limit."""
+
+
+class StageTimeoutError(DeadlineExceededError):
+    """A stage exceeded its limit."""
+
+
+class PipelineTimeoutError(DeadlineExceededError):
+    """The pipeline exceeded its limit, in the queue or while it ran."""
+
+
+class PipelineCancelledError(_OutcomeError):
+    """The run was cancelled: by the user, or by the engine's shutdown.
+
+    Attributes:
+        kind: who cancelled (`user`, `shutdown`, ...).
+        reason: the reason that was given.
+    """
+
+    def __init__(self, message: str, *, name: str, kind: str, result: Any) -> None:
+        super().__init__(message, name=name, result=result)
+        self.kind = kind
+        self.reason = message
+
+
+class NodeFailedError(_OutcomeError):
+    """A node raised; its own exception is the `__cause__`."""
+
+
+class OverloadedError(_OutcomeError):
+    """The run, or a node that it needs, was refused and never started.
+
+    Attributes:
+        reason: why (`draining`, `queue full`, `thread limit`, ...).
+        retry_after: seconds after which a new try makes sense, or None if nobody can tell.
+    """
+
+    def __init__(
+        self, reason: str, *, name: str, result: Any, retry_after: float | None = None
+    ) -> None:
+        super().__init__(f"{name!r} was refused: {reason}", name=name, result=result)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class RecordedError(GracelineError):
+    """Stands for an exception in a result that was read back from a document.
+
+    Attributes:
+        type_name: the class name of the original exception.
+        message: its text.
+    """
+
+    def __init__(self, type_name: str, message: str) -> None:
+        super().__init__(f"{type_name}: {message}" if message else type_name)
+        self.type_name = type_name
+        self.message = message

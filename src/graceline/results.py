@@ -1,0 +1,251 @@
+"""What a run gives back: one outcome for every node and stage, and the result of the pipeline.
+
+Immutable attrs objects. Times are seconds; `started` counts from the submission of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import attrs
+
+from graceline.deadlines import Blame, Source, Status
+from graceline.errors import (
+    AttemptTimeoutError,
+    DeadlineExceededError,
+    GracelineError,
+    NodeFailedError,
+    NodeTimeoutError,
+    OverloadedError,
+    PipelineCancelledError,
+    PipelineTimeoutError,
+    StageTimeoutError,
+)
+
+__all__ = ["NodeOutcome", "PipelineResult", "StageOutcome", "draft_of", "freeze"]
+
+T = TypeVar("T")
+
+_TIMEOUT_ERRORS: dict[str, type[DeadlineExceededError]] = {
+    "attempt": AttemptTimeoutError,
+    "item": NodeTimeoutError,
+    "node": NodeTimeoutError,
+    "stage": StageTimeoutError,
+}
+
+
+@attrs.frozen(weakref_slot=False)
+class NodeOutcome:
+    """How one node ended.
+
+    Attributes:
+        name: the node's name.
+        status: exactly one `Status`.
+        value: what it returned; None unless `ok` or `late`.
+        partial: the last value it gave to `save_partial`, if it did not finish.
+        error: what it raised, if it failed.
+        started: seconds from the submission of the run to the node's start.
+        elapsed: seconds it took, cleanup included.
+        limit: its own limit in seconds, None if it has none.
+        source: where that limit was stated.
+        attempts: how often its work was started; 0 if it never was.
+        grace_used: seconds between its cancel and its end.
+        overrun: seconds past the cancel at which it returned a value (`late`).
+        blame: the one level to blame; None if it is `ok`, or `skipped` by its condition.
+        secondary: errors of its cleanup and its handlers; they never replace the outcome.
+    """
+
+    name: str
+    status: Status
+    value: Any
+    partial: Any
+    error: BaseException | None
+    started: float
+    elapsed: float
+    limit: float | None
+    source: Source | None
+    attempts: int
+    grace_used: float
+    overrun: float
+    blame: Blame | None
+    secondary: tuple[BaseException, ...]
+
+    @property
+    def completed(self) -> bool:
+        """Whether it returned a value that was kept."""
+        return self.status in _COMPLETED
+
+
+_COMPLETED = frozenset({Status.OK, Status.LATE})
+
+
+def draft_of(frozen: type[T]) -> type[T]:
+    """A mutable twin of a frozen attrs class, of the same layout.
+
+    An instance is filled in by plain assignments and then becomes the frozen class by
+    `draft.__class__ = frozen`. That takes a third of the time of a frozen `__init__`, which has to
+    call `object.__setattr__` once for each field.
+    """
+    fields = {
+        field.name: attrs.field(type=field.type)
+        for field in attrs.fields(frozen)  # type: ignore[arg-type]
+    }
+    return attrs.make_class(f"_{frozen.__name__}Draft", fields, slots=True, eq=False, weakref_slot=False)  # type: ignore[return-value]
+
+
+@attrs.frozen
+class StageOutcome:
+    """How one stage ended; the attributes are those of `NodeOutcome`, and
+
+    Attributes:
+        nodes: the outcome of every node, by name, in the order of definition.
+    """
+
+    name: str
+    status: Status
+    value: Any
+    error: BaseException | None
+    started: float
+    elapsed: float
+    limit: float | None
+    source: Source | None
+    grace_used: float
+    overrun: float
+    blame: Blame | None
+    secondary: tuple[BaseException, ...]
+    nodes: Mapping[str, NodeOutcome]
+
+    @property
+    def completed(self) -> bool:
+        """Whether it gave a value."""
+        return self.status in _COMPLETED
+
+
+@attrs.frozen
+class PipelineResult:
+    """How a run ended, with everything that it finished.
+
+    Attributes:
+        run_id: the id of the run.
+        pipeline: the pipeline's name.
+        status: exactly one `Status`.
+        value: the pipeline's output; None unless `ok` or `late`.
+        stages: the outcome of every stage, by name, in the order of definition.
+        completed: names of the completed nodes, in completion order (`stage.node` where a node
+            name occurs in several stages).
+        degraded: names of the non-critical parts that did not succeed.
+        partial: the last partial value of each node that saved one and did not finish, by name.
+        blame: the one level to blame; None if the run is `ok`.
+        error: what the node that ended the run raised, if it failed.
+        elapsed: seconds from submission to the end, cleanup included.
+        queued: seconds of `elapsed` before it was admitted.
+        limit: the pipeline's own limit in seconds, None if it has none.
+        source: where that limit was stated.
+        grace_used: seconds between the cancel of the run and its end.
+        overrun: seconds past the cancel at which the last critical part returned (`late`).
+        secondary: errors of the pipeline's handlers.
+        would_time_out: in `observe` mode, the first limit that would have cut the run.
+    """
+
+    run_id: str
+    pipeline: str
+    status: Status
+    value: Any
+    stages: Mapping[str, StageOutcome]
+    completed: tuple[str, ...]
+    degraded: tuple[str, ...]
+    partial: Mapping[str, Any]
+    blame: Blame | None
+    error: BaseException | None
+    elapsed: float
+    queued: float
+    limit: float | None
+    source: Source | None
+    grace_used: float
+    overrun: float
+    secondary: tuple[BaseException, ...] = ()
+    would_time_out: Blame | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a value: the status is `ok` or `late`."""
+        return self.status in _COMPLETED
+
+    def node(self, name: str) -> NodeOutcome:
+        """The outcome of a node by its name, or by `stage.node`.
+
+        Raises:
+            KeyError: if no node, or more than one, has this name.
+        """
+        found = [
+            outcome
+            for stage in self.stages.values()
+            for outcome in stage.nodes.values()
+            if name in (outcome.name, f"{stage.name}.{outcome.name}")
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            where = [f"{s.name}.{name}" for s in self.stages.values() if name in s.nodes]
+            raise KeyError(f"several nodes are called {name!r}: ask for one of {where}")
+        raise KeyError(f"no node is called {name!r}")
+
+    def unwrap(self) -> Any:
+        """The value of a run that has one.
+
+        Raises:
+            DeadlineExceededError: if a limit passed; the subclass names the level.
+            NodeFailedError: if a node raised; its exception is the cause.
+            PipelineCancelledError: if the run was cancelled.
+            OverloadedError: if it, or a node it needs, was refused.
+        """
+        if self.ok:
+            return self.value
+        raise self._error() from (self.error or next(iter(self._secondary()), None))
+
+    def _secondary(self) -> list[BaseException]:
+        nodes = [outcome for stage in self.stages.values() for outcome in stage.nodes.values()]
+        return [error for outcome in nodes for error in outcome.secondary]
+
+    def _error(self) -> GracelineError:
+        blame = self.blame
+        if blame is None:  # only a document that was put together by hand
+            return GracelineError(f"the run is {self.status}, and nothing says why")
+        name, message = blame.name, blame.message
+        if self.status is Status.TIMED_OUT:
+            error = _TIMEOUT_ERRORS.get(blame.level, PipelineTimeoutError)
+            return error(message, name=name, limit=blame.limit, source=blame.source, result=self)
+        if self.status is Status.FAILED:
+            return NodeFailedError(message, name=name, result=self)
+        if self.status is Status.REJECTED:
+            return OverloadedError(message, name=name, result=self)
+        return PipelineCancelledError(message, name=name, kind=blame.kind, result=self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as a document of plain JSON types; the names are those of the attributes.
+
+        Exceptions become `{"type", "message"}`. Values that JSON does not know become their attrs
+        or dataclass fields, else `{"repr": ...}`.
+        """
+        from graceline.documents import to_document  # noqa: PLC0415 - cattrs only when asked for
+
+        return to_document(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> PipelineResult:
+        """Read a document of `to_dict` back; exceptions come back as `RecordedError`.
+
+        Raises:
+            GracelineError: if the document is not one of a result: every problem with its path.
+        """
+        from graceline.documents import from_document  # noqa: PLC0415
+
+        return from_document(cls, document)
+
+
+def freeze(mapping: dict[str, T]) -> Mapping[str, T]:
+    """A read-only view, for results."""
+    return MappingProxyType(mapping)
+

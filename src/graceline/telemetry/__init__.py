@@ -1,0 +1,1 @@
+"""Telemetry: one stream of frozen events; every sink is a subscriber."""

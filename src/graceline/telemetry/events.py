@@ -1,0 +1,156 @@
+"""The one stream of events: frozen, without payloads, in the order in which things happen.
+
+Each event names its run and carries `at`, absolute seconds of the run's clock. Inputs, values and
+error texts never appear in an event: only names, times, statuses and class names.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from graceline.deadlines import Blame, Source, Status
+
+__all__ = [
+    "CancelRequested",
+    "CleanupOverran",
+    "Event",
+    "NodeFinished",
+    "NodeStarted",
+    "RunFinished",
+    "RunStarted",
+    "StageFinished",
+    "StageStarted",
+    "ThreadAbandoned",
+    "ThreadEnded",
+    "WouldTimeOut",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Something that happened in a run.
+
+    Attributes:
+        at: when, in absolute seconds of the run's clock.
+        run_id: the run.
+        pipeline: its pipeline's name.
+        lane: the engine's lane.
+    """
+
+    at: float
+    run_id: str
+    pipeline: str
+    lane: str
+
+
+@attrs.frozen(kw_only=True)
+class RunStarted(Event):
+    """A run was admitted. `queued` is the time since its submission; limits are in seconds."""
+
+    queued: float
+    limit: float | None
+    source: Source | None
+    fires_at: float
+    nodes: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@attrs.frozen(kw_only=True)
+class StageStarted(Event):
+    """A stage started; `fires_at` is when its work is cancelled."""
+
+    stage: str
+    limit: float | None
+    source: Source | None
+    fires_at: float
+
+
+@attrs.frozen(kw_only=True)
+class NodeStarted(Event):
+    """A node's work started; `fires_at` is when it is cancelled, whoever cancels it."""
+
+    stage: str
+    node: str
+    limit: float | None
+    source: Source | None
+    fires_at: float
+
+
+@attrs.frozen(kw_only=True)
+class _Finished(Event):
+    status: Status
+    started: float
+    """When it started, in absolute seconds."""
+    elapsed: float
+    limit: float | None
+    source: Source | None
+    grace_used: float
+    overrun: float
+    blame: Blame | None
+    error_type: str | None
+
+
+@attrs.frozen(kw_only=True)
+class NodeFinished(_Finished):
+    """A node has its outcome. `partial` says whether it saved a partial value."""
+
+    stage: str
+    node: str
+    attempts: int
+    partial: bool
+
+
+@attrs.frozen(kw_only=True)
+class StageFinished(_Finished):
+    """A stage has its outcome."""
+
+    stage: str
+
+
+@attrs.frozen(kw_only=True)
+class RunFinished(_Finished):
+    """A run has its result."""
+
+    queued: float
+    degraded: tuple[str, ...]
+    completed: int
+
+
+@attrs.frozen(kw_only=True)
+class CancelRequested(Event):
+    """Somebody cancelled the run through the engine."""
+
+    blame: Blame
+
+
+@attrs.frozen(kw_only=True)
+class CleanupOverran(Event):
+    """A cleanup block or a handler was cut at its end."""
+
+    level: str
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class WouldTimeOut(Event):
+    """In `observe` mode: a limit passed. `follows` says that an earlier one would have cut first."""
+
+    blame: Blame
+    follows: bool
+
+
+@attrs.frozen(kw_only=True)
+class ThreadAbandoned(Event):
+    """A worker thread went on after its node was cancelled; `abandoned` is how many there are."""
+
+    stage: str
+    node: str
+    abandoned: int
+
+
+@attrs.frozen(kw_only=True)
+class ThreadEnded(Event):
+    """An abandoned worker thread has ended; `abandoned` is how many are left."""
+
+    stage: str
+    node: str
+    abandoned: int

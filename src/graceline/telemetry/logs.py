@@ -1,0 +1,115 @@
+"""The logging sink: events as records of standard `logging`, with structured fields and no payload.
+
+Loggers are named `graceline.*`. Fields travel through `extra=`, with an `event_type`, so JSON
+formatters and structlog take them as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import attrs
+
+from graceline.deadlines import Status
+from graceline.durations import format_duration
+from graceline.telemetry import events
+from graceline.telemetry.events import Event
+
+__all__ = ["LoggingSink", "log_mode"]
+
+logging.getLogger("graceline").addHandler(logging.NullHandler())
+_log = logging.getLogger("graceline.run")
+
+_SUFFIX = {
+    Status.OK: "finished",
+    Status.LATE: "late",
+    Status.TIMED_OUT: "timeout",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "cancelled",
+    Status.SKIPPED: "skipped",
+    Status.REJECTED: "rejected",
+}
+_NAMES: dict[type[Event], str] = {
+    events.RunStarted: "pipeline_started",
+    events.StageStarted: "stage_started",
+    events.NodeStarted: "node_started",
+    events.CancelRequested: "cancel_requested",
+    events.CleanupOverran: "cleanup_overran",
+    events.WouldTimeOut: "would_time_out",
+    events.ThreadAbandoned: "thread_abandoned",
+    events.ThreadEnded: "thread_ended",
+}
+_WARNINGS = frozenset({"cleanup_overran", "would_time_out", "thread_abandoned"})
+
+
+class LoggingSink:
+    """Writes events to the logger `graceline.run`.
+
+    DEBUG: everything, with the limit that was applied to each part and where it came from. INFO:
+    parts that did not end well. WARNING: runs that did not end well, and what somebody should look
+    into.
+    """
+
+    def wants_trace(self) -> bool:
+        """Only while DEBUG is on."""
+        return _log.isEnabledFor(logging.DEBUG)
+
+    def __call__(self, event: Event) -> None:
+        """Write one event."""
+        level, event_type = _classify(event)
+        if _log.isEnabledFor(level):
+            fields = {"event_type": event_type} | _fields(event)
+            _log.log(level, "%s %s", event_type, _describe(event), extra=fields)
+
+
+def _classify(event: Event) -> tuple[int, str]:
+    if isinstance(event, events.RunFinished):
+        calm = event.status is Status.OK and not event.degraded
+        return logging.DEBUG if calm else logging.WARNING, f"pipeline_{_SUFFIX[event.status]}"
+    if isinstance(event, events.NodeFinished | events.StageFinished):
+        part = "node" if isinstance(event, events.NodeFinished) else "stage"
+        calm = event.status in (Status.OK, Status.SKIPPED)
+        return logging.DEBUG if calm else logging.INFO, f"{part}_{_SUFFIX[event.status]}"
+    name = _NAMES[type(event)]
+    if name in _WARNINGS:
+        return logging.WARNING, name
+    return (logging.INFO if name == "cancel_requested" else logging.DEBUG), name
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    fields = attrs.asdict(event, recurse=False)
+    blame = fields.pop("blame", None)
+    if blame is not None:
+        fields |= {
+            "blamed_level": blame.level,
+            "blamed_name": blame.name,
+            "blamed_kind": str(blame.kind),
+        }
+    fields["level_name"] = fields.pop("name", None)  # `name` is the logger's own in a record
+    return {key: str(value) if isinstance(value, Status) else value for key, value in fields.items()}
+
+
+def _describe(event: Event) -> str:
+    stage = getattr(event, "stage", "")
+    node = getattr(event, "node", "")
+    where = ".".join(part for part in (event.pipeline, stage, node) if part)
+    limit, source = getattr(event, "limit", None), getattr(event, "source", None)
+    said = [where]
+    if hasattr(event, "limit"):
+        said.append("no limit" if limit is None else f"limit {format_duration(limit)} ({source})")
+    elapsed = getattr(event, "elapsed", None)
+    if elapsed is not None:
+        said.append(f"took {format_duration(elapsed)}")
+    blame = getattr(event, "blame", None)
+    if blame is not None:
+        said.append(f"blamed: {blame.level} {blame.name!r} ({blame.kind})")
+    return ", ".join(said)
+
+
+def log_mode(mode: str) -> None:
+    """Say once at the start that limits do not cut."""
+    logging.getLogger("graceline.engine").warning(
+        "graceline runs in mode %r: no limit cancels anything", mode,
+        extra={"event_type": "mode", "mode": mode},
+    )  # fmt: skip

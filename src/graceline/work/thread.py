@@ -1,0 +1,95 @@
+"""Work that runs in a worker thread: a plain function, abandoned when its node is cancelled.
+
+Nothing can stop a thread from outside. So the run goes on without it: the thread keeps its token,
+and the pool grows by one until it ends, so that hung functions do not take the threads of healthy
+ones. At `max_abandoned` hung threads new work is refused. A function that polls
+`trio.from_thread.check_cancelled()` ends soon after the cancel.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import trio
+
+from graceline.work.base import Bound, WorkContext, WorkRefusedError
+
+__all__ = ["ThreadPool"]
+
+
+class _Job:
+    """One call in a thread: who is first, the end of the thread or the end of the node?"""
+
+    __slots__ = ("_abandoned", "_ended", "_lock", "_started", "context", "pool", "token")
+
+    def __init__(self, pool: ThreadPool, context: WorkContext) -> None:
+        self.pool = pool
+        self.context = context
+        self.token = trio.lowlevel.current_trio_token()
+        self._lock = threading.Lock()
+        self._started = self._ended = self._abandoned = False
+
+    def call(self, function: Callable[[Any], Any], value: Any) -> Any:
+        """Run in the thread."""
+        self._started = True
+        try:
+            return function(value)
+        finally:
+            with self._lock:
+                self._ended = True
+                abandoned = self._abandoned
+            if abandoned:
+                try:
+                    self.token.run_sync_soon(self.pool.ended, self.context)
+                except trio.RunFinishedError:
+                    pass  # the loop is gone, and with it whoever would count
+
+    def abandon(self) -> bool:
+        """Give the thread up; returns whether it is really still running."""
+        with self._lock:
+            self._abandoned = self._started and not self._ended
+            return self._abandoned
+
+
+class ThreadPool:
+    """The worker threads of one engine.
+
+    Args:
+        threads: how many functions run at once, abandoned ones not counted.
+        max_abandoned: abandoned threads at which new work is refused.
+    """
+
+    def __init__(self, threads: int, max_abandoned: int) -> None:
+        self._limiter = trio.CapacityLimiter(threads)
+        self._max_abandoned = max_abandoned
+        self.abandoned = 0
+
+    def bind(self, function: Callable[[Any], Any], context: Callable[[], WorkContext]) -> Bound:
+        """Bind a plain function; `context` finds the node that is running."""
+        return partial(self._run, function, context)
+
+    async def _run(
+        self, function: Callable[[Any], Any], context: Callable[[], WorkContext], value: Any
+    ) -> Any:
+        if self.abandoned >= self._max_abandoned:
+            raise WorkRefusedError(f"thread limit: {self.abandoned} abandoned threads still run")
+        job = _Job(self, context())
+        try:
+            return await trio.to_thread.run_sync(
+                job.call, function, value, abandon_on_cancel=True, limiter=self._limiter
+            )
+        except trio.Cancelled:
+            if job.abandon():
+                self.abandoned += 1
+                self._limiter.total_tokens += 1
+                job.context.thread_abandoned(self.abandoned)
+            raise
+
+    def ended(self, context: WorkContext) -> None:
+        """An abandoned thread has ended; runs in the event loop."""
+        self.abandoned -= 1
+        self._limiter.total_tokens -= 1
+        context.thread_ended(self.abandoned)
