@@ -95,7 +95,7 @@ def draft_of(frozen: type[T]) -> type[T]:
     return attrs.make_class(f"_{frozen.__name__}Draft", fields, slots=True, eq=False, weakref_slot=False)  # type: ignore[return-value]
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class StageOutcome:
     """How one stage ended; the attributes are those of `NodeOutcome`, and
 
@@ -123,7 +123,7 @@ class StageOutcome:
         return self.status in _COMPLETED
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class PipelineResult:
     """How a run ended, with everything that it finished.
 

@@ -103,15 +103,15 @@ def _notice(level: LevelRun, now: float) -> None:
     scope of the user's own may absorb one cancel, and a later one is then a new one.
     """
     if trio.current_effective_deadline() != -inf:
-        level.noticed, level.noticed_in, level.foreign_at = inf, None, inf
+        level.notice, level.foreign_at = None, inf
         return
     handled = sys.exception()
-    if level.noticed != inf and contains(handled, level.noticed_in):
+    if level.notice is not None and contains(handled, level.notice[1]):
         return
     if level.fired() <= now:
-        level.noticed, level.noticed_in, level.foreign_at = inf, None, inf
+        level.notice, level.foreign_at = None, inf
     else:
-        level.noticed, level.noticed_in, level.foreign_at = now, handled, now
+        level.notice, level.foreign_at = (now, handled), now
 
 
 def cleanup() -> Cleanup:

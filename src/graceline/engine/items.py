@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from graceline.deadlines import Ending, Status, settle
-from graceline.engine.endings import classify, contains
+from graceline.engine.endings import classify
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.settling import ItemTimeoutError
 from graceline.engine.strand import Strand
@@ -96,7 +96,7 @@ class _Loop:
     def _fails(self, level: LevelRun, error: BaseException, now: float) -> bool:
         """Whether the item itself is to blame; else the exception goes on to the node."""
         ending, failure = classify(error)
-        noticed = level.noticed if contains(error, level.noticed_in) else None
+        noticed = level.noticed(error)
         verdict = settle(level, ending, now, noticed=noticed)
         if verdict.status is Status.FAILED:
             self.failure = self.failure or failure

@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from graceline.deadlines import Level
+from graceline.engine.endings import contains
 from graceline.errors import GracelineError
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ UNSET: Any = type("Unset", (), {"__repr__": lambda _: "UNSET"})()
 class LevelRun(Level):
     """One level of one run.
 
-    `noticed` and `noticed_in` belong to a cancel that is not ours and that a cleanup block has seen:
-    when, and in which exception. They stay provisional until that exception leaves the node.
+    `notice` belongs to a cancel that is not ours and that a cleanup block has seen: when, and in which
+    exception. It stays provisional until that exception leaves the node.
     """
 
-    __slots__ = ("ended", "input", "noticed", "noticed_in", "partial", "plan", "run")
+    __slots__ = ("ended", "input", "notice", "partial", "plan", "run")
 
     def __init__(
-        self, run: RunState, plan: Plan, parent: Level, start: float, value: Any
+        self, run: RunState, plan: Plan, parent: Level | None, start: float, value: Any
     ) -> None:
         """Start a level. Spelled out instead of `super().__init__`: once per node, it is hot."""
         self.limit = limit = plan.limit
@@ -41,7 +42,9 @@ class LevelRun(Level):
         self.start = start
         self.deadline = start + limit.span
         grace = limit.grace
-        self.grace = parent.grace if grace is None else grace
+        if grace is None:
+            grace = run.grace if parent is None else parent.grace
+        self.grace = grace
         self.cancelled_at = inf
         self.reason = None
         self.foreign_at = inf
@@ -51,8 +54,14 @@ class LevelRun(Level):
         self.input = value
         self.partial = UNSET
         self.ended = False
-        self.noticed = inf
-        self.noticed_in: BaseException | None = None
+        self.notice: tuple[float, BaseException | None] | None = None
+
+    def noticed(self, error: BaseException) -> float | None:
+        """When the cancel that leaves with `error` was first noticed, if a cleanup block saw it."""
+        if self.notice is None:
+            return None
+        at, seen_in = self.notice
+        return at if contains(error, seen_in) else None
 
     def thread_abandoned(self, abandoned: int) -> None:
         """See `WorkContext`."""

@@ -64,10 +64,17 @@ class _Holder(Plan):
 
 @attrs.frozen(kw_only=True, eq=False)
 class StagePlan(_Holder):
-    """A stage, ready to run. `chain` holds its nodes in order if they are one sequence."""
+    """A stage, ready to run. `chain` holds its nodes in order if they are one sequence.
+
+    `plain` and `add_ok` are as for a node; `ordered` says that a chain runs in definition order.
+    """
+
+    add_ok: Callable[[float], None]
 
     parts: Mapping[str, NodePlan]
     chain: tuple[NodePlan, ...] | None
+    plain: bool
+    ordered: bool
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -76,6 +83,7 @@ class PipelinePlan(_Holder):
 
     parts: Mapping[str, StagePlan]
     chain: tuple[StagePlan, ...] | None
+    ordered: bool
     shape: tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -171,6 +179,7 @@ def compile_pipeline(
             )
 
         nodes = {node.name: plan_node(node) for node in stage.nodes}
+        stage_stats = stats.part(pipeline.name, stage.name)
         return StagePlan(
             name=stage.name,
             label=stage.name,
@@ -178,7 +187,7 @@ def compile_pipeline(
             strict=stage_strict,
             stop_before=stage.stop_before,
             handlers=stage.on_cleanup,
-            stats=stats.part(pipeline.name, stage.name),
+            stats=stage_stats,
             when=stage.when,
             critical=stage.critical,
             fallback=stage.fallback,
@@ -186,6 +195,9 @@ def compile_pipeline(
             fail_fast=fail_fast if stage.fail_fast is None else stage.fail_fast,
             parts=nodes,
             chain=_chain(stage.graph, nodes),
+            ordered=stage.graph.segments == (tuple(nodes),),
+            plain=enforced and not stage.on_cleanup and stage.when is None,
+            add_ok=stage_stats[Status.OK].add,
         )
 
     stages = {stage.name: plan_stage(stage) for stage in pipeline.stages}
@@ -201,6 +213,7 @@ def compile_pipeline(
         fail_fast=fail_fast,
         parts=stages,
         chain=_chain(pipeline.graph, stages),
+        ordered=pipeline.graph.segments == (tuple(stages),),
         shape=tuple((stage.name, tuple(stage.parts)) for stage in stages.values()),
     )
 

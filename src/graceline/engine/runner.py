@@ -10,10 +10,10 @@ import trio
 from graceline.deadlines import Blame, Kind, Status, Verdict, blame_failure, expired
 from graceline.engine.cleanup import run_handlers
 from graceline.engine.levels import CURRENT
-from graceline.engine.running import run_parts, run_stages, settle_holder
+from graceline.engine.running import run_graph, run_stages, settle_holder
 from graceline.engine.settling import Book, skipped_stage
 from graceline.engine.strand import Strand
-from graceline.results import PipelineResult, freeze
+from graceline.results import PipelineResult, draft_of, freeze
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from graceline.engine.state import RunState
 
 __all__ = ["perform"]
+
+_Draft: Any = draft_of(PipelineResult)
 
 
 @trio.lowlevel.enable_ki_protection
@@ -48,7 +50,16 @@ async def perform(run: RunState, admission: Admission, refusal: str | None) -> P
                     run.admitted_at = run.clock()
                     verdict = None if slot else _left_queue(run)
         if verdict is None and run.foreign is None:
-            result = await _run(run)
+            strand = Strand(run.root, run.admitted_at)
+            run.strands.add(strand)
+            token = CURRENT.set(run.root)
+            strand.open()
+            try:
+                result = await _run_pipeline(run, strand)
+            finally:
+                strand.close()
+                run.strands.discard(strand)
+                CURRENT.reset(token)
         else:
             result = _never_started(run, verdict or Verdict(Status.CANCELLED, _by_caller(run)))
         _tell(run, result)
@@ -107,24 +118,11 @@ def _never_started(run: RunState, verdict: Verdict) -> PipelineResult:
     return _result(run, verdict, None, None, now)
 
 
-async def _run(run: RunState) -> PipelineResult:
-    """Run the stages and settle the pipeline, with one strand for this task."""
-    strand = Strand(run.root, run.admitted_at)
-    run.strands.add(strand)
-    run.traced = run.traced or run.hub.traced()
-    token = CURRENT.set(run.root)
-    strand.open()
-    try:
-        return await _run_pipeline(run, strand)
-    finally:
-        strand.close()
-        run.strands.discard(strand)
-        CURRENT.reset(token)
-
-
 @trio.lowlevel.disable_ki_protection
 async def _run_pipeline(run: RunState, strand: Strand) -> PipelineResult:
+    """Run the stages and settle the pipeline."""
     plan, root = run.plan, run.root
+    run.traced = run.traced or run.hub.traced()
     if run.traced:
         limit = root.limit
         run.emit(
@@ -132,15 +130,20 @@ async def _run_pipeline(run: RunState, strand: Strand) -> PipelineResult:
             limit=limit.shown, source=limit.source, fires_at=root.fired(), nodes=plan.shape,
         )  # fmt: skip
     book = Book(run.admitted_at)
-    value = await run_parts(run, strand, root, plan, run.input, book, run_stages)
+    if plan.chain is not None:
+        value = await run_stages(run, strand, root, plan.chain, run.input, book)
+    else:
+        value = await run_graph(run, strand, root, plan, run.input, book, run_stages)
     verdict, error = settle_holder(run, root, book, strand.now, strict=plan.strict)
     if verdict.status not in (Status.OK, Status.LATE):
         value = None
     root.ended = True
-    outcomes = book.outcomes
-    for name, part in plan.parts.items():
-        found = outcomes.get(name)
-        run.stages[name] = skipped_stage(run, part, strand.now) if found is None else found
+    run.stages = outcomes = book.outcomes
+    if len(outcomes) < len(plan.parts) or not plan.ordered:
+        run.stages = {
+            name: outcomes[name] if name in outcomes else skipped_stage(run, part, strand.now)
+            for name, part in plan.parts.items()
+        }
     result = _result(run, verdict, value, error, strand.now)
     if plan.handlers:
         errors = await run_handlers(root, plan.handlers, result)
@@ -160,24 +163,16 @@ def _result(
     run: RunState, verdict: Verdict, value: Any, error: BaseException | None, now: float
 ) -> PipelineResult:
     limit = run.root.limit
-    return PipelineResult(
-        run_id=run.run_id,
-        pipeline=run.plan.name,
-        status=verdict.status,
-        value=value,
-        stages=freeze(run.stages),
-        completed=tuple(run.completed),
-        degraded=tuple(run.degraded),
-        partial=freeze(run.partial),
-        blame=verdict.blame,
-        error=error,
-        elapsed=now - run.origin,
-        queued=run.admitted_at - run.origin,
-        limit=limit.shown,
-        source=limit.source,
-        grace_used=verdict.grace_used,
-        overrun=verdict.overrun,
-    )
+    origin = run.origin
+    draft = _Draft(
+        run.run_id, run.plan.name, verdict.status, value, freeze(run.stages), tuple(run.completed),
+        tuple(run.degraded), freeze(run.partial), verdict.blame, error, now - origin,
+        run.admitted_at - origin, limit.shown, limit.source, verdict.grace_used, verdict.overrun,
+        (), None,
+    )  # fmt: skip
+    draft.__class__ = PipelineResult
+    result: PipelineResult = draft
+    return result
 
 
 def _tell(run: RunState, result: PipelineResult) -> None:

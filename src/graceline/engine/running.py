@@ -21,13 +21,15 @@ from graceline.engine.settling import (
     Book,
     NodeDraft,
     Outcome,
+    StageDraft,
+    all_nodes,
     enter,
     finish,
     route,
     settle_node,
 )
 from graceline.engine.strand import Strand
-from graceline.results import NodeOutcome
+from graceline.results import NodeOutcome, StageOutcome, freeze
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
     from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan
     from graceline.engine.state import RunState
 
-__all__ = ["run_nodes", "run_parts", "run_stages", "settle_holder"]
+__all__ = ["run_graph", "run_nodes", "run_stages", "settle_holder"]
 
 OK = Status.OK
+_COMPLETED = (Status.OK, Status.LATE)
+checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 _BREATHE = 64  # parts between two full checkpoints: stale deadlines are pruned only on a tick
 
 
@@ -55,29 +59,27 @@ async def run_nodes(
     outcomes = book.outcomes
     completed = run.completed
     bound = stage.fired()
+    now = strand.now
     for plan in nodes:
-        now = strand.now
         level = LevelRun(run, plan, stage, now, value)
         fires = level.deadline
         if bound < fires:
             fires = bound
-        plain = plan.plain and not run.traced
         strand.ticks += 1
+        plain = plan.plain and not run.traced
         if not plain or now >= fires or strand.dirty or strand.ticks >= _BREATHE:
             # The slow start: expired, cancelled, a condition, a due checkpoint, or somebody watches.
             if strand.ticks >= _BREATHE:
                 await _breathe(run, strand, bound)
                 level = LevelRun(run, plan, stage, strand.now, value)
+            early = await enter(run, strand, level, book)
             bound = stage.fired()
             fires = min(level.deadline, bound)
-            early = await enter(run, strand, level, book)
             if early is not None:
-                assert isinstance(early, NodeOutcome)  # noqa: S101 - the plan is a node's
-                usable, value, outcome = route(run, strand, level, early, book)
-                outcomes[plan.name] = outcome
-                bound = stage.fired()
+                usable, value, outcomes[plan.name] = route(run, strand, level, early, book)
                 if not usable:
                     return None
+                now = strand.now
                 continue
             strand.aim(fires)
             if run.traced:
@@ -87,7 +89,7 @@ async def run_nodes(
         CURRENT.set(level)
         try:
             # Inside the `try`, and after the deadline was moved: a cancel that lands here is settled.
-            await trio.lowlevel.checkpoint_if_cancelled()
+            await checkpoint_if_cancelled()
             if plan.item is None:
                 result = await plan.call(value)
             else:
@@ -101,10 +103,11 @@ async def run_nodes(
                 # The fast end: certainly alive, certainly ok. A mutable draft of the outcome becomes
                 # the frozen class by a swap, which saves 14 calls of `object.__setattr__`.
                 level.ended = True
-                elapsed = now - level.start
+                start = level.start
+                elapsed = now - start
                 limit = plan.limit
                 draft = NodeDraft(
-                    plan.name, OK, result, None, None, level.start - origin, elapsed,
+                    plan.name, OK, result, None, None, start - origin, elapsed,
                     limit.shown, limit.source, 1, 0.0, 0.0, None, (),
                 )  # fmt: skip
                 draft.__class__ = NodeOutcome
@@ -116,11 +119,11 @@ async def run_nodes(
                 value = result
                 continue
             outcome = await settle_node(run, strand, level, book, value=result)
-        usable, value, outcome = route(run, strand, level, outcome, book)
-        outcomes[plan.name] = outcome
-        bound = stage.fired()  # a cut may have come while the slow path waited
+        usable, value, outcomes[plan.name] = route(run, strand, level, outcome, book)
         if not usable:
             return None
+        bound = stage.fired()  # a cut may have come while the slow path waited
+        now = strand.now
     return value
 
 
@@ -159,38 +162,66 @@ async def run_stages(
     book: Book,
 ) -> Any:
     """Run a chain of stages in this task; returns the last value, if `book` has no new failure."""
+    holder = strand.holder
     for plan in stages:
-        level = LevelRun(run, plan, root, strand.now, value)
-        early = await enter(run, strand, level, book)
-        if early is None:
-            outcome = await _run_stage(run, strand, level, plan, book)
+        start = strand.now
+        level = LevelRun(run, plan, root, start, value)
+        fires = level.fired()
+        plain = plan.plain and not run.traced and not strand.dirty
+        if not plain or start >= fires:
+            early = await enter(run, strand, level, book)
+            if early is not None:
+                usable, value, book.outcomes[plan.name] = route(run, strand, level, early, book)
+                if not usable:
+                    return None
+                continue
+            if run.traced:
+                _tell_stage_started(run, level)
+        inner = Book(start)
+        strand.holder = level
+        if plan.chain is not None:
+            result = await run_nodes(run, strand, level, plan.chain, value, inner)
         else:
-            outcome = early
-        usable, value, outcome = route(run, strand, level, outcome, book)  # type: ignore[type-var]
-        book.outcomes[plan.name] = outcome
+            result = await run_graph(run, strand, level, plan, value, inner, run_nodes)
+        strand.holder = holder
+        now = strand.now
+        if plain and inner.failure is None and now < fires and not strand.dirty and not run.traced:
+            # The fast end, as for a node: nothing fired, nothing failed, nobody watches.
+            level.ended = True
+            elapsed = now - start
+            limit = plan.limit
+            draft = StageDraft(
+                plan.name, OK, result, None, start - run.origin, elapsed, limit.shown, limit.source,
+                0.0, 0.0, None, (), freeze(all_nodes(run, plan, inner.outcomes, now)),
+            )  # fmt: skip
+            draft.__class__ = StageOutcome
+            book.outcomes[plan.name] = draft
+            plan.add_ok(elapsed)
+            if plan.critical:
+                book.last = now
+            value = result
+            continue
+        verdict, error = settle_holder(run, level, inner, now, strict=plan.strict)
+        if verdict.status not in _COMPLETED:
+            result = None
+        outcome = await finish(
+            run, strand, level, verdict, book, value=result, error=error, nodes=inner.outcomes
+        )
+        usable, value, book.outcomes[plan.name] = route(run, strand, level, outcome, book)
         if not usable:
             return None
     return value
 
 
-async def _run_stage(
-    run: RunState, strand: Strand, level: LevelRun, plan: StagePlan, above: Book
-) -> Outcome:
-    if run.traced:
-        limit = level.limit
-        run.emit(
-            events.StageStarted, level.start, stage=plan.name, limit=limit.shown,
-            source=limit.source, fires_at=level.fired(),
-        )  # fmt: skip
-    book = Book(level.start)
-    holder, strand.holder = strand.holder, level
-    value = await run_parts(run, strand, level, plan, level.input, book, run_nodes)
-    strand.holder = holder
-    verdict, error = settle_holder(run, level, book, strand.now, strict=plan.strict)
-    if verdict.status not in (Status.OK, Status.LATE):
-        value = None
-    return await finish(
-        run, strand, level, verdict, above, value=value, error=error, nodes=book.outcomes
+def _tell_stage_started(run: RunState, level: LevelRun) -> None:
+    limit = level.limit
+    run.emit(
+        events.StageStarted,
+        level.start,
+        stage=limit.name,
+        limit=limit.shown,
+        source=limit.source,
+        fires_at=level.fired(),
     )
 
 
@@ -206,8 +237,7 @@ def settle_holder(
         run.watch(level, now)
     failure = book.failure
     if failure is None:
-        verdict = settle(level, Ending.VALUE, book.last, strict=strict)
-        return verdict, None
+        return settle(level, Ending.VALUE, book.last, strict=strict), None
     used = max(0.0, now - min(level.fired(), level.foreign_at))
     return Verdict(failure.status, failure.blame, grace_used=used), failure.error
 
@@ -215,7 +245,7 @@ def settle_holder(
 RunParts = Callable[[Any, Strand, LevelRun, Sequence[Any], Any, Book], Awaitable[Any]]
 
 
-async def run_parts(
+async def run_graph(
     run: RunState,
     strand: Strand,
     level: LevelRun,
@@ -224,9 +254,7 @@ async def run_parts(
     book: Book,
     run_chain: RunParts,
 ) -> Any:
-    """Run the parts of a holder: in this task if they are one sequence, else in a nursery."""
-    if plan.chain is not None:
-        return await run_chain(run, strand, level, plan.chain, value, book)
+    """Run the parts of a holder in a nursery, each segment in a task of its own."""
     strand.aim(inf)  # every branch has a scope of its own
     strand.idle = True
     graph = _GraphRun(run, level, plan, value, book, run_chain)

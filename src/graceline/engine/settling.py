@@ -14,7 +14,7 @@ import trio
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, blame_failure, expired, settle
 from graceline.definitions import PASS_INPUT
 from graceline.engine.cleanup import run_handlers
-from graceline.engine.endings import classify, contains
+from graceline.engine.endings import classify
 from graceline.engine.levels import UNSET, LevelRun
 from graceline.engine.plan import NodePlan, Plan, StagePlan
 from graceline.results import NodeOutcome, StageOutcome, draft_of, freeze
@@ -22,8 +22,6 @@ from graceline.telemetry import events
 from graceline.work import WorkRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from graceline.engine.state import RunState
     from graceline.engine.strand import Strand
 
@@ -32,6 +30,8 @@ __all__ = [
     "ItemTimeoutError",
     "NodeDraft",
     "Outcome",
+    "StageDraft",
+    "all_nodes",
     "enter",
     "finish",
     "route",
@@ -43,6 +43,7 @@ Outcome = NodeOutcome | StageOutcome
 OutcomeT = TypeVar("OutcomeT", NodeOutcome, StageOutcome)
 
 NodeDraft: Any = draft_of(NodeOutcome)
+StageDraft: Any = draft_of(StageOutcome)
 
 _STOPS_ALL = frozenset({Kind.USER, Kind.SHUTDOWN, Kind.CALLER})
 
@@ -131,7 +132,7 @@ async def settle_node(
         attempts = 0
     else:
         ending, failure = classify(error)
-        noticed = level.noticed if contains(error, level.noticed_in) else None
+        noticed = level.noticed(error)
         verdict = settle(level, ending, now, noticed=noticed)
         if verdict.status is Status.FAILED:
             message = f"node {plan.name!r} raised {type(failure).__name__}"
@@ -160,7 +161,7 @@ async def finish(
     value: Any = None,
     error: Exception | None = None,
     attempts: int = 0,
-    nodes: Mapping[str, NodeOutcome] | None = None,
+    nodes: dict[str, NodeOutcome] | None = None,
 ) -> Outcome:
     """Build the outcome, run the handlers, look for the caller's cancel, tell everybody."""
     plan = level.plan
@@ -259,16 +260,12 @@ def stage_outcome(
     verdict: Verdict,
     value: Any,
     error: BaseException | None,
-    nodes: Mapping[str, NodeOutcome],
+    nodes: dict[str, NodeOutcome],
     plan: Plan,
 ) -> StageOutcome:
     """The outcome of a stage; nodes that never had a turn are `skipped`."""
     assert isinstance(plan, StagePlan)  # noqa: S101
     limit = level.limit
-    complete = {
-        name: nodes[name] if name in nodes else skipped_node(run, part, now)
-        for name, part in plan.parts.items()
-    }
     return StageOutcome(
         name=plan.name,
         status=verdict.status,
@@ -282,8 +279,20 @@ def stage_outcome(
         overrun=verdict.overrun,
         blame=verdict.blame,
         secondary=(),
-        nodes=freeze(complete),
+        nodes=freeze(all_nodes(run, plan, nodes, now)),
     )
+
+
+def all_nodes(
+    run: RunState, plan: StagePlan, nodes: dict[str, NodeOutcome], now: float
+) -> dict[str, NodeOutcome]:
+    """The outcome of every node, in the order of definition; who had no turn is `skipped`."""
+    if len(nodes) == len(plan.parts) and plan.ordered:
+        return nodes
+    return {
+        name: nodes[name] if name in nodes else skipped_node(run, part, now)
+        for name, part in plan.parts.items()
+    }
 
 
 def skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome:

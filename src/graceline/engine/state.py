@@ -46,7 +46,7 @@ class RunState:
 
     __slots__ = (
         "admitted_at", "at_end", "cleanups", "clock", "completed", "degraded", "done", "drain", "enforced",
-        "foreign", "hub", "input", "lane", "origin", "parent", "partial", "plan", "queue_scope",
+        "foreign", "grace", "hub", "input", "lane", "origin", "parent", "partial", "plan", "queue_scope",
         "result", "root", "run_id", "stages", "strands", "top", "traced", "watched", "watching",
     )  # fmt: skip
 
@@ -75,7 +75,9 @@ class RunState:
         self.drain = drain
         self.parent = parent
         self.origin = self.admitted_at = now = self.clock()
-        self.root = LevelRun(self, plan, _above(plan.limit, parent, caller_deadline, now, grace), now, value)
+        self.grace = grace
+        above = _above(plan.limit, parent, caller_deadline, now, grace)
+        self.root = LevelRun(self, plan, above, now, value)
         self.top: RunState = self if parent is None else parent.run.top
         self.strands: set[Strand] = set() if parent is None else self.top.strands
         self.cleanups: set[Cleanup] = set() if parent is None else self.top.cleanups
@@ -189,20 +191,16 @@ class RunState:
 
 def _above(
     limit: Limit, parent: LevelRun | None, caller_deadline: float, now: float, grace: float
-) -> Level:
-    """What stands above a pipeline: the enclosing node, and the caller's own deadline.
-
-    A virtual level for the caller's deadline is needed only if it is earlier than the node's. At the
-    root there is always one, since it also carries the engine's grace.
-    """
-    if parent is not None and caller_deadline >= parent.fired():
+) -> Level | None:
+    """What stands above a pipeline: the enclosing node, or the caller's own deadline if it is earlier."""
+    if caller_deadline >= (inf if parent is None else parent.fired()):
         return parent
     caller = Limit(
         "caller",
         "caller",
         timeout=caller_deadline - now,
         grace=limit.grace,
-        source=None if caller_deadline == inf else Source.INHERITED,
+        source=Source.INHERITED,
     )
     above = Level(caller, parent, now, grace)
     above.deadline = caller_deadline  # as it is: `now + (deadline - now)` may round
