@@ -178,12 +178,17 @@ class Level:
         """Ask that everything here ends by `at`, grace or not; the earliest such wish wins."""
         self.forced_at = min(self.forced_at, at)
 
-    def inherit_foreign(self, noticed: float) -> None:
-        """A cancel that is not ours leaves this level: it and all levels above share the instant."""
+    def inherit_foreign(self, noticed: float, upto: Level | None = None) -> None:
+        """A cancel that is not ours leaves this level: it and the levels above share the instant.
+
+        Args:
+            noticed: when the cancel was first noticed.
+            upto: the last level that it leaves, such as the root of the run; None for all.
+        """
         level: Level | None = self
         while level is not None:
             level.foreign_at = min(level.foreign_at, noticed)
-            level = level.parent
+            level = None if level is upto else level.parent
 
     def cleanup_ends(self, now: float) -> float:
         """When a cleanup block of this level that is opened at `now` is cut.

@@ -30,10 +30,11 @@ class Cleanup:
     block inside a block ends with the outer one at the latest.
     """
 
-    __slots__ = ("_level", "_scope", "_token")
+    __slots__ = ("_handler", "_level", "_scope", "_token")
 
     def __init__(self, level: LevelRun | None = None) -> None:
         self._level = level
+        self._handler = level is not None  # the engine's own block; it settled the cancel already
         self._scope = trio.CancelScope(shield=True)
         self._token: Token[Cleanup | None] | None = None
 
@@ -59,7 +60,7 @@ class Cleanup:
                 "cleanup() works in the event loop; a worker thread cannot be shielded or cut"
             ) from None
         outer = _enclosing(level)
-        if outer is None:
+        if outer is None and not self._handler:
             _notice(level, now)
         end = level.run.cleanup_end(level, now)
         if outer is not None:
@@ -85,7 +86,7 @@ class Cleanup:
         swallowed = self._scope.__exit__(kind, error, traceback)
         if self._scope.cancelled_caught:
             level.run.cleanup_overran(level)
-        if _enclosing(level) is None:
+        if _enclosing(level) is None and not self._handler:
             _notice(level, trio.current_time())
         return swallowed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
@@ -136,7 +137,7 @@ def compile_pipeline(
     )
     strict = timeouts.strict if pipeline.strict is None else pipeline.strict
     fail_fast = timeouts.fail_fast if pipeline.fail_fast is None else pipeline.fail_fast
-    names = [node.name for stage in pipeline.stages for node in stage.nodes]
+    names = Counter(node.name for stage in pipeline.stages for node in stage.nodes)
 
     def plan_stage(stage: Stage) -> StagePlan:
         limit = _limit(
@@ -161,7 +162,7 @@ def compile_pipeline(
                 item = Limit("item", node.name, timeout=span, source=source, enforced=enforced)
             return NodePlan(
                 name=node.name,
-                label=node.name if names.count(node.name) == 1 else f"{stage.name}.{node.name}",
+                label=node.name if names[node.name] == 1 else f"{stage.name}.{node.name}",
                 limit=node_limit,
                 strict=stage_strict if node.strict is None else node.strict,
                 stop_before=node.stop_before,

@@ -265,8 +265,7 @@ async def run_graph(
         cancelled, rest = split_cancelled(error)
         if not cancelled or rest is not None:
             raise
-        run.foreign = run.foreign or error
-        level.inherit_foreign(run.clock())
+        run.caller_cancelled(level, run.clock(), error)
     finally:
         strand.idle = False
         strand.now = run.clock()

@@ -140,8 +140,7 @@ async def settle_node(
                 verdict, blame=blame_failure(level, now, Kind.FAILED, message)
             )
         elif verdict.foreign:
-            level.inherit_foreign(now if noticed is None else noticed)
-            run.foreign = run.foreign or error
+            run.caller_cancelled(level, now if noticed is None else noticed, error)
     if run.watching:
         run.watch(level, now)
     outcome = await finish(

@@ -127,6 +127,18 @@ class RunState:
                 self.queue_scope.cancel(reason)
         return first
 
+    def caller_cancelled(self, level: Level, noticed: float, error: BaseException) -> None:
+        """The caller's cancel leaves a part: all levels of this run share the instant.
+
+        For the enclosing node of another run it is provisional: that node may absorb it.
+        """
+        self.foreign = self.foreign or error
+        level.inherit_foreign(noticed, self.root)
+        outer = self.parent
+        if outer is not None and outer.notice is None:
+            outer.notice = (noticed, self.foreign)
+            outer.foreign_at = min(outer.foreign_at, noticed)
+
     def cleanup_end(self, level: LevelRun, now: float) -> float:
         """When a cleanup block opened now is cut; only a forced end bounds it where nothing is enforced."""
         if self.enforced:

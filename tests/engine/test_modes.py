@@ -1,0 +1,144 @@
+"""Semantics 5: `observe` cancels nothing and reports; `off` knows no deadlines."""
+
+import math
+
+import pytest
+import trio
+import trio.testing
+
+from graceline import (
+    DefinitionError,
+    Node,
+    Pipeline,
+    Stage,
+    cleanup,
+    open_engine,
+    remaining,
+    sequence,
+)
+from graceline.telemetry.events import WouldTimeOut
+
+
+def sleeper(seconds):
+    async def sleep(_):
+        await trio.sleep(seconds)
+        return seconds
+
+    return sleep
+
+
+PIPELINE = Pipeline(
+    "p",
+    [
+        Stage("a", sequence(Node(sleeper(2), name="x", timeout=1)), timeout=1.5),
+        Stage("b", [Node(sleeper(2), name="y", timeout=3, critical=False)]),
+    ],
+    timeout=3.5,
+)
+
+
+@pytest.mark.parametrize("mode", ["observe", "off"])
+async def test_modes_cancel_nothing(autojump_clock, mode):
+    """In `observe` and `off` every limit may pass: all is ok, and values are equal."""
+    async with open_engine(mode=mode) as engine:
+        result = await engine.run(PIPELINE)
+        expired = await engine.run(Pipeline("q", [Node(sleeper(1), timeout=0)]), timeout=0)
+    assert (result.status, result.value, result.degraded) == ("ok", 2, ())
+    assert {outcome.status for s in result.stages.values() for outcome in s.nodes.values()} == {"ok"}
+    assert expired.value == 1
+
+
+async def test_observe_reports_the_earliest_limit(autojump_clock):
+    """`observe` names the earliest limit that passed as the one that would cut; others follow."""
+    seen = []
+
+    class Sink:
+        def wants_trace(self):
+            return False
+
+        def __call__(self, event):
+            if isinstance(event, WouldTimeOut):
+                seen.append((event.blame.name, event.follows))
+
+    async with open_engine(mode="observe", sinks=[Sink()]) as engine:
+        result = await engine.run(PIPELINE)
+    assert (result.would_time_out.name, result.would_time_out.limit) == ("x", 1.0)
+    assert seen == [("x", False), ("a", True), ("p", True)]
+
+
+async def test_observe_ties_go_to_the_outermost(autojump_clock):
+    """Of equal limits that would cut, the outermost is named, as when limits are enforced."""
+    pipeline = Pipeline("p", [Node(sleeper(2), name="n", timeout=1)], timeout=1)
+    async with open_engine(mode="observe") as engine:
+        result = await engine.run(pipeline)
+    assert result.would_time_out.level == "pipeline"
+
+
+async def test_off_reports_nothing(autojump_clock):
+    """`off` does not watch limits at all."""
+    async with open_engine(mode="off") as engine:
+        result = await engine.run(PIPELINE)
+    assert result.would_time_out is None
+
+
+@pytest.mark.parametrize("mode", ["observe", "off"])
+async def test_explicit_cancel_works_and_cleanup_is_unbounded(autojump_clock, mode):
+    """Where nothing is enforced a cancel still works, and cleanup may take any time."""
+
+    async def work(_):
+        assert remaining() == math.inf
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                await trio.sleep(1000)
+
+    async with open_engine(mode=mode) as engine:
+        run = engine.start(Pipeline("p", [work]))
+        await trio.sleep(1)
+        run.cancel("stop")
+        assert (await run.wait()).elapsed == pytest.approx(1001)
+        run = engine.start(Pipeline("p", [work]))
+        await trio.sleep(1)
+        run.cancel("stop", force_after=2)
+        result = await run.wait()
+    assert (result.status, result.elapsed) == ("cancelled", pytest.approx(3))
+
+
+@pytest.mark.parametrize("mode", ["observe", "off"])
+async def test_the_callers_own_deadline_stays(autojump_clock, mode):
+    """No mode changes what the caller's own scopes do, and `remaining()` knows them."""
+    left = []
+
+    async def work(_):
+        left.append(remaining())
+        await trio.sleep_forever()
+
+    async with open_engine(mode=mode) as engine:
+        with trio.move_on_after(2) as scope:
+            await engine.run(Pipeline("p", [Node(work, timeout=1)]))
+    assert scope.cancelled_caught
+    assert left == [pytest.approx(2)]
+
+
+async def test_mode_comes_from_the_environment(autojump_clock, monkeypatch, caplog):
+    """Without an argument the mode is that of `GRACELINE_MODE`; a mode that cuts nothing warns once."""
+    monkeypatch.setenv("GRACELINE_MODE", "observe")
+    async with open_engine() as engine:
+        assert engine.mode == "observe"
+    async with open_engine(mode="enforce") as engine:
+        assert engine.mode == "enforce"
+    assert [record.mode for record in caplog.records] == ["observe"]
+    monkeypatch.setenv("GRACELINE_MODE", "dry")
+    with pytest.raises(DefinitionError, match="GRACELINE_MODE"):
+        async with open_engine():
+            pass
+
+
+async def test_lane_comes_from_the_environment(autojump_clock, monkeypatch):
+    """Without an argument the lane is that of `GRACELINE_LANE`, else `default`."""
+    async with open_engine() as engine:
+        assert engine.lane == "default"
+    monkeypatch.setenv("GRACELINE_LANE", "blue")
+    async with open_engine() as engine:
+        assert engine.lane == "blue"
