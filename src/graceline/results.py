@@ -92,12 +92,14 @@ def draft_of(frozen: type[T]) -> type[T]:
         field.name: attrs.field(type=field.type)
         for field in attrs.fields(frozen)  # type: ignore[arg-type]
     }
-    return attrs.make_class(f"_{frozen.__name__}Draft", fields, slots=True, eq=False, weakref_slot=False)  # type: ignore[return-value]
+    return attrs.make_class(
+        f"_{frozen.__name__}Draft", fields, slots=True, eq=False, weakref_slot=False
+    )
 
 
 @attrs.frozen(weakref_slot=False)
 class StageOutcome:
-    """How one stage ended; the attributes are those of `NodeOutcome`, and
+    """How one stage ended. The attributes are those of `NodeOutcome`, and one more.
 
     Attributes:
         nodes: the outcome of every node, by name, in the order of definition.
@@ -248,4 +250,3 @@ class PipelineResult:
 def freeze(mapping: dict[str, T]) -> Mapping[str, T]:
     """A read-only view, for results."""
     return MappingProxyType(mapping)
-

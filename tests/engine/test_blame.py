@@ -377,7 +377,11 @@ async def test_item_limit_blames_the_item(autojump_clock, engine):
 
     node = each(work, item_timeout=2, max_parallel=2)
     result = await engine.run(Pipeline("p", [node]), [1, 1.5, 9, 0.5])
-    assert (result.status, result.blame.level, result.blame.name) == ("timed_out", "item", "work[2]")
+    assert (result.status, result.blame.level, result.blame.name) == (
+        "timed_out",
+        "item",
+        "work[2]",
+    )
     assert result.partial["work"] == [1, 1.5, 0.5]
 
 

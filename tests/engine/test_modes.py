@@ -44,7 +44,9 @@ async def test_modes_cancel_nothing(autojump_clock, mode):
         result = await engine.run(PIPELINE)
         expired = await engine.run(Pipeline("q", [Node(sleeper(1), timeout=0)]), timeout=0)
     assert (result.status, result.value, result.degraded) == ("ok", 2, ())
-    assert {outcome.status for s in result.stages.values() for outcome in s.nodes.values()} == {"ok"}
+    assert {outcome.status for s in result.stages.values() for outcome in s.nodes.values()} == {
+        "ok"
+    }
     assert expired.value == 1
 
 

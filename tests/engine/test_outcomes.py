@@ -121,9 +121,7 @@ async def test_when_that_raises_fails_its_part(autojump_clock, engine):
 
 async def test_first_critical_failure_decides(autojump_clock, engine):
     """The status and blame of a run are those of its first critical part that failed, in time."""
-    nodes = parallel(
-        Node(forever, name="slow", timeout=2), Node(forever, name="quick", timeout=1)
-    )
+    nodes = parallel(Node(forever, name="slow", timeout=2), Node(forever, name="quick", timeout=1))
     result = await engine.run(Pipeline("p", [Stage("s", nodes, fail_fast=False)]))
     assert (result.status, result.blame.name, result.elapsed) == (
         "timed_out", "quick", pytest.approx(2),

@@ -44,7 +44,7 @@ class Record:
 async def until(condition):
     """Wait for something that another thread brings about."""
     with trio.fail_after(60):
-        while not condition():  # noqa: ASYNC110 - a thread cannot set a Trio event
+        while not condition():
             await trio.sleep(0.001)
 
 

@@ -107,7 +107,7 @@ class Level:
     def __init__(
         self, limit: Limit, parent: Level | None, start: float, grace: float = inf
     ) -> None:
-        """Start a level at `start`; `grace` (seconds) is used where neither limit nor parent has one."""
+        """Start a level at `start`; `grace` (seconds) is for a root whose limit has none."""
         self.limit = limit
         self.parent = parent
         self.start = start
@@ -116,7 +116,7 @@ class Level:
             grace = limit.grace
         elif parent is not None:
             grace = parent.grace
-        self.grace = grace
+        self.grace: float = grace
         self.cancelled_at = inf
         self.reason: Blame | None = None
         self.foreign_at = inf
@@ -134,10 +134,8 @@ class Level:
         level: Level | None = self
         earliest = inf
         while level is not None:
-            if level.deadline < earliest:
-                earliest = level.deadline
-            if level.cancelled_at < earliest:
-                earliest = level.cancelled_at
+            earliest = min(earliest, level.deadline)
+            earliest = min(earliest, level.cancelled_at)
             level = level.parent
         return earliest
 
@@ -147,7 +145,7 @@ class Level:
         return min(min(self.fired(), self.foreign_at) + self.grace, self.forced_at, above)
 
     def cause(self, at: float) -> Level | None:
-        """The level to blame at instant `at`: earliest `own`, ties to the outermost; None if none."""
+        """The level to blame at `at`: earliest `own`, ties to the outermost; None if none."""
         level: Level | None = self
         found, earliest = None, inf
         while level is not None:
@@ -167,7 +165,7 @@ class Level:
         return False
 
     def cancel(self, now: float, reason: Blame) -> bool:
-        """Cancel this level explicitly; the first cancel wins. Returns whether this was the first."""
+        """Cancel this level explicitly; the first one wins. Returns whether this was it."""
         if self.reason is not None:
             return False
         self.cancelled_at = now

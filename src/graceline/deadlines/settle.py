@@ -88,9 +88,7 @@ def expired(level: Level, at: float) -> Verdict | None:
     cause = level.cause(at)
     if cause is None:
         return None
-    return Verdict(
-        _status(cause), blame_level(cause, at), foreign=cause.limit.level == "caller"
-    )
+    return Verdict(_status(cause), blame_level(cause, at), foreign=cause.limit.level == "caller")
 
 
 def _status(cause: Level) -> Status:
@@ -110,7 +108,9 @@ def blame_level(cause: Level, at: float) -> Blame:
     if limit.source is Source.INHERITED:
         message = "the caller's own deadline passed"
     else:
-        message = f"{limit.level} {limit.name!r} exceeded its limit of {format_duration(limit.timeout)}"
+        message = (
+            f"{limit.level} {limit.name!r} exceeded its limit of {format_duration(limit.timeout)}"
+        )
         if limit.source is Source.DEFAULT:
             message += (
                 f", the engine's default for a {limit.level}: state timeout= on it or on a level "
@@ -118,9 +118,7 @@ def blame_level(cause: Level, at: float) -> Blame:
             )
         elif limit.source is Source.CALL:
             message += ", given with the call"
-    return Blame(
-        limit.level, limit.name, Kind.TIMEOUT, limit.shown, limit.source, elapsed, message
-    )
+    return Blame(limit.level, limit.name, Kind.TIMEOUT, limit.shown, limit.source, elapsed, message)
 
 
 def blame_failure(level: Level, at: float, kind: Kind, message: str) -> Blame:
@@ -132,6 +130,6 @@ def blame_failure(level: Level, at: float, kind: Kind, message: str) -> Blame:
 
 
 def overran(level: Level, at: float) -> float:
-    """How far `at` lies past a limit that is watched but not enforced; negative or 0 if it did not."""
+    """How far `at` lies past a limit that is watched but not enforced; else negative."""
     limit = level.limit
     return at - (level.start + limit.timeout - limit.reserve) if limit.timeout != inf else -inf

@@ -18,7 +18,7 @@ class Status(StrEnum):
     OK = "ok"
     """Returned before anything fired."""
     LATE = "late"
-    """Returned a value at or after the instant at which it was to be cancelled; the value is kept."""
+    """Returned a value at or after the instant of its cancel; the value is kept."""
     TIMED_OUT = "timed_out"
     """Cancelled because a limit in the tree passed, or expired before it could start."""
     FAILED = "failed"

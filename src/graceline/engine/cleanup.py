@@ -92,7 +92,7 @@ class Cleanup:
 
 
 def _enclosing(level: LevelRun) -> Cleanup | None:
-    """The block around this point, if one is open; inside it Trio shows nothing of what is outside."""
+    """The open block around this point; inside it Trio shows nothing of what is outside."""
     outer = OPEN_CLEANUP.get()
     return outer if outer is not None and outer in level.run.top.cleanups else None
 
@@ -116,7 +116,7 @@ def _notice(level: LevelRun, now: float) -> None:
 
 
 def cleanup() -> Cleanup:
-    """A shielded and bounded scope for the cleanup of a node: `with cleanup(): await ...`.
+    """Shield and bound a block of cleanup: `with cleanup(): await ...`.
 
     Before a cancel the block may take the grace period from its start. After it, all blocks of the
     node share one grace period; a block that is cut at its end is reported, never silent.

@@ -64,18 +64,16 @@ def current() -> Current:
 def remaining() -> float:
     """Seconds until the work of this level is cancelled, whoever cancels it; never below 0.
 
-    Inside a cleanup block, seconds until the block is cut. `inf` if nothing limits it. Works in worker
-    threads too.
+    Inside a cleanup block, seconds until the block is cut. `inf` if nothing limits it. Works
+    in worker threads too.
 
     Raises:
         GracelineError: outside of a run.
     """
     level = current_level()
     block = OPEN_CLEANUP.get()
-    if block is not None and block in level.run.top.cleanups:
-        end = block.deadline
-    else:
-        end = level.fired()
+    inside = block is not None and block in level.run.top.cleanups
+    end = block.deadline if inside and block is not None else level.fired()
     return max(0.0, end - level.run.clock())
 
 
@@ -101,7 +99,7 @@ def save_partial(value: Any) -> None:
 
 
 class StopSignal:
-    """Whether polite work should come to an end: set by `engine.drain()`, or `stop_before` a deadline."""
+    """Whether polite work should end: set by `drain()`, or `stop_before` a deadline."""
 
     __slots__ = ("_at", "_level")
 

@@ -169,9 +169,7 @@ class Engine:
             PipelineCancelledError: if the run was cancelled.
             OverloadedError: if the run, or a node it needs, was refused.
         """
-        result = await self.run(
-            pipeline, input, run_id=run_id, timeout=timeout, budget=budget
-        )
+        result = await self.run(pipeline, input, run_id=run_id, timeout=timeout, budget=budget)
         return result.unwrap()
 
     def start(
@@ -330,9 +328,7 @@ class Engine:
         return plan
 
 
-def _limited(
-    plan: PipelinePlan, timeout: Duration | None, budget: Duration | None
-) -> PipelinePlan:
+def _limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | None) -> PipelinePlan:
     """The plan with the limit that the call gives."""
     limit = plan.limit
     if timeout is not None:
@@ -377,7 +373,7 @@ async def open_engine(
     lane: str | None = None,
     sinks: Iterable[Sink] = (),
 ) -> AsyncIterator[Engine]:
-    """Open an engine: `async with open_engine() as engine`.
+    """Give an engine to a block of code: `async with open_engine() as engine`.
 
     Leaving the block normally waits for started runs; leaving it by an exception cancels them as
     `shutdown`, with their grace.
@@ -404,6 +400,8 @@ async def open_engine(
     chosen = _choose_mode(mode)
     if lane is None:
         lane = os.environ.get("GRACELINE_LANE") or "default"
+    check_name(lane, "lane=")
+    listeners = tuple(sinks)
     threads = int(_number(max_threads, "max_threads=", least=1))
     abandoned = int(_number(max_abandoned_threads, "max_abandoned_threads=", least=0))
     admission = Admission(
@@ -420,8 +418,8 @@ async def open_engine(
             mode=chosen,
             admission=admission,
             threads=ThreadPool(threads, abandoned),
-            lane=check_name(lane, "lane="),
-            sinks=tuple(sinks),
+            lane=lane,
+            sinks=listeners,
         )
         try:
             yield engine

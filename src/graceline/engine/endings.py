@@ -1,4 +1,4 @@
-"""What does an exception that leaves a node say? A cancel, a failure, or something for the program."""
+"""What an exception that leaves a node says: a cancel, a failure, or something for the program."""
 
 from __future__ import annotations
 

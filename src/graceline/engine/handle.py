@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from graceline.deadlines import Kind
 from graceline.durations import Duration, parse_duration
+from graceline.engine.state import RunState
 from graceline.errors import GracelineError
+from graceline.results import PipelineResult
 from graceline.telemetry.events import Event
-
-if TYPE_CHECKING:
-    from graceline.engine.state import RunState
-    from graceline.results import PipelineResult
 
 __all__ = ["Run"]
 
@@ -74,7 +71,7 @@ class Run:
         return result
 
     def events(self) -> trio.MemoryReceiveChannel[Event]:
-        """The events of this run from now on: `async for event in run.events()`; ends with the run."""
+        """The events of this run from now on, to be read with `async for`; ends with the run."""
         state = self._state
         send, receive = trio.open_memory_channel[Event](inf)
         if state.result is not None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import trio
 
-from graceline.deadlines import Ending, Status, settle
+from graceline.deadlines import Status, settle
 from graceline.engine.endings import classify
 from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.plan import NodePlan
 from graceline.engine.settling import ItemTimeoutError
+from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
-
-if TYPE_CHECKING:
-    from graceline.engine.plan import NodePlan
-    from graceline.engine.state import RunState
 
 __all__ = ["run_items"]
 

@@ -27,8 +27,8 @@ UNSET: Any = type("Unset", (), {"__repr__": lambda _: "UNSET"})()
 class LevelRun(Level):
     """One level of one run.
 
-    `notice` belongs to a cancel that is not ours and that a cleanup block has seen: when, and in which
-    exception. It stays provisional until that exception leaves the node.
+    `notice` belongs to a cancel that is not ours and that a cleanup block has seen: when, and in
+    which exception. It stays provisional until that exception leaves the node.
     """
 
     __slots__ = ("ended", "input", "notice", "partial", "plan", "run")

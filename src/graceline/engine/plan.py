@@ -1,4 +1,4 @@
-"""A pipeline compiled for one engine: limits, work and aggregates resolved once, interpreted per run."""
+"""A pipeline compiled for one engine: limits, work and aggregates are resolved once."""
 
 from __future__ import annotations
 
@@ -80,7 +80,13 @@ class StagePlan(_Holder):
 
 @attrs.frozen(kw_only=True, eq=False)
 class PipelinePlan(_Holder):
-    """A pipeline, ready to run. `chain` holds its stages in order if they are one sequence."""
+    """A pipeline, ready to run. `chain` holds its stages in order if they are one sequence.
+
+    `first_span` is the tightest limit of the first stage and its first node in seconds, `inf` where
+    the run begins with branches.
+    """
+
+    first_span: float
 
     parts: Mapping[str, StagePlan]
     chain: tuple[StagePlan, ...] | None
@@ -132,17 +138,13 @@ def compile_pipeline(
         stats: where the aggregates live.
         threads: where plain functions run.
     """
-    root = _limit(
-        pipeline, "pipeline", timeouts.pipeline, stated_above=stated, enforced=enforced
-    )
+    root = _limit(pipeline, "pipeline", timeouts.pipeline, stated_above=stated, enforced=enforced)
     strict = timeouts.strict if pipeline.strict is None else pipeline.strict
     fail_fast = timeouts.fail_fast if pipeline.fail_fast is None else pipeline.fail_fast
     names = Counter(node.name for stage in pipeline.stages for node in stage.nodes)
 
     def plan_stage(stage: Stage) -> StagePlan:
-        limit = _limit(
-            stage, "stage", timeouts.stage, stated_above=root.stated, enforced=enforced
-        )
+        limit = _limit(stage, "stage", timeouts.stage, stated_above=root.stated, enforced=enforced)
         stage_strict = strict if stage.strict is None else stage.strict
 
         def plan_node(node: Node) -> NodePlan:
@@ -214,6 +216,7 @@ def compile_pipeline(
         fail_fast=fail_fast,
         parts=stages,
         chain=_chain(pipeline.graph, stages),
+        first_span=_first_span(pipeline.graph, stages),
         ordered=pipeline.graph.segments == (tuple(stages),),
         shape=tuple((stage.name, tuple(stage.parts)) for stage in stages.values()),
     )
@@ -223,3 +226,10 @@ def _chain(graph: Graph, parts: Mapping[str, Any]) -> tuple[Any, ...] | None:
     if len(graph.segments) > 1:
         return None
     return tuple(parts[name] for name in graph.segments[0])
+
+
+def _first_span(graph: Graph, stages: Mapping[str, StagePlan]) -> float:
+    first = stages[graph.order[0]]
+    if len(graph.segments) > 1 or first.chain is None:
+        return inf
+    return min(first.limit.span, first.chain[0].limit.span)

@@ -27,7 +27,7 @@ _Draft: Any = draft_of(PipelineResult)
 
 @trio.lowlevel.enable_ki_protection
 async def perform(run: RunState, admission: Admission, refusal: str | None) -> PipelineResult:
-    """Carry out a run; the engine's own bookkeeping is safe from interrupts, the user's code is not.
+    """Carry out a run. An interrupt may hit the user's code, never the engine's own books.
 
     Args:
         run: the run.
@@ -50,7 +50,9 @@ async def perform(run: RunState, admission: Admission, refusal: str | None) -> P
                     run.admitted_at = run.clock()
                     verdict = None if slot else _left_queue(run)
         if verdict is None and run.foreign is None:
-            strand = Strand(run.root, run.admitted_at)
+            # Opened with the deadline of the first node, the scope need not be moved for it.
+            now = run.admitted_at
+            strand = Strand(run.root, now, min(run.root.fired(), now + run.plan.first_span))
             run.strands.add(strand)
             token = CURRENT.set(run.root)
             strand.open()
@@ -89,9 +91,7 @@ def _at_arrival(run: RunState, refusal: str | None) -> Verdict | None:
 
 
 def _refused(run: RunState, reason: str) -> Verdict:
-    return Verdict(
-        Status.REJECTED, blame_failure(run.root, run.clock(), Kind.REJECTED, reason)
-    )
+    return Verdict(Status.REJECTED, blame_failure(run.root, run.clock(), Kind.REJECTED, reason))
 
 
 def _by_caller(run: RunState) -> Blame:
@@ -151,9 +151,7 @@ async def _run_pipeline(run: RunState, strand: Strand) -> PipelineResult:
         used = result.grace_used
         if verdict.blame is not None and verdict.status is not Status.LATE:
             used = max(used, now - min(root.fired(), root.foreign_at), 0.0)
-        result = attrs.evolve(
-            result, elapsed=now - run.origin, grace_used=used, secondary=errors
-        )
+        result = attrs.evolve(result, elapsed=now - run.origin, grace_used=used, secondary=errors)
     if run.watched:
         result = attrs.evolve(result, would_time_out=run.report_watched(strand.now))
     return result

@@ -1,22 +1,24 @@
 """Running: the nodes of a stage, the stages of a pipeline, and graphs of either.
 
-`run_nodes` is the hot path. It is one function on purpose: in a sequence each call, each look at the
-clock and each move of a deadline is a measurable part of the cost.
+`run_nodes` is the hot path. It is one function on purpose: in a sequence each call, each look at
+the clock and each move of a deadline is a measurable part of the cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import trio
 
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, settle
+from graceline.definitions import Graph
 from graceline.engine.endings import split_cancelled
 from graceline.engine.items import run_items
 from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan
 from graceline.engine.settling import (
     Book,
     NodeDraft,
@@ -28,14 +30,10 @@ from graceline.engine.settling import (
     route,
     settle_node,
 )
+from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
 from graceline.results import NodeOutcome, StageOutcome, freeze
 from graceline.telemetry import events
-
-if TYPE_CHECKING:
-    from graceline.definitions import Graph
-    from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan
-    from graceline.engine.state import RunState
 
 __all__ = ["run_graph", "run_nodes", "run_stages", "settle_holder"]
 
@@ -45,7 +43,7 @@ checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 _BREATHE = 64  # parts between two full checkpoints: stale deadlines are pruned only on a tick
 
 
-async def run_nodes(
+async def run_nodes(  # noqa: PLR0915 - see above
     run: RunState,
     strand: Strand,
     stage: LevelRun,
@@ -63,12 +61,11 @@ async def run_nodes(
     for plan in nodes:
         level = LevelRun(run, plan, stage, now, value)
         fires = level.deadline
-        if bound < fires:
-            fires = bound
+        fires = min(fires, bound)
         strand.ticks += 1
         plain = plan.plain and not run.traced
         if not plain or now >= fires or strand.dirty or strand.ticks >= _BREATHE:
-            # The slow start: expired, cancelled, a condition, a due checkpoint, or somebody watches.
+            # The slow start: expired, cancelled, a condition, a due checkpoint, a watcher.
             if strand.ticks >= _BREATHE:
                 await _breathe(run, strand, bound)
                 level = LevelRun(run, plan, stage, strand.now, value)
@@ -88,7 +85,7 @@ async def run_nodes(
             strand.scope.deadline = strand.deadline = fires
         CURRENT.set(level)
         try:
-            # Inside the `try`, and after the deadline was moved: a cancel that lands here is settled.
+            # Inside the `try`, after the deadline was moved: a cancel that lands here counts.
             await checkpoint_if_cancelled()
             if plan.item is None:
                 result = await plan.call(value)
@@ -100,8 +97,8 @@ async def run_nodes(
         else:
             strand.now = now = clock()
             if plain and now < fires and not strand.dirty:
-                # The fast end: certainly alive, certainly ok. A mutable draft of the outcome becomes
-                # the frozen class by a swap, which saves 14 calls of `object.__setattr__`.
+                # The fast end: certainly alive, certainly ok. A mutable draft of the outcome
+                # becomes the frozen class by a swap: saves 14 calls of `object.__setattr__`.
                 level.ended = True
                 start = level.start
                 elapsed = now - start
@@ -312,7 +309,7 @@ class _GraphRun:
 
     @trio.lowlevel.disable_ki_protection
     async def _follow(self, strand: Strand, segment: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """Run a segment, and go on in this task with one that it makes ready; returns the others."""
+        """Run a segment, go on in this task with one that it makes ready; returns the others."""
         waiting: list[tuple[str, ...]] = []
         upcoming: list[tuple[str, ...]] = [segment]
         while upcoming:
@@ -321,9 +318,7 @@ class _GraphRun:
             upcoming = await self._run_segment(strand, segment)
         return waiting
 
-    async def _run_segment(
-        self, strand: Strand, segment: tuple[str, ...]
-    ) -> list[tuple[str, ...]]:
+    async def _run_segment(self, strand: Strand, segment: tuple[str, ...]) -> list[tuple[str, ...]]:
         book, run, level = self.book, self.run, self.level
         before = book.failure
         parts = [self.plan.parts[name] for name in segment]

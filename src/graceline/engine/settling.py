@@ -6,7 +6,7 @@ Nodes and stages share all of it; what differs is the class of the outcome.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -40,8 +40,6 @@ __all__ = [
 ]
 
 Outcome = NodeOutcome | StageOutcome
-OutcomeT = TypeVar("OutcomeT", NodeOutcome, StageOutcome)
-
 NodeDraft: Any = draft_of(NodeOutcome)
 StageDraft: Any = draft_of(StageOutcome)
 
@@ -126,9 +124,7 @@ async def settle_node(
     elif isinstance(error, ItemTimeoutError):
         verdict = Verdict(Status.TIMED_OUT, error.blame)
     elif isinstance(error, WorkRefusedError):
-        verdict = Verdict(
-            Status.REJECTED, blame_failure(level, now, Kind.REJECTED, str(error))
-        )
+        verdict = Verdict(Status.REJECTED, blame_failure(level, now, Kind.REJECTED, str(error)))
         attempts = 0
     else:
         ending, failure = classify(error)
@@ -136,9 +132,7 @@ async def settle_node(
         verdict = settle(level, ending, now, noticed=noticed)
         if verdict.status is Status.FAILED:
             message = f"node {plan.name!r} raised {type(failure).__name__}"
-            verdict = attrs.evolve(
-                verdict, blame=blame_failure(level, now, Kind.FAILED, message)
-            )
+            verdict = attrs.evolve(verdict, blame=blame_failure(level, now, Kind.FAILED, message))
         elif verdict.foreign:
             run.caller_cancelled(level, now if noticed is None else noticed, error)
     if run.watching:
@@ -191,16 +185,16 @@ async def finish(
             secondary=(*outcome.secondary, *errors),
         )  # fmt: skip
     if verdict.status is not Status.OK and run.foreign is None:
-        await look_outside(run, strand, level)
+        await look_outside(run, strand)
     tell(run, level, outcome, strand.now)
     return outcome
 
 
-async def look_outside(run: RunState, strand: Strand, level: LevelRun) -> None:
+async def look_outside(run: RunState, strand: Strand) -> None:
     """After anything that is not plainly ok: is the caller cancelled too? Then it must hear of it.
 
-    The own scope is left first. Where the caller's deadline has passed by the clock, Trio is given a
-    tick to say so.
+    The own scope is left first. Where the caller's deadline has passed by the clock, Trio is
+    given a tick to say so.
     """
     above = run.root.parent
     passed = above is not None and above.fired() <= strand.now
@@ -348,8 +342,8 @@ def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
 
 
 def route(
-    run: RunState, strand: Strand, level: LevelRun, outcome: OutcomeT, book: Book
-) -> tuple[bool, Any, OutcomeT]:
+    run: RunState, strand: Strand, level: LevelRun, outcome: Outcome, book: Book
+) -> tuple[bool, Any, Outcome]:
     """What do the dependents of a part get? Returns whether it is usable, the value, the outcome.
 
     A part that is not usable and counts is the holder's failure. A fallback that raises turns its
@@ -361,7 +355,9 @@ def route(
         value = outcome.value
     elif outcome.status is not Status.SKIPPED:
         blame = outcome.blame
-        stops = outcome.status is Status.CANCELLED and blame is not None and blame.kind in _STOPS_ALL
+        stops = (
+            outcome.status is Status.CANCELLED and blame is not None and blame.kind in _STOPS_ALL
+        )
         if plan.critical or stops or run.foreign is not None:
             book.failure = book.failure or outcome
             return False, None, outcome

@@ -45,10 +45,35 @@ class RunState:
     """
 
     __slots__ = (
-        "admitted_at", "at_end", "cleanups", "clock", "completed", "degraded", "done", "drain", "enforced",
-        "foreign", "grace", "hub", "input", "lane", "origin", "parent", "partial", "plan", "queue_scope",
-        "result", "root", "run_id", "stages", "strands", "top", "traced", "watched", "watching",
-    )  # fmt: skip
+        "admitted_at",
+        "at_end",
+        "cleanups",
+        "clock",
+        "completed",
+        "degraded",
+        "done",
+        "drain",
+        "enforced",
+        "foreign",
+        "grace",
+        "hub",
+        "input",
+        "lane",
+        "origin",
+        "parent",
+        "partial",
+        "plan",
+        "queue_scope",
+        "result",
+        "root",
+        "run_id",
+        "stages",
+        "strands",
+        "top",
+        "traced",
+        "watched",
+        "watching",
+    )
 
     def __init__(
         self,
@@ -140,7 +165,7 @@ class RunState:
             outer.foreign_at = min(outer.foreign_at, noticed)
 
     def cleanup_end(self, level: LevelRun, now: float) -> float:
-        """When a cleanup block opened now is cut; only a forced end bounds it where nothing is enforced."""
+        """When a cleanup block opened now is cut; in a mode that cuts nothing, if it is forced."""
         if self.enforced:
             return level.cleanup_ends(now)
         forced, above = inf, level
@@ -204,7 +229,7 @@ class RunState:
 def _above(
     limit: Limit, parent: LevelRun | None, caller_deadline: float, now: float, grace: float
 ) -> Level | None:
-    """What stands above a pipeline: the enclosing node, or the caller's own deadline if it is earlier."""
+    """What stands above a pipeline: the enclosing node, or the caller's earlier deadline."""
     if caller_deadline >= (inf if parent is None else parent.fired()):
         return parent
     caller = Limit(

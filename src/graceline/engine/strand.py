@@ -1,10 +1,10 @@
 """A strand: one task's line of work, with one *rolling* cancel scope.
 
 A sequence runs in one task, so one scope is enough: its deadline is moved to that of the next node.
-Moving a deadline costs a third of opening a scope. The rule that makes it safe: a scope is alive for
-certain only while `now < deadline and not dirty`. A node can return in the very tick in which its
-deadline passes, and the scope is then cancelled although nobody saw it; anything but the certain case
-opens a fresh scope.
+Moving a deadline costs a third of opening a scope. The rule that makes it safe: a scope is alive
+for certain only while `now < deadline and not dirty`. A node can return in the very tick in which
+its deadline passes, and the scope is then cancelled although nobody saw it; anything but the
+certain case opens a fresh scope.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class Strand:
         deadline: that of the scope.
         dirty: the scope may be cancelled; open a fresh one before anything else runs.
         idle: the task waits for a nursery of branches, which have strands of their own.
-        now: the latest reading of the clock in this task; the end of a part is the start of the next.
+        now: the latest reading of the clock here; the end of a part is the start of the next.
         ticks: parts run since the last full checkpoint.
     """
 
     __slots__ = ("deadline", "dirty", "holder", "idle", "now", "scope", "ticks")
 
-    def __init__(self, holder: Level, now: float) -> None:
+    def __init__(self, holder: Level, now: float, deadline: float = inf) -> None:
         self.holder = holder
         self.now = now
         self.dirty = False
         self.idle = False
         self.ticks = 0
-        self.deadline = inf
-        self.scope = trio.CancelScope()
+        self.deadline = deadline
+        self.scope = trio.CancelScope(deadline=deadline)
 
     @trio.lowlevel.enable_ki_protection
     def open(self) -> None:

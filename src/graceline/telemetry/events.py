@@ -132,7 +132,7 @@ class CleanupOverran(Event):
 
 @attrs.frozen(kw_only=True)
 class WouldTimeOut(Event):
-    """In `observe` mode: a limit passed. `follows` says that an earlier one would have cut first."""
+    """In `observe` mode: a limit passed. `follows`: an earlier one would have cut first."""
 
     blame: Blame
     follows: bool

@@ -1,7 +1,7 @@
 """The protocol of work: bound once per plan, then awaited with an input, and cancelled by Trio.
 
-A kind of work is a function `bind(function, ...) -> Bound`. The engine awaits `bound(value)` inside a
-cancel scope that it owns. What the work raises is the node's failure; a `WorkRefusedError` raised
+A kind of work is a function `bind(function, ...) -> Bound`. The engine awaits `bound(value)` inside
+a cancel scope that it owns. What the work raises is the node's failure; a `WorkRefusedError` raised
 before anything was started makes the node `rejected`.
 """
 

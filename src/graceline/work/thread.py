@@ -8,6 +8,7 @@ ones. At `max_abandoned` hung threads new work is refused. A function that polls
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -42,10 +43,9 @@ class _Job:
                 self._ended = True
                 abandoned = self._abandoned
             if abandoned:
-                try:
+                # If the loop is gone, so is whoever would count.
+                with contextlib.suppress(trio.RunFinishedError):
                     self.token.run_sync_soon(self.pool.ended, self.context)
-                except trio.RunFinishedError:
-                    pass  # the loop is gone, and with it whoever would count
 
     def abandon(self) -> bool:
         """Give the thread up; returns whether it is really still running."""
