@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -68,7 +67,7 @@ class Engine:
         )
         self._registered: dict[str, Pipeline] = {}
         self._live: dict[str, RunState] = {}
-        self._prefix = secrets.token_hex(4)
+        self._prefix = os.urandom(4).hex()
         self._numbers = count(1)
         self._drain = trio.Event()
         self._idle = trio.Event()

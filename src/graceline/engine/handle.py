@@ -79,7 +79,7 @@ class Run:
             return receive
         state.traced = True
         remove = state.hub.add(_Follower(state.run_id, send))
-        state.at_end += [remove, send.close]
+        state.at_end += (remove, send.close)
         return receive
 
 

@@ -58,13 +58,13 @@ class _Loop:
         """One worker: takes items until there are no more."""
         strand = Strand(self.level, self.run.clock())
         registry = self.run.top.strands
-        registry.add(strand)
+        registry[strand] = None
         strand.open()
         try:
             await self._work(strand)
         finally:
             strand.close()
-            registry.discard(strand)
+            del registry[strand]
         if self.failure is not None:
             nursery.cancel_scope.cancel(f"an item of {self.plan.name!r} failed")
 

@@ -59,8 +59,12 @@ class NodePlan(Plan):
 
 @attrs.frozen(kw_only=True, eq=False)
 class _Holder(Plan):
+    """A plan that holds parts; `heads` are the segments of its graph, `roots` start it."""
+
     graph: Graph
     fail_fast: bool
+    roots: tuple[str, ...]
+    heads: Mapping[str, tuple[Any, ...]]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -196,6 +200,8 @@ def compile_pipeline(
             fallback=stage.fallback,
             graph=stage.graph,
             fail_fast=fail_fast if stage.fail_fast is None else stage.fail_fast,
+            roots=_roots(stage.graph),
+            heads=_heads(stage.graph, nodes),
             parts=nodes,
             chain=_chain(stage.graph, nodes),
             ordered=stage.graph.segments == (tuple(nodes),),
@@ -214,12 +220,22 @@ def compile_pipeline(
         stats=stats.part(pipeline.name),
         graph=pipeline.graph,
         fail_fast=fail_fast,
+        roots=_roots(pipeline.graph),
+        heads=_heads(pipeline.graph, stages),
         parts=stages,
         chain=_chain(pipeline.graph, stages),
         first_span=_first_span(pipeline.graph, stages),
         ordered=pipeline.graph.segments == (tuple(stages),),
         shape=tuple((stage.name, tuple(stage.parts)) for stage in stages.values()),
     )
+
+
+def _roots(graph: Graph) -> tuple[str, ...]:
+    return tuple(segment[0] for segment in graph.segments if not graph.before[segment[0]])
+
+
+def _heads(graph: Graph, parts: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    return {segment[0]: tuple(parts[name] for name in segment) for segment in graph.segments}
 
 
 def _chain(graph: Graph, parts: Mapping[str, Any]) -> tuple[Any, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -53,14 +54,14 @@ async def perform(run: RunState, admission: Admission, refusal: str | None) -> P
             # Opened with the deadline of the first node, the scope need not be moved for it.
             now = run.admitted_at
             strand = Strand(run.root, now, min(run.root.fired(), now + run.plan.first_span))
-            run.strands.add(strand)
+            run.top.strands[strand] = None
             token = CURRENT.set(run.root)
             strand.open()
             try:
                 result = await _run_pipeline(run, strand)
             finally:
                 strand.close()
-                run.strands.discard(strand)
+                del run.top.strands[strand]
                 CURRENT.reset(token)
         else:
             result = _never_started(run, verdict or Verdict(Status.CANCELLED, _by_caller(run)))
@@ -152,9 +153,32 @@ async def _run_pipeline(run: RunState, strand: Strand) -> PipelineResult:
         if verdict.blame is not None and verdict.status is not Status.LATE:
             used = max(used, now - min(root.fired(), root.foreign_at), 0.0)
         result = attrs.evolve(result, elapsed=now - run.origin, grace_used=used, secondary=errors)
+    if run.foreign is None and not (run.plain and verdict.status is Status.OK):
+        await _look_outside(run, strand)
     if run.watched:
         result = attrs.evolve(result, would_time_out=run.report_watched(strand.now))
     return result
+
+
+async def _look_outside(run: RunState, strand: Strand) -> None:
+    """After anything that is not plainly ok: is the caller cancelled too? Then it must hear of it.
+
+    The own scope is left first. Where the caller's deadline has passed by the clock, Trio is
+    given a tick to say so.
+    """
+    above = run.root.parent
+    passed = above is not None and above.fired() <= strand.now
+    look = trio.lowlevel.checkpoint if passed else trio.lowlevel.checkpoint_if_cancelled
+    while True:
+        strand.renew(inf)
+        try:
+            await look()
+        except trio.Cancelled as error:
+            if strand.dirty:  # our own cut came in between: look again from a fresh scope
+                continue
+            run.foreign = error
+        break
+    strand.now = run.clock()
 
 
 def _result(
@@ -164,7 +188,7 @@ def _result(
     origin = run.origin
     draft = _Draft(
         run.run_id, run.plan.name, verdict.status, value, freeze(run.stages), tuple(run.completed),
-        tuple(run.degraded), freeze(run.partial), verdict.blame, error, now - origin,
+        run.degraded, run.partial, verdict.blame, error, now - origin,
         run.admitted_at - origin, limit.shown, limit.source, verdict.grace_used, verdict.overrun,
         (), None,
     )  # fmt: skip

@@ -14,7 +14,6 @@ import attrs
 import trio
 
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, settle
-from graceline.definitions import Graph
 from graceline.engine.endings import split_cancelled
 from graceline.engine.items import run_items
 from graceline.engine.levels import CURRENT, LevelRun
@@ -43,6 +42,7 @@ checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 _BREATHE = 64  # parts between two full checkpoints: stale deadlines are pruned only on a tick
 
 
+@trio.lowlevel.disable_ki_protection
 async def run_nodes(  # noqa: PLR0915 - see above
     run: RunState,
     strand: Strand,
@@ -150,6 +150,7 @@ def _tell_started(run: RunState, level: LevelRun, fires: float) -> None:
     )
 
 
+@trio.lowlevel.disable_ki_protection
 async def run_stages(
     run: RunState,
     strand: Strand,
@@ -239,7 +240,7 @@ def settle_holder(
     return Verdict(failure.status, failure.blame, grace_used=used), failure.error
 
 
-RunParts = Callable[[Any, Strand, LevelRun, Sequence[Any], Any, Book], Awaitable[Any]]
+RunChain = Callable[[RunState, Strand, LevelRun, Any, Any, Book], Awaitable[Any]]
 
 
 async def run_graph(
@@ -249,15 +250,16 @@ async def run_graph(
     plan: StagePlan | PipelinePlan,
     value: Any,
     book: Book,
-    run_chain: RunParts,
+    run_chain: RunChain,
 ) -> Any:
-    """Run the parts of a holder in a nursery, each segment in a task of its own."""
+    """Run the parts of a holder in a nursery, each segment of its graph in a task of its own."""
     strand.aim(inf)  # every branch has a scope of its own
     strand.idle = True
     graph = _GraphRun(run, level, plan, value, book, run_chain)
     try:
         async with trio.open_nursery() as nursery:
-            graph.start(nursery, [s for s in plan.graph.segments if not plan.graph.before[s[0]]])
+            for head in plan.roots:
+                nursery.start_soon(graph.branch, nursery, head, name=head)
     except BaseException as error:
         cancelled, rest = split_cancelled(error)
         if not cancelled or rest is not None:
@@ -283,63 +285,51 @@ class _GraphRun:
     plan: StagePlan | PipelinePlan
     value: Any
     book: Book
-    run_chain: RunParts
-
-    @property
-    def graph(self) -> Graph:
-        return self.plan.graph
-
-    def start(self, nursery: trio.Nursery, segments: Sequence[tuple[str, ...]]) -> None:
-        """Start segments that are ready."""
-        for segment in segments:
-            nursery.start_soon(self._branch, nursery, segment, name=segment[0])
+    run_chain: RunChain
 
     @trio.lowlevel.enable_ki_protection
-    async def _branch(self, nursery: trio.Nursery, segment: tuple[str, ...]) -> None:
-        strand = Strand(self.level, self.run.clock())
-        registry = self.run.top.strands
-        registry.add(strand)
+    async def branch(self, nursery: trio.Nursery, head: str | None) -> None:
+        """Run the segment that begins with `head`, then one that it makes ready, and so on."""
+        run, level, heads = self.run, self.level, self.plan.heads
+        registry = run.top.strands
+        now = run.clock()
+        first = heads[head][0].limit.span if head is not None else inf
+        strand = Strand(level, now, min(level.fired(), now + first))
+        registry[strand] = None
         strand.open()
         try:
-            ready = await self._follow(strand, segment)
+            while head is not None:
+                value = self._input(head)
+                value = await self.run_chain(run, strand, level, heads[head], value, self.book)
+                head = self._advance(nursery, heads[head][-1].name, value, strand.now)
         finally:
             strand.close()
-            registry.discard(strand)
-        self.start(nursery, ready)
+            del registry[strand]
 
-    @trio.lowlevel.disable_ki_protection
-    async def _follow(self, strand: Strand, segment: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """Run a segment, go on in this task with one that it makes ready; returns the others."""
-        waiting: list[tuple[str, ...]] = []
-        upcoming: list[tuple[str, ...]] = [segment]
-        while upcoming:
-            segment, *others = upcoming
-            waiting += others
-            upcoming = await self._run_segment(strand, segment)
-        return waiting
+    def _advance(self, nursery: trio.Nursery, tail: str, value: Any, now: float) -> str | None:
+        """After a segment: cancel its siblings if it failed, else start what it makes ready.
 
-    async def _run_segment(self, strand: Strand, segment: tuple[str, ...]) -> list[tuple[str, ...]]:
-        book, run, level = self.book, self.run, self.level
-        before = book.failure
-        parts = [self.plan.parts[name] for name in segment]
-        value = await self.run_chain(run, strand, level, parts, self._input(segment[0]), book)
-        if book.failure is not None and before is None and self.plan.fail_fast:
-            self._fail_fast(book.failure, strand.now)
-        tail = segment[-1]
+        Returns one of the segments that are ready, for the task that is free now.
+        """
+        book, graph = self.book, self.plan.graph
+        if book.failure is not None and self.plan.fail_fast and self.level.reason is None:
+            self._fail_fast(book.failure, now)
         outcome = book.outcomes.get(tail)
         if outcome is not None and outcome.completed:
             book.values[tail] = value
         if tail not in book.values:  # `route` writes down what dependents get of a soft failure
-            return []
-        return [
-            other
-            for other in self.graph.segments
-            if tail in self.graph.before[other[0]]
-            and all(name in book.values for name in self.graph.before[other[0]])
+            return None
+        ready = [
+            name
+            for name in graph.next[tail]
+            if all(needed in book.values for needed in graph.before[name])
         ]
+        for name in ready[1:]:
+            nursery.start_soon(self.branch, nursery, name, name=name)
+        return ready[0] if ready else None
 
     def _input(self, name: str) -> Any:
-        needed = self.graph.before[name]
+        needed = self.plan.graph.before[name]
         if not needed:
             return self.value
         if len(needed) == 1:

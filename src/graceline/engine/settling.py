@@ -5,11 +5,9 @@ Nodes and stages share all of it; what differs is the class of the outcome.
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import trio
 
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, blame_failure, expired, settle
 from graceline.definitions import PASS_INPUT
@@ -156,7 +154,7 @@ async def finish(
     attempts: int = 0,
     nodes: dict[str, NodeOutcome] | None = None,
 ) -> Outcome:
-    """Build the outcome, run the handlers, look for the caller's cancel, tell everybody."""
+    """Build the outcome, run the handlers, tell everybody."""
     plan = level.plan
     level.ended = True
     failed = verdict.status is Status.FAILED
@@ -184,31 +182,13 @@ async def finish(
             outcome, elapsed=elapsed, grace_used=grace_used,
             secondary=(*outcome.secondary, *errors),
         )  # fmt: skip
-    if verdict.status is not Status.OK and run.foreign is None:
-        await look_outside(run, strand)
+    if verdict.status is not Status.OK:
+        run.plain = False
+        strand.dirty = True  # the scope was cancelled, or may have been
+    elif strand.now >= strand.deadline:
+        strand.dirty = True
     tell(run, level, outcome, strand.now)
     return outcome
-
-
-async def look_outside(run: RunState, strand: Strand) -> None:
-    """After anything that is not plainly ok: is the caller cancelled too? Then it must hear of it.
-
-    The own scope is left first. Where the caller's deadline has passed by the clock, Trio is
-    given a tick to say so.
-    """
-    above = run.root.parent
-    passed = above is not None and above.fired() <= strand.now
-    look = trio.lowlevel.checkpoint if passed else trio.lowlevel.checkpoint_if_cancelled
-    while True:
-        strand.renew(inf)
-        try:
-            await look()
-        except trio.Cancelled as error:
-            if strand.dirty:  # our own cut came in between: look again from a fresh scope
-                continue
-            run.foreign = error
-        break
-    strand.now = run.clock()
 
 
 def node_outcome(
@@ -227,7 +207,7 @@ def node_outcome(
     partial = level.partial
     kept = partial is not UNSET and verdict.status not in (Status.OK, Status.LATE)
     if kept:
-        run.partial[level.plan.label] = partial
+        run.partial = freeze({**run.partial, level.plan.label: partial})
     return NodeOutcome(
         name=level.plan.name,
         status=verdict.status,
@@ -361,7 +341,7 @@ def route(
         if plan.critical or stops or run.foreign is not None:
             book.failure = book.failure or outcome
             return False, None, outcome
-        run.degraded.append(plan.label)
+        run.degraded += (plan.label,)
         if plan.fallback is not PASS_INPUT:
             value = plan.fallback
             if callable(value):

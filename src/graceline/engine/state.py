@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunState"]
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 EventT = TypeVar("EventT", bound=events.Event)
 
 
@@ -39,6 +41,7 @@ class RunState:
         root: the pipeline's level; its parents are the caller's deadline and the enclosing node.
         top: the outermost run; it keeps the strands and cleanup blocks of the whole tree, so that a
             cancel reaches everything below it.
+        plain: nothing so far ended in any other way than ok.
         foreign: the caller's cancel, to be raised again once everything is settled.
         traced: whether the events of what ends well are wanted too.
         enforced: False in the modes that cancel nothing.
@@ -62,6 +65,7 @@ class RunState:
         "origin",
         "parent",
         "partial",
+        "plain",
         "plan",
         "queue_scope",
         "result",
@@ -104,18 +108,20 @@ class RunState:
         above = _above(plan.limit, parent, caller_deadline, now, grace)
         self.root = LevelRun(self, plan, above, now, value)
         self.top: RunState = self if parent is None else parent.run.top
-        self.strands: set[Strand] = set() if parent is None else self.top.strands
-        self.cleanups: set[Cleanup] = set() if parent is None else self.top.cleanups
+        self.strands: dict[Strand, None] = {}
+        self.cleanups: dict[Cleanup, None] = {}
         self.stages: dict[str, StageOutcome] = {}
         self.completed: list[str] = []
-        self.degraded: list[str] = []
-        self.partial: dict[str, Any] = {}
-        self.watched: list[tuple[float, int, Blame]] = []
+        # Most runs never need these: immutable and shared until they do.
+        self.degraded: tuple[str, ...] = ()
+        self.partial: Mapping[str, Any] = NOTHING
+        self.watched: tuple[tuple[float, int, Blame], ...] = ()
+        self.at_end: tuple[Callable[[], object], ...] = ()
         self.foreign: BaseException | None = None
+        self.plain = True
         self.traced = False
         self.done: trio.Event | None = None
         self.queue_scope: trio.CancelScope | None = None
-        self.at_end: list[Callable[[], object]] = []
         self.result: PipelineResult | None = None
 
     # -- cancelling ---------------------------------------------------------------------------
@@ -201,14 +207,14 @@ class RunState:
             depth, above = 0, level.parent
             while above is not None:
                 depth, above = depth + 1, above.parent
-            self.watched.append((now - over, depth, blame_level(level, now)))
+            self.watched += ((now - over, depth, blame_level(level, now)),)
 
     def report_watched(self, now: float) -> Blame | None:
         """Report the limits that passed, the earliest (and outermost) as the one that would cut."""
-        self.watched.sort(key=lambda entry: entry[:2])
-        for index, (_, _, blame) in enumerate(self.watched):
+        blames = [entry[2] for entry in sorted(self.watched, key=lambda entry: entry[:2])]
+        for index, blame in enumerate(blames):
             self.emit(events.WouldTimeOut, now, blame=blame, follows=index > 0)
-        return self.watched[0][2] if self.watched else None
+        return blames[0] if blames else None
 
     def finish(self, result: PipelineResult | None) -> None:
         """The run has ended; None if it was torn down without a result."""
