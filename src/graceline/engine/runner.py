@@ -200,7 +200,8 @@ def _result(
 def _tell(run: RunState, result: PipelineResult) -> None:
     """Count the result, and hand out its event if anybody may want it."""
     run.plan.stats[result.status].add(result.elapsed)
-    if run.traced or result.status is not Status.OK or result.degraded:
+    trouble = result.status is not Status.OK or bool(result.degraded)
+    if run.traced or (trouble and run.hub.heard()):
         run.emit(
             events.RunFinished,
             run.origin + result.elapsed,

@@ -255,7 +255,7 @@ async def run_graph(
     """Run the parts of a holder in a nursery, each segment of its graph in a task of its own."""
     strand.aim(inf)  # every branch has a scope of its own
     strand.idle = True
-    graph = _GraphRun(run, level, plan, value, book, run_chain)
+    graph = _GraphRun(run, level, plan, value, book, run_chain, level.fired())
     try:
         async with trio.open_nursery() as nursery:
             for head in plan.roots:
@@ -286,22 +286,26 @@ class _GraphRun:
     value: Any
     book: Book
     run_chain: RunChain
+    bound: float
 
     @trio.lowlevel.enable_ki_protection
-    async def branch(self, nursery: trio.Nursery, head: str | None) -> None:
+    async def branch(self, nursery: trio.Nursery, head: str) -> None:
         """Run the segment that begins with `head`, then one that it makes ready, and so on."""
         run, level, heads = self.run, self.level, self.plan.heads
         registry = run.top.strands
         now = run.clock()
-        first = heads[head][0].limit.span if head is not None else inf
-        strand = Strand(level, now, min(level.fired(), now + first))
+        # Opened with the deadline of its first part, the scope need not be moved for it.
+        first = now + heads[head][0].limit.span
+        strand = Strand(level, now, first if first < self.bound else self.bound)
         registry[strand] = None
         strand.open()
         try:
-            while head is not None:
-                value = self._input(head)
-                value = await self.run_chain(run, strand, level, heads[head], value, self.book)
-                head = self._advance(nursery, heads[head][-1].name, value, strand.now)
+            upcoming: str | None = head
+            while upcoming is not None:
+                parts = heads[upcoming]
+                value = self._input(upcoming)
+                value = await self.run_chain(run, strand, level, parts, value, self.book)
+                upcoming = self._advance(nursery, parts[-1].name, value, strand.now)
         finally:
             strand.close()
             del registry[strand]
@@ -318,6 +322,8 @@ class _GraphRun:
         if outcome is not None and outcome.completed:
             book.values[tail] = value
         if tail not in book.values:  # `route` writes down what dependents get of a soft failure
+            return None
+        if not graph.next[tail]:
             return None
         ready = [
             name

@@ -301,8 +301,11 @@ def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
     plan.stats[outcome.status].add(outcome.elapsed)
     if isinstance(outcome, NodeOutcome) and outcome.completed:
         run.completed.append(plan.label)
-    if not run.traced and outcome.status in (Status.OK, Status.SKIPPED):
-        return
+    if not run.traced:
+        if outcome.status is Status.OK or outcome.status is Status.SKIPPED:
+            return
+        if not run.hub.heard():
+            return
     fields: dict[str, Any] = {
         "status": outcome.status,
         "started": level.start,

@@ -1,17 +1,19 @@
-"""The hub: takes events from the engine to the sinks, and keeps a broken sink from disturbing a run.
+"""The hub: takes events from the engine to the sinks; a broken sink cannot disturb a run.
 
 Two kinds of interest keep the hot path cheap. Every sink hears of trouble. Only a sink that wants a
-*trace* also hears of each node that starts and ends well; while none does, those events are not even
-built.
+*trace* also hears of each node that starts and ends well; while none does, those events are not
+even built.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from graceline.telemetry.events import Event
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from graceline.telemetry.events import Event
 
 __all__ = ["Hub", "Sink"]
 
@@ -45,19 +47,39 @@ class Hub:
 
         def remove() -> None:
             self._sinks = [other for other in self._sinks if other is not sink]
+            self._broken.discard(id(sink))
 
         return remove
 
+    def heard(self) -> bool:
+        """Whether any sink would take an event now; a sink may say otherwise by a method `deaf`."""
+        for sink in self._sinks:
+            deaf = getattr(sink, "deaf", None)
+            if deaf is None or not deaf():
+                return True
+        return False
+
     def traced(self) -> bool:
         """Whether any sink wants a trace."""
-        return any(sink.wants_trace() for sink in self._sinks)
+        for sink in self._sinks:
+            try:
+                if sink.wants_trace():
+                    return True
+            except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+                self._report(sink)
+        return False
 
     def emit(self, event: Event) -> None:
         """Hand an event to every sink; a sink that raises is logged once."""
         for sink in self._sinks:
             try:
                 sink(event)
-            except Exception:
-                if id(sink) not in self._broken:
-                    self._broken.add(id(sink))
-                    _log.exception("the sink %r raised; it stays subscribed", type(sink).__name__)
+            except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+                self._report(sink)
+
+    def _report(self, sink: Sink) -> None:
+        """Log the exception that is being handled, once per sink."""
+        if id(sink) not in self._broken:
+            self._broken.add(id(sink))
+            name = type(sink).__name__
+            _log.error("the sink %r raised; it stays subscribed", name, exc_info=True)

@@ -7,14 +7,18 @@ formatters and structlog take them as they are.
 from __future__ import annotations
 
 import logging
-from typing import Any
+import math
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from graceline.deadlines import Status
 from graceline.durations import format_duration
 from graceline.telemetry import events
-from graceline.telemetry.events import Event
+
+if TYPE_CHECKING:
+    from graceline.telemetry.events import Event
 
 __all__ = ["LoggingSink", "log_mode"]
 
@@ -51,9 +55,18 @@ class LoggingSink:
     into.
     """
 
+    def deaf(self) -> bool:
+        """Whether no handler but the library's own would see a record: then none is built."""
+        logger: logging.Logger | None = _log
+        while logger is not None:
+            if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+                return False
+            logger = logger.parent if logger.propagate else None
+        return True
+
     def wants_trace(self) -> bool:
         """Only while DEBUG is on."""
-        return _log.isEnabledFor(logging.DEBUG)
+        return _log.isEnabledFor(logging.DEBUG) and not self.deaf()
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
@@ -86,8 +99,15 @@ def _fields(event: Event) -> dict[str, Any]:
             "blamed_name": blame.name,
             "blamed_kind": str(blame.kind),
         }
-    fields["level_name"] = fields.pop("name", None)  # `name` is the logger's own in a record
-    return {key: str(value) if isinstance(value, Status) else value for key, value in fields.items()}
+    if "name" in fields:
+        fields["level_name"] = fields.pop("name")  # `name` is the logger's own in a record
+    return {key: _plain(value) for key, value in fields.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)
+    return None if value == math.inf else value  # JSON has no infinity
 
 
 def _describe(event: Event) -> str:
