@@ -75,10 +75,14 @@ class NodeOutcome:
     @property
     def completed(self) -> bool:
         """Whether it returned a value that was kept."""
-        return self.status in _COMPLETED
+        return _completed(self.status)
 
 
-_COMPLETED = frozenset({Status.OK, Status.LATE})
+OK, LATE = Status.OK, Status.LATE
+
+
+def _completed(status: Status) -> bool:
+    return status is OK or status is LATE  # a set would hash the enum, which is slow
 
 
 def draft_of(frozen: type[T]) -> type[T]:
@@ -122,7 +126,7 @@ class StageOutcome:
     @property
     def completed(self) -> bool:
         """Whether it gave a value."""
-        return self.status in _COMPLETED
+        return _completed(self.status)
 
 
 @attrs.frozen(weakref_slot=False)
@@ -173,7 +177,7 @@ class PipelineResult:
     @property
     def ok(self) -> bool:
         """Whether there is a value: the status is `ok` or `late`."""
-        return self.status in _COMPLETED
+        return _completed(self.status)
 
     def node(self, name: str) -> NodeOutcome:
         """The outcome of a node by its name, or by `stage.node`.
@@ -247,6 +251,6 @@ class PipelineResult:
         return from_document(cls, document)
 
 
-def freeze(mapping: dict[str, T]) -> Mapping[str, T]:
+def freeze(mapping: Mapping[str, T]) -> Mapping[str, T]:
     """A read-only view, for results."""
     return MappingProxyType(mapping)

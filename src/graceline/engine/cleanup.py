@@ -67,7 +67,7 @@ class Cleanup:
             end = min(end, outer.deadline)
         self._scope.deadline = end
         self._scope.__enter__()
-        level.run.top.cleanups[self] = None
+        level.run.open_cleanup(self)
         self._token = OPEN_CLEANUP.set(self)
         return self
 
@@ -82,7 +82,7 @@ class Cleanup:
         assert level is not None  # noqa: S101 - it was entered
         assert self._token is not None  # noqa: S101
         OPEN_CLEANUP.reset(self._token)
-        del level.run.top.cleanups[self]
+        level.run.close_cleanup(self)
         swallowed = self._scope.__exit__(kind, error, traceback)
         if self._scope.cancelled_caught:
             level.run.cleanup_overran(level)

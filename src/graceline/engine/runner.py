@@ -114,8 +114,7 @@ def _left_queue(run: RunState) -> Verdict:
 
 def _never_started(run: RunState, verdict: Verdict) -> PipelineResult:
     now = run.clock()
-    for plan in run.plan.parts.values():
-        run.stages[plan.name] = skipped_stage(run, plan, now)
+    run.stages = {plan.name: skipped_stage(run, plan, now) for plan in run.plan.parts.values()}
     return _result(run, verdict, None, None, now)
 
 

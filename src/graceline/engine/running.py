@@ -296,7 +296,7 @@ class _GraphRun:
         now = run.clock()
         # Opened with the deadline of its first part, the scope need not be moved for it.
         first = now + heads[head][0].limit.span
-        strand = Strand(level, now, first if first < self.bound else self.bound)
+        strand = Strand(level, now, min(self.bound, first))
         registry[strand] = None
         strand.open()
         try:
@@ -320,7 +320,7 @@ class _GraphRun:
             self._fail_fast(book.failure, now)
         outcome = book.outcomes.get(tail)
         if outcome is not None and outcome.completed:
-            book.values[tail] = value
+            book.give(tail, value)
         if tail not in book.values:  # `route` writes down what dependents get of a soft failure
             return None
         if not graph.next[tail]:

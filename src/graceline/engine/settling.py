@@ -5,7 +5,7 @@ Nodes and stages share all of it; what differs is the class of the outcome.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -15,13 +15,11 @@ from graceline.engine.cleanup import run_handlers
 from graceline.engine.endings import classify
 from graceline.engine.levels import UNSET, LevelRun
 from graceline.engine.plan import NodePlan, Plan, StagePlan
+from graceline.engine.state import NOTHING, RunState
+from graceline.engine.strand import Strand
 from graceline.results import NodeOutcome, StageOutcome, draft_of, freeze
 from graceline.telemetry import events
 from graceline.work import WorkRefusedError
-
-if TYPE_CHECKING:
-    from graceline.engine.state import RunState
-    from graceline.engine.strand import Strand
 
 __all__ = [
     "Book",
@@ -66,9 +64,15 @@ class Book:
 
     def __init__(self, start: float) -> None:
         self.outcomes: dict[str, Any] = {}
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, Any] = NOTHING
         self.failure: Outcome | None = None
         self.last = start
+
+    def give(self, name: str, value: Any) -> None:
+        """Write down what the dependents of a part get."""
+        if self.values is NOTHING:
+            self.values = {}
+        self.values[name] = value
 
 
 async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> Outcome | None:
@@ -364,5 +368,5 @@ def route(
                     )  # fmt: skip
                     book.failure = book.failure or outcome
                     return False, None, outcome
-    book.values[plan.name] = value
+    book.give(plan.name, value)
     return True, value, outcome

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from graceline.engine.strand import Strand
     from graceline.telemetry.hub import Hub
 
-__all__ = ["RunState"]
+__all__ = ["NOTHING", "RunState"]
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NOTHING: Any = MappingProxyType({})
+"""Stands for a dict that most runs never need; shared, and never written to."""
 EventT = TypeVar("EventT", bound=events.Event)
 
 
@@ -109,8 +110,8 @@ class RunState:
         self.root = LevelRun(self, plan, above, now, value)
         self.top: RunState = self if parent is None else parent.run.top
         self.strands: dict[Strand, None] = {}
-        self.cleanups: dict[Cleanup, None] = {}
-        self.stages: dict[str, StageOutcome] = {}
+        self.cleanups: dict[Cleanup, None] = NOTHING
+        self.stages: Mapping[str, StageOutcome] = NOTHING
         self.completed: list[str] = []
         # Most runs never need these: immutable and shared until they do.
         self.degraded: tuple[str, ...] = ()
@@ -125,6 +126,17 @@ class RunState:
         self.result: PipelineResult | None = None
 
     # -- cancelling ---------------------------------------------------------------------------
+
+    def open_cleanup(self, block: Cleanup) -> None:
+        """Register a cleanup block of this tree of runs, so that a cancel above can re-time it."""
+        top = self.top
+        if top.cleanups is NOTHING:
+            top.cleanups = {}
+        top.cleanups[block] = None
+
+    def close_cleanup(self, block: Cleanup) -> None:
+        """Forget a cleanup block that was left."""
+        del self.top.cleanups[block]
 
     def cut(self, level: Level, now: float, blame: Blame) -> bool:
         """Cancel a level of this run explicitly; returns whether it was the first cancel of it."""
