@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from enum import Enum
 from functools import cache
@@ -12,6 +13,7 @@ import attrs
 import cattrs
 from cattrs.preconf.json import make_converter
 from cattrs.strategies import configure_union_passthrough
+from cattrs.v import format_exception
 
 from graceline.errors import GracelineError, RecordedError
 
@@ -22,10 +24,12 @@ T = TypeVar("T")
 
 def _plain(value: Any) -> Any:
     """A user's value as plain JSON types."""
-    if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, Enum):
-        return value
     if isinstance(value, Enum):
         return _plain(value.value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"repr": repr(value)}  # JSON has no NaN and no infinity
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     if isinstance(value, BaseException):
         return _error_document(value)
     if isinstance(value, Mapping):
@@ -83,10 +87,15 @@ def from_document(kind: type[T], document: Mapping[str, Any]) -> T:
     Raises:
         GracelineError: with every problem and its path.
     """
+    wrong = f"not the document of a {kind.__name__}"
+    if not isinstance(document, Mapping):
+        raise GracelineError(f"{wrong}: it is a {type(document).__name__}, not a mapping")
     try:
         return _converter().structure(document, kind)
-    except (cattrs.ClassValidationError, cattrs.IterableValidationError, TypeError) as error:
-        problems = cattrs.transform_error(error, path="result") if isinstance(
-            error, cattrs.BaseValidationError
-        ) else [str(error)]
-        raise GracelineError(f"not the document of a {kind.__name__}: {'; '.join(problems)}") from error
+    except cattrs.BaseValidationError as error:
+        problems = cattrs.transform_error(error, path="result", format_exception=_explain)
+        raise GracelineError(f"{wrong}: {'; '.join(problems)}") from error
+
+
+def _explain(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, ValueError) else format_exception(error, kind)

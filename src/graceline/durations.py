@@ -65,7 +65,9 @@ def _to_seconds(value: Duration, what: str) -> float:
 
 def _parse_text(text: str, what: str) -> float:
     stripped = text.strip()
-    total, position = 0.0, 0
+    sign = -1.0 if stripped.startswith("-") else 1.0
+    total, start = 0.0, int(sign < 0)
+    position = start
     smallest = math.inf
     while match := _PART.match(stripped, position):
         unit = _UNITS[match[2]]
@@ -74,8 +76,8 @@ def _parse_text(text: str, what: str) -> float:
         smallest = unit
         total += float(match[1]) * unit
         position = match.end()
-    if position and position == len(stripped):
-        return total
+    if start < position == len(stripped):
+        return sign * total
     if _NUMBER.fullmatch(stripped):
         raise DefinitionError(
             f"{what}: {text!r} has no unit; write '{stripped}s', '{stripped}ms' or a plain number"

@@ -33,7 +33,7 @@ class DefinitionError(GracelineError, ValueError):
 
 
 class DefinitionWarning(UserWarning):
-    """A definition is valid but probably not what was meant, such as a child limit that is clamped."""
+    """A definition is valid but hardly what was meant, such as a child limit that is clamped."""
 
 
 class _OutcomeError(GracelineError):

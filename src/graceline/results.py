@@ -78,11 +78,11 @@ class NodeOutcome:
         return _completed(self.status)
 
 
-OK, LATE = Status.OK, Status.LATE
+_OK, _LATE = Status.OK, Status.LATE
 
 
 def _completed(status: Status) -> bool:
-    return status is OK or status is LATE  # a set would hash the enum, which is slow
+    return status is _OK or status is _LATE  # a set would hash the enum, which is slow
 
 
 def draft_of(frozen: type[T]) -> type[T]:
@@ -209,11 +209,15 @@ class PipelineResult:
         """
         if self.ok:
             return self.value
-        raise self._error() from (self.error or next(iter(self._secondary()), None))
+        raise self._error() from self._cause()
 
-    def _secondary(self) -> list[BaseException]:
+    def _cause(self) -> BaseException | None:
+        """What the part that ended the run raised, else what was raised while it unwound."""
+        if self.error is not None:
+            return self.error
         nodes = [outcome for stage in self.stages.values() for outcome in stage.nodes.values()]
-        return [error for outcome in nodes for error in outcome.secondary]
+        blamed = [outcome for outcome in nodes if _same(outcome.blame, self.blame)]
+        return next((error for outcome in blamed for error in outcome.secondary), None)
 
     def _error(self) -> GracelineError:
         blame = self.blame
@@ -249,6 +253,13 @@ class PipelineResult:
         from graceline.documents import from_document  # noqa: PLC0415
 
         return from_document(cls, document)
+
+
+def _same(one: Blame | None, other: Blame | None) -> bool:
+    """Whether two outcomes blame the same level; how long it had run may differ."""
+    if one is None or other is None:
+        return False
+    return (one.level, one.name, one.kind) == (other.level, other.name, other.kind)
 
 
 def freeze(mapping: Mapping[str, T]) -> Mapping[str, T]:

@@ -108,19 +108,19 @@ class Level:
         self, limit: Limit, parent: Level | None, start: float, grace: float = inf
     ) -> None:
         """Start a level at `start`; `grace` (seconds) is for a root whose limit has none."""
-        self.limit = limit
-        self.parent = parent
-        self.start = start
-        self.deadline = start + limit.span
+        self.limit: Limit = limit
+        self.parent: Level | None = parent
+        self.start: float = start
+        self.deadline: float = start + limit.span
         if limit.grace is not None:
             grace = limit.grace
         elif parent is not None:
             grace = parent.grace
         self.grace: float = grace
-        self.cancelled_at = inf
+        self.cancelled_at: float = inf
         self.reason: Blame | None = None
-        self.foreign_at = inf
-        self.forced_at = inf
+        self.foreign_at: float = inf
+        self.forced_at: float = inf
 
     def __repr__(self) -> str:
         return f"<{self.limit.level} {self.limit.name!r} fires at {self.fired():g}>"
@@ -194,7 +194,4 @@ class Level:
         Before any cancel a block has `grace` from its start. After it `hard` alone decides, so that
         all blocks share one budget.
         """
-        hard = self.hard()
-        if min(self.fired(), self.foreign_at) <= now:
-            return hard
-        return min(now + self.grace, hard)
+        return min(now + self.grace, self.hard())

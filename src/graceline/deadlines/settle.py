@@ -14,7 +14,7 @@ from graceline.deadlines.level import Level
 from graceline.deadlines.vocabulary import Blame, Kind, Source, Status
 from graceline.durations import format_duration
 
-__all__ = ["Ending", "Verdict", "blame_failure", "blame_level", "expired", "settle"]
+__all__ = ["Ending", "Verdict", "blame_failure", "blame_level", "expired", "overran", "settle"]
 
 
 class Ending(Enum):

@@ -20,6 +20,7 @@ __all__ = [
     "check_flag",
     "check_name",
     "check_names",
+    "check_options",
     "frozen_metadata",
     "is_async",
     "nearest",
@@ -50,12 +51,20 @@ def check_flag(value: object, what: str) -> bool:
     return value
 
 
+def check_options(options: Iterable[str], valid: Iterable[str], what: str) -> None:
+    """Raise for an option that does not exist."""
+    known = list(valid)
+    for option in options:
+        if option not in known:
+            raise DefinitionError(f"{what}: {option}= is unknown; {nearest(option, known)}")
+
+
 def check_names(names: Iterable[str], what: str) -> None:
     """Raise if a name occurs twice."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise DefinitionError(f"{what}: the name {name!r} is used twice; names must be unique")
+            raise DefinitionError(f"{what}: {name!r} is used twice; give one of them another name=")
         seen.add(name)
 
 
@@ -64,16 +73,20 @@ def optional_duration(value: Duration | None, what: str) -> float | None:
     return None if value is None else parse_duration(value, what)
 
 
-def check_cleanup(what: str, timeout: float | None, grace: float | None, reserve: float | None) -> None:
+def check_cleanup(
+    what: str, timeout: float | None, grace: float | None, reserve: float | None
+) -> None:
     """Raise where `grace` and `reserve` do not fit each other or the timeout."""
     if reserve is None:
         return
     if grace is not None:
         raise DefinitionError(
-            f"{what}: give grace= (cleanup after the limit) or reserve= (cleanup inside it), not both"
+            f"{what}: give grace= (cleanup after the limit) or reserve= (inside it), not both"
         )
     if timeout is None or math.isinf(timeout):
-        raise DefinitionError(f"{what}: reserve= is carved out of a finite timeout=, and there is none")
+        raise DefinitionError(
+            f"{what}: reserve= is carved out of a finite timeout=, and there is none"
+        )
     if reserve >= timeout:
         raise DefinitionError(
             f"{what}: reserve={reserve:g} must be smaller than timeout={timeout:g}, "
@@ -140,7 +153,8 @@ def as_callables(value: Any, what: str) -> tuple[Callable[..., Any], ...]:
     """One handler or several, as a tuple."""
     if value is None:
         return ()
-    handlers = tuple(value) if isinstance(value, list | tuple) else (value,)
+    several = isinstance(value, Iterable) and not callable(value)
+    handlers = tuple(value) if several else (value,)
     for handler in handlers:
         check_callable(handler, what)
     return handlers

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from graceline.definitions.checks import optional_duration
-from graceline.definitions.parts import Each, Node, Stage, as_node
-from graceline.durations import Duration
+from graceline.definitions.checks import check_options, optional_duration
+from graceline.definitions.parts import Each, Node, NodeOptions, Stage, as_node
 from graceline.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from graceline.durations import Duration
 
 __all__ = ["each", "parallel", "sequence"]
 
-Group = tuple[Any, ...]
+_Group: TypeAlias = tuple[Any, ...]
 
 
-def sequence(*parts: Any) -> Group:
+def sequence(*parts: Any) -> _Group:
     """Run parts one after the other: each gets the value of the one before.
 
     Args:
@@ -37,12 +41,12 @@ def sequence(*parts: Any) -> Group:
         inside = {member.name for member in group}
         placed = [_place(member, before, inside, "sequence()") for member in group]
         needed = {name for member in placed for name in member.after or ()}
-        before = tuple(member.name for member in placed if member.name not in needed)
+        before = tuple(m.name for m in placed if m.name not in needed) or before
         done += placed
     return tuple(done)
 
 
-def parallel(*parts: Any) -> Group:
+def parallel(*parts: Any) -> _Group:
     """Run parts at the same time, all with the same input.
 
     Args and errors are those of `sequence`.
@@ -55,7 +59,7 @@ def parallel(*parts: Any) -> Group:
     return tuple(done)
 
 
-def _group(part: Any, where: str) -> Group:
+def _group(part: Any, where: str) -> _Group:
     if isinstance(part, list | tuple):
         return tuple(member for entry in part for member in _group(entry, where))
     return (part if isinstance(part, Stage) else as_node(part, where),)
@@ -78,7 +82,7 @@ def each(
     *,
     max_parallel: int = 8,
     item_timeout: Duration | None = None,
-    **options: Any,
+    **options: Unpack[NodeOptions],
 ) -> Node:
     """Run a node over a list: the input is an iterable, the value the list of results in its order.
 
@@ -101,7 +105,5 @@ def each(
     if isinstance(max_parallel, bool) or not isinstance(max_parallel, int) or max_parallel < 1:
         raise DefinitionError(f"{where}: max_parallel= must be at least 1, not {max_parallel!r}")
     loop = Each(max_parallel, optional_duration(item_timeout, f"{where}, item_timeout="))
-    try:
-        return attrs.evolve(inner, each=loop, **options)
-    except TypeError as error:
-        raise DefinitionError(f"{where}: {error}") from None
+    check_options(options, NodeOptions.__annotations__, where)
+    return attrs.evolve(inner, each=loop, **options)

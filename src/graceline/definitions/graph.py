@@ -90,7 +90,8 @@ def _order(
             if not missing[other]:
                 order.append(other)
     if len(order) < len(names):
-        raise DefinitionError(f"{where}: {' -> '.join(map(repr, _cycle(before, missing)))} is a cycle")
+        cycle = " -> ".join(map(repr, _cycle(before, missing)))
+        raise DefinitionError(f"{where}: {cycle} is a cycle; remove one of these after=")
     return tuple(order)
 
 

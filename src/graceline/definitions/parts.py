@@ -5,10 +5,11 @@ All frozen: a definition can be shared by engines, tasks and threads.
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 
 import attrs
 
@@ -18,6 +19,7 @@ from graceline.definitions.checks import (
     check_cleanup,
     check_flag,
     check_name,
+    check_options,
     frozen_metadata,
     is_async,
     optional_duration,
@@ -26,13 +28,56 @@ from graceline.definitions.graph import Graph, build_graph
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError, DefinitionWarning
 
-__all__ = ["Each", "Node", "Part", "Pipeline", "Stage", "as_node", "node"]
+__all__ = [
+    "PASS_INPUT",
+    "Each",
+    "Node",
+    "NodeOptions",
+    "Part",
+    "Pipeline",
+    "Stage",
+    "as_node",
+    "node",
+]
 
 PASS_INPUT: Any = type("PassInput", (), {"__repr__": lambda _: "PASS_INPUT"})()
 """The default fallback: what depends on a failed part gets that part's input."""
 
-PartT = TypeVar("PartT", bound="Part")
-Handlers = Callable[[Any], Any] | Iterable[Callable[[Any], Any]] | None
+_Function: TypeAlias = Callable[[Any], Any]
+_Names: TypeAlias = "str | Part | Iterable[str | Part] | None"
+_Kind: TypeAlias = Literal["coroutine", "thread"]
+
+# A constructor takes more than its attribute holds, and type checkers read what it takes off the
+# converter. The conversion itself waits for `__attrs_post_init__`: only there is the name of the
+# part known, which belongs into every message.
+
+
+def _seconds(value: Duration | None) -> float | None:
+    return cast("float | None", value)
+
+
+def _metadata(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value)
+
+
+def _handlers(value: _Function | Iterable[_Function] | None) -> tuple[_Function, ...]:
+    return cast("tuple[_Function, ...]", value)
+
+
+def _after(value: _Names) -> tuple[str, ...] | None:
+    return cast("tuple[str, ...] | None", value)
+
+
+def _runs_on(value: _Kind | None) -> _Kind:
+    return cast("_Kind", value)
+
+
+def _nodes(value: Node | _Function | Iterable[Any]) -> tuple[Node, ...]:
+    return cast("tuple[Node, ...]", value)
+
+
+def _stages(value: Stage | Node | _Function | Iterable[Any]) -> tuple[Stage, ...]:
+    return cast("tuple[Stage, ...]", value)
 
 
 def _where(part: Part) -> str:
@@ -58,14 +103,14 @@ class Part:
     """
 
     name: str
-    timeout: float | None = None
-    grace: float | None = None
-    reserve: float | None = None
+    timeout: float | None = attrs.field(default=None, converter=_seconds)
+    grace: float | None = attrs.field(default=None, converter=_seconds)
+    reserve: float | None = attrs.field(default=None, converter=_seconds)
     strict: bool | None = None
-    stop_before: float | None = None
-    slo: float | None = None
-    metadata: Mapping[str, Any] = attrs.field(default=None)
-    on_cleanup: tuple[Callable[[Any], Any], ...] = attrs.field(default=None)
+    stop_before: float | None = attrs.field(default=None, converter=_seconds)
+    slo: float | None = attrs.field(default=None, converter=_seconds)
+    metadata: Mapping[str, Any] = attrs.field(default=None, converter=_metadata)
+    on_cleanup: tuple[Callable[[Any], Any], ...] = attrs.field(default=None, converter=_handlers)
 
     def __attrs_post_init__(self) -> None:
         check_name(self.name, type(self).__name__.lower())
@@ -101,7 +146,7 @@ class _Step(Part):
             or a plain function of its input. By default its input passes through.
     """
 
-    after: tuple[str, ...] | None = None
+    after: tuple[str, ...] | None = attrs.field(default=None, converter=_after)
     when: Callable[[Any], Any] | None = None
     critical: bool = True
     fallback: Any = PASS_INPUT
@@ -170,14 +215,17 @@ class Node(_Step):
 
     function: Callable[[Any], Any]
     name: str = attrs.field(default="", kw_only=True)
-    runs_on: Literal["coroutine", "thread"] = attrs.field(default=None, kw_only=True)
+    runs_on: Literal["coroutine", "thread"] = attrs.field(
+        default=None, converter=_runs_on, kw_only=True
+    )
     each: Each | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        label = self.name or getattr(self.function, "__name__", "") or "?"
-        check_callable(self.function, f"node {label!r}")
-        if not self.name:
-            object.__setattr__(self, "name", getattr(self.function, "__name__", ""))
+        own_name = getattr(self.function, "__name__", "")
+        check_callable(self.function, f"node {self.name or own_name or '?'!r}")
+        if not self.name and not own_name:
+            raise DefinitionError(f"node {self.function!r}: it has no name of its own; state name=")
+        object.__setattr__(self, "name", self.name or own_name)
         super().__attrs_post_init__()
         kind = "coroutine" if is_async(self.function) else "thread"
         if self.runs_on not in (None, kind):
@@ -186,28 +234,48 @@ class Node(_Step):
                 f"{'an async' if kind == 'coroutine' else 'a plain'} function runs on {kind!r}"
             )
         object.__setattr__(self, "runs_on", kind)
+        if self.each is not None:
+            if not isinstance(self.each, Each):
+                raise DefinitionError(f"node {self.name!r}: write each(node, ...), not each=")
+            _warn_clamped("each item", self.each.item_timeout, self)
 
     def __call__(self, value: Any) -> Any:
         """Call the bare function, without any limit: for its own unit tests."""
         return self.function(value)
 
 
+class NodeOptions(TypedDict, total=False):
+    """The options of `Node` that `@node(...)` and `each(...)` take too; see `Node`."""
+
+    name: str
+    timeout: Duration | None
+    grace: Duration | None
+    reserve: Duration | None
+    strict: bool | None
+    stop_before: Duration | None
+    slo: Duration | None
+    metadata: Mapping[str, Any] | None
+    on_cleanup: Callable[[Any], Any] | Iterable[Callable[[Any], Any]] | None
+    after: str | Part | Iterable[str | Part] | None
+    when: Callable[[Any], Any] | None
+    critical: bool
+    fallback: Any
+    runs_on: Literal["coroutine", "thread"] | None
+
+
 @overload
 def node(function: Callable[[Any], Any], /) -> Node: ...
 @overload
-def node(**options: Any) -> Callable[[Callable[[Any], Any]], Node]: ...
-def node(function: Callable[[Any], Any] | None = None, /, **options: Any) -> Any:
+def node(**options: Unpack[NodeOptions]) -> Callable[[Callable[[Any], Any]], Node]: ...
+def node(
+    function: Callable[[Any], Any] | None = None, /, **options: Unpack[NodeOptions]
+) -> Node | Callable[[Callable[[Any], Any]], Node]:
     """Make a node of a function: `@node`, or `@node(timeout=0.05, ...)` with `Node`'s options.
 
     Raises:
         DefinitionError: as `Node`, and for options that it does not have.
     """
-    valid = [field.name for field in attrs.fields(Node) if field.name not in ("function", "each")]
-    for option in options:
-        if option not in valid:
-            from graceline.definitions.checks import nearest  # noqa: PLC0415
-
-            raise DefinitionError(f"@node({option}=): unknown option; {nearest(option, valid)}")
+    check_options(options, NodeOptions.__annotations__, "@node")
     if function is None:
         return lambda function: Node(function, **options)
     return Node(function)
@@ -217,14 +285,14 @@ def as_node(part: object, where: str) -> Node:
     """A node as it is, or a function as a node."""
     if isinstance(part, Node):
         return part
-    if isinstance(part, Part) or not callable(part):
-        raise DefinitionError(f"{where}: {part!r} is neither a node nor a function")
-    return Node(part)
+    if isinstance(part, Part):
+        raise DefinitionError(f"{where}: {_where(part)} is neither a node nor a function")
+    return Node(check_callable(part, where))
 
 
 def _flat(parts: object, where: str) -> list[Any]:
     """The parts of a list that may hold groups made by `sequence` and `parallel`."""
-    if isinstance(parts, Part) or callable(parts):
+    if isinstance(parts, Part) or callable(parts) or inspect.iscoroutine(parts):
         parts = [parts]
     if not isinstance(parts, Iterable) or isinstance(parts, str | bytes | Mapping):
         raise DefinitionError(f"{where}: its parts must be a list, not {parts!r}")
@@ -234,19 +302,29 @@ def _flat(parts: object, where: str) -> list[Any]:
     return flat
 
 
-def _warn_clamped(children: Iterable[Part], parent: Part) -> None:
+def _warn_clamped(what: str, limit: float | None, parent: Part) -> None:
+    """Warn of a limit above the parent's, at the line that wrote the definition down."""
     above = parent.limit
-    if above is None:
+    if above is None or limit is None or not above < limit < math.inf:
         return
-    for child in children:
-        limit = child.limit
-        if limit is not None and above < limit < math.inf:
-            warnings.warn(
-                f"{_where(child)}: its limit of {format_duration(limit)} is above the "
-                f"{format_duration(above)} of {_where(parent)}, which clamps it",
-                DefinitionWarning,
-                stacklevel=6,
-            )
+    frame = inspect.currentframe()
+    while frame and frame.f_back and _is_inner(frame.f_globals):
+        frame = frame.f_back
+    assert frame is not None  # noqa: S101 - CPython has frames
+    warnings.warn_explicit(
+        f"{what}: its limit of {format_duration(limit)} is above the {format_duration(above)} of "
+        f"{_where(parent)}, which clamps it",
+        DefinitionWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        frame.f_globals.get("__name__"),
+        frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _is_inner(module: Mapping[str, Any]) -> bool:
+    """Whether these are the globals of graceline, of attrs, or of code that attrs wrote."""
+    return str(module.get("__name__", "attr")).partition(".")[0] in ("attr", "graceline")
 
 
 @attrs.frozen(eq=False)
@@ -267,7 +345,7 @@ class Stage(_Step):
     """
 
     name: str
-    nodes: tuple[Node, ...] = attrs.field(default=())
+    nodes: tuple[Node, ...] = attrs.field(default=(), converter=_nodes)
     fail_fast: bool | None = attrs.field(default=None, kw_only=True)
     graph: Graph = attrs.field(init=False, repr=False)
 
@@ -280,7 +358,8 @@ class Stage(_Step):
             check_flag(self.fail_fast, f"{where}, fail_fast=")
         before = {node.name: node.after or () for node in nodes}
         object.__setattr__(self, "graph", build_graph(before, [n.name for n in nodes], where))
-        _warn_clamped(nodes, self)
+        for part in nodes:
+            _warn_clamped(_where(part), part.limit, self)
 
 
 @attrs.frozen(eq=False)
@@ -302,7 +381,7 @@ class Pipeline(Part):
     """
 
     name: str
-    stages: tuple[Stage, ...] = attrs.field(default=())
+    stages: tuple[Stage, ...] = attrs.field(default=(), converter=_stages)
     fail_fast: bool | None = attrs.field(default=None, kw_only=True)
     sum_must_fit: bool = attrs.field(default=False, kw_only=True)
     graph: Graph = attrs.field(init=False, repr=False)
@@ -322,10 +401,11 @@ class Pipeline(Part):
             else:
                 before[stage.name] = () if previous is None else (previous.name,)
         object.__setattr__(self, "graph", build_graph(before, [s.name for s in stages], where))
-        _warn_clamped(stages, self)
         for stage in stages:
-            if stage.limit is None:
-                _warn_clamped(stage.nodes, self)
+            _warn_clamped(_where(stage), stage.limit, self)
+            if stage.limit in (None, math.inf):
+                for part in stage.nodes:
+                    _warn_clamped(_where(part), part.limit, self)
         if self.sum_must_fit:
             _check_sum(self, self.graph, {stage.name: stage for stage in stages})
             for stage in stages:
@@ -339,7 +419,7 @@ def _as_stages(parts: list[Any], pipeline: Pipeline) -> tuple[Stage, ...]:
         return tuple(stages)
     if stages:
         raise DefinitionError(f"{where}: it mixes stages and nodes; put the nodes into a stage")
-    return (Stage(pipeline.name, [as_node(part, where) for part in parts]),)  # type: ignore[arg-type]
+    return (Stage(pipeline.name, [as_node(part, where) for part in parts]),)
 
 
 def _check_sum(holder: Stage | Pipeline, graph: Graph, parts: Mapping[str, Part]) -> None:

@@ -1,26 +1,23 @@
-"""The engine's defaults: they apply only where neither a level nor one above it states a limit."""
+"""The engine's default limits: they apply where neither a level nor one above it states a limit."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from graceline.definitions.checks import check_flag
-from graceline.durations import Duration, parse_duration
+from graceline.definitions.checks import check_flag, optional_duration
+
+if TYPE_CHECKING:
+    from graceline.durations import Duration
 
 __all__ = ["Timeouts"]
 
 
-def _default(value: Duration | None, field: attrs.Attribute[float]) -> float:
-    return math.inf if value is None else parse_duration(value, f"Timeouts({field.name}=)")
-
-
-_seconds = attrs.Converter(_default, takes_field=True)  # type: ignore[misc, call-overload, var-annotated]
-
-
-def _flag(_: object, field: attrs.Attribute[bool], value: object) -> None:
-    check_flag(value, f"Timeouts({field.name}=)")
+def _accept(value: Duration | None) -> float:
+    """Tells type checkers what may be given; `__attrs_post_init__` parses, and can say where."""
+    return cast("float", value)
 
 
 @attrs.frozen(kw_only=True)
@@ -39,12 +36,19 @@ class Timeouts:
         DefinitionError: for negative values, NaN, booleans, strings without a unit.
     """
 
-    node: float = attrs.field(default=0.2, converter=_seconds)
-    stage: float = attrs.field(default=None, converter=_seconds)
-    pipeline: float = attrs.field(default=0.5, converter=_seconds)
-    grace: float = attrs.field(default=0.1, converter=_seconds)
-    fail_fast: bool = attrs.field(default=True, validator=_flag)
-    strict: bool = attrs.field(default=False, validator=_flag)
+    node: float = attrs.field(default=0.2, converter=_accept)
+    stage: float = attrs.field(default=None, converter=_accept)
+    pipeline: float = attrs.field(default=0.5, converter=_accept)
+    grace: float = attrs.field(default=0.1, converter=_accept)
+    fail_fast: bool = True
+    strict: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("node", "stage", "pipeline", "grace"):
+            seconds = optional_duration(getattr(self, name), f"Timeouts({name}=)")
+            object.__setattr__(self, name, math.inf if seconds is None else seconds)
+        check_flag(self.fail_fast, "Timeouts(fail_fast=)")
+        check_flag(self.strict, "Timeouts(strict=)")
 
     @classmethod
     def realtime(cls) -> Timeouts:
@@ -54,14 +58,14 @@ class Timeouts:
     @classmethod
     def interactive(cls) -> Timeouts:
         """For somebody who waits at a screen: 30 s in all, 1 s of grace."""
-        return cls(node=None, pipeline=30.0, grace=1.0)  # type: ignore[arg-type]
+        return cls(node=None, pipeline=30.0, grace=1.0)
 
     @classmethod
     def batch(cls) -> Timeouts:
         """For jobs: 2 h in all, 1 h per stage, 30 s of grace."""
-        return cls(node=None, stage=3600.0, pipeline=7200.0, grace=30.0)  # type: ignore[arg-type]
+        return cls(node=None, stage=3600.0, pipeline=7200.0, grace=30.0)
 
     @classmethod
     def none(cls) -> Timeouts:
         """No default limit at all; cleanup after a cancel is not bounded either."""
-        return cls(node=None, pipeline=None, grace=None)  # type: ignore[arg-type]
+        return cls(node=None, pipeline=None, grace=None)

@@ -87,7 +87,7 @@ class Cleanup:
         if self._scope.cancelled_caught:
             level.run.cleanup_overran(level)
         if _enclosing(level) is None and not self._handler:
-            _notice(level, trio.current_time())
+            _notice(level, trio.current_time(), leaving=None if swallowed else error)
         return swallowed
 
 
@@ -97,17 +97,22 @@ def _enclosing(level: LevelRun) -> Cleanup | None:
     return outer if outer is not None and outer in level.run.top.cleanups else None
 
 
-def _notice(level: LevelRun, now: float) -> None:
+_ENTERING: Any = object()
+
+
+def _notice(level: LevelRun, now: float, leaving: BaseException | None = _ENTERING) -> None:
     """Notice a cancel that is not ours, or that an earlier one was absorbed.
 
     Whether two notices belong to one unwinding is told by the exception that is being handled: a
-    scope of the user's own may absorb one cancel, and a later one is then a new one.
+    scope of the user's own may absorb one cancel, and a later one is then a new one. On leaving a
+    block, what was noticed before stands.
     """
     if trio.current_effective_deadline() != -inf:
         level.notice, level.foreign_at = None, inf
         return
-    handled = sys.exception()
-    if level.notice is not None and contains(handled, level.notice[1]):
+    handled = sys.exception() if leaving is _ENTERING else leaving
+    seen = level.notice
+    if seen is not None and (leaving is not _ENTERING or contains(handled, seen[1])):
         return
     if level.fired() <= now:
         level.notice, level.foreign_at = None, inf

@@ -11,15 +11,6 @@ from graceline.deadlines import Ending
 __all__ = ["classify", "contains", "split_cancelled"]
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions of a group, or the exception itself."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from leaves(inner)
-    else:
-        yield error
-
-
 def _lineage(error: BaseException) -> Iterator[BaseException]:
     """An exception, its leaves, and everything that was being handled when they were raised."""
     seen: set[int] = set()

@@ -8,11 +8,11 @@ from typing import Any
 import attrs
 import trio
 
-from graceline.deadlines import Status, settle
+from graceline.deadlines import Status
 from graceline.engine.endings import classify
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import NodePlan
-from graceline.engine.settling import ItemTimeoutError
+from graceline.engine.settling import ItemTimeoutError, judge
 from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
 
@@ -84,22 +84,22 @@ class _Loop:
                 self.done[index] = await self.plan.call(item)
             except BaseException as error:
                 strand.now = self.run.clock()
-                if not self._fails(level, error, strand.now):
+                if not await self._fails(strand, level, error):
                     raise
                 return
             finally:
                 level.ended = True
             strand.now = self.run.clock()
 
-    def _fails(self, level: LevelRun, error: BaseException, now: float) -> bool:
+    async def _fails(self, strand: Strand, level: LevelRun, error: BaseException) -> bool:
         """Whether the item itself is to blame; else the exception goes on to the node."""
         ending, failure = classify(error)
-        noticed = level.noticed(error)
-        verdict = settle(level, ending, now, noticed=noticed)
+        verdict, noticed = await judge(strand, level, ending, error)
         if verdict.status is Status.FAILED:
             self.failure = self.failure or failure
             return True
-        if verdict.blame is not None and level.cause(now if noticed is None else noticed) is level:
-            self.failure = self.failure or ItemTimeoutError(verdict.blame)
+        blame = verdict.blame
+        if blame and level.cause(strand.now if noticed is None else noticed) is level:
+            self.failure = self.failure or ItemTimeoutError(blame)
             return True
         return False

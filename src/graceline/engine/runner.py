@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,7 +11,7 @@ from graceline.deadlines import Blame, Kind, Status, Verdict, blame_failure, exp
 from graceline.engine.cleanup import run_handlers
 from graceline.engine.levels import CURRENT
 from graceline.engine.running import run_graph, run_stages, settle_holder
-from graceline.engine.settling import Book, skipped_stage
+from graceline.engine.settling import Book, look_outside, skipped_stage
 from graceline.engine.strand import Strand
 from graceline.results import PipelineResult, draft_of, freeze
 from graceline.telemetry import events
@@ -153,31 +152,12 @@ async def _run_pipeline(run: RunState, strand: Strand) -> PipelineResult:
             used = max(used, now - min(root.fired(), root.foreign_at), 0.0)
         result = attrs.evolve(result, elapsed=now - run.origin, grace_used=used, secondary=errors)
     if run.foreign is None and not (run.plain and verdict.status is Status.OK):
-        await _look_outside(run, strand)
+        above = root.parent
+        passed = above is not None and above.fired() <= strand.now
+        run.foreign = await look_outside(strand, tick=passed)
     if run.watched:
         result = attrs.evolve(result, would_time_out=run.report_watched(strand.now))
     return result
-
-
-async def _look_outside(run: RunState, strand: Strand) -> None:
-    """After anything that is not plainly ok: is the caller cancelled too? Then it must hear of it.
-
-    The own scope is left first. Where the caller's deadline has passed by the clock, Trio is
-    given a tick to say so.
-    """
-    above = run.root.parent
-    passed = above is not None and above.fired() <= strand.now
-    look = trio.lowlevel.checkpoint if passed else trio.lowlevel.checkpoint_if_cancelled
-    while True:
-        strand.renew(inf)
-        try:
-            await look()
-        except trio.Cancelled as error:
-            if strand.dirty:  # our own cut came in between: look again from a fresh scope
-                continue
-            run.foreign = error
-        break
-    strand.now = run.clock()
 
 
 def _result(

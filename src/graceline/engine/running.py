@@ -36,9 +36,9 @@ from graceline.telemetry import events
 
 __all__ = ["run_graph", "run_nodes", "run_stages", "settle_holder"]
 
-OK = Status.OK
+_OK = Status.OK
 _COMPLETED = (Status.OK, Status.LATE)
-checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
+_checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 _BREATHE = 64  # parts between two full checkpoints: stale deadlines are pruned only on a tick
 
 
@@ -67,7 +67,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
         if not plain or now >= fires or strand.dirty or strand.ticks >= _BREATHE:
             # The slow start: expired, cancelled, a condition, a due checkpoint, a watcher.
             if strand.ticks >= _BREATHE:
-                await _breathe(run, strand, bound)
+                await _breathe(run, strand, stage, bound)
                 level = LevelRun(run, plan, stage, strand.now, value)
             early = await enter(run, strand, level, book)
             bound = stage.fired()
@@ -86,7 +86,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
         CURRENT.set(level)
         try:
             # Inside the `try`, after the deadline was moved: a cancel that lands here counts.
-            await checkpoint_if_cancelled()
+            await _checkpoint_if_cancelled()
             if plan.item is None:
                 result = await plan.call(value)
             else:
@@ -104,7 +104,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 elapsed = now - start
                 limit = plan.limit
                 draft = NodeDraft(
-                    plan.name, OK, result, None, None, start - origin, elapsed,
+                    plan.name, _OK, result, None, None, start - origin, elapsed,
                     limit.shown, limit.source, 1, 0.0, 0.0, None, (),
                 )  # fmt: skip
                 draft.__class__ = NodeOutcome
@@ -124,15 +124,16 @@ async def run_nodes(  # noqa: PLR0915 - see above
     return value
 
 
-async def _breathe(run: RunState, strand: Strand, bound: float) -> None:
+async def _breathe(run: RunState, strand: Strand, holder: LevelRun, bound: float) -> None:
     """A full checkpoint between two parts, for the other tasks and for Trio's heap of deadlines."""
     strand.ticks = 0
     strand.aim(bound)
     try:
         await trio.lowlevel.checkpoint()
     except trio.Cancelled as error:
-        if not strand.dirty and run.clock() < bound:
-            run.foreign = error
+        now = run.clock()
+        if not strand.dirty and now < bound:
+            run.caller_cancelled(holder, now, error)
         strand.dirty = True
     strand.now = run.clock()
 
@@ -189,8 +190,8 @@ async def run_stages(
             elapsed = now - start
             limit = plan.limit
             draft = StageDraft(
-                plan.name, OK, result, None, start - run.origin, elapsed, limit.shown, limit.source,
-                0.0, 0.0, None, (), freeze(all_nodes(run, plan, inner.outcomes, now)),
+                plan.name, _OK, result, None, start - run.origin, elapsed, limit.shown,
+                limit.source, 0.0, 0.0, None, (), freeze(all_nodes(run, plan, inner.outcomes, now)),
             )  # fmt: skip
             draft.__class__ = StageOutcome
             book.outcomes[plan.name] = draft
@@ -203,7 +204,15 @@ async def run_stages(
         if verdict.status not in _COMPLETED:
             result = None
         outcome = await finish(
-            run, strand, level, verdict, book, value=result, error=error, nodes=inner.outcomes
+            run,
+            strand,
+            level,
+            verdict,
+            book,
+            value=result,
+            error=error,
+            nodes=inner.outcomes,
+            last=inner.last,
         )
         usable, value, book.outcomes[plan.name] = route(run, strand, level, outcome, book)
         if not usable:
@@ -240,7 +249,7 @@ def settle_holder(
     return Verdict(failure.status, failure.blame, grace_used=used), failure.error
 
 
-RunChain = Callable[[RunState, Strand, LevelRun, Any, Any, Book], Awaitable[Any]]
+_RunChain = Callable[[RunState, Strand, LevelRun, Any, Any, Book], Awaitable[Any]]
 
 
 async def run_graph(
@@ -250,7 +259,7 @@ async def run_graph(
     plan: StagePlan | PipelinePlan,
     value: Any,
     book: Book,
-    run_chain: RunChain,
+    run_chain: _RunChain,
 ) -> Any:
     """Run the parts of a holder in a nursery, each segment of its graph in a task of its own."""
     strand.aim(inf)  # every branch has a scope of its own
@@ -285,7 +294,7 @@ class _GraphRun:
     plan: StagePlan | PipelinePlan
     value: Any
     book: Book
-    run_chain: RunChain
+    run_chain: _RunChain
     bound: float
 
     @trio.lowlevel.enable_ki_protection

@@ -5,9 +5,11 @@ Nodes and stages share all of it; what differs is the class of the outcome.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import attrs
+import trio
 
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, blame_failure, expired, settle
 from graceline.definitions import PASS_INPUT
@@ -30,6 +32,8 @@ __all__ = [
     "all_nodes",
     "enter",
     "finish",
+    "judge",
+    "look_outside",
     "route",
     "settle_node",
     "skipped_stage",
@@ -79,9 +83,9 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
     """Look before a part starts; returns its outcome if it does not start at all."""
     plan = level.plan
     now = strand.now
-    if run.foreign is not None:
+    if run.foreign is not None and run.root.foreign_at < level.fired():
         blame = Blame("caller", "caller", Kind.CALLER, None, None, 0.0, "the caller was cancelled")
-        return unstarted(run, level, Status.CANCELLED, blame)
+        return _unstarted(run, level, Status.CANCELLED, blame)
     verdict = expired(level, now)
     if verdict is not None:
         return await finish(run, strand, level, verdict, book)
@@ -97,7 +101,7 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
                 run, strand, level, Verdict(Status.FAILED, blame), book, error=error
             )
         if not wanted:
-            return unstarted(run, level, Status.SKIPPED, None)
+            return _unstarted(run, level, Status.SKIPPED, None)
     return None
 
 
@@ -130,8 +134,7 @@ async def settle_node(
         attempts = 0
     else:
         ending, failure = classify(error)
-        noticed = level.noticed(error)
-        verdict = settle(level, ending, now, noticed=noticed)
+        verdict, noticed = await judge(strand, level, ending, error)
         if verdict.status is Status.FAILED:
             message = f"node {plan.name!r} raised {type(failure).__name__}"
             verdict = attrs.evolve(verdict, blame=blame_failure(level, now, Kind.FAILED, message))
@@ -146,6 +149,43 @@ async def settle_node(
     return outcome
 
 
+async def judge(
+    strand: Strand, level: LevelRun, ending: Ending, error: BaseException
+) -> tuple[Verdict, float | None]:
+    """The verdict on an exception that left a node or an item, and when its cancel was noticed.
+
+    A cleanup block may have noticed a cancel of the user's own scope, whose exception then went on
+    because one of ours fired in the meantime. It was the caller's only if the caller is cancelled.
+    """
+    noticed = level.noticed(error)
+    verdict = settle(level, ending, strand.now, noticed=noticed)
+    if (
+        verdict.foreign
+        and noticed is not None
+        and level.fired() <= strand.now
+        and await look_outside(strand) is None
+    ):
+        return settle(level, ending, strand.now), None
+    return verdict, noticed
+
+
+async def look_outside(strand: Strand, *, tick: bool = False) -> trio.Cancelled | None:
+    """Is what stands outside the strand cancelled? Returns the `Cancelled` that says so.
+
+    The own scope is left first; with `tick`, Trio gets a chance to notice a deadline that passed.
+    """
+    look = trio.lowlevel.checkpoint if tick else trio.lowlevel.checkpoint_if_cancelled
+    while True:
+        strand.renew(inf)
+        try:
+            await look()
+        except trio.Cancelled as error:
+            if strand.dirty:  # our own cut came in between: look again from a fresh scope
+                continue
+            return error
+        return None
+
+
 async def finish(
     run: RunState,
     strand: Strand,
@@ -157,8 +197,12 @@ async def finish(
     error: Exception | None = None,
     attempts: int = 0,
     nodes: dict[str, NodeOutcome] | None = None,
+    last: float | None = None,
 ) -> Outcome:
-    """Build the outcome, run the handlers, tell everybody."""
+    """Build the outcome, run the handlers, tell everybody.
+
+    `last` is when the last critical part of a stage returned; for a node that is now.
+    """
     plan = level.plan
     level.ended = True
     failed = verdict.status is Status.FAILED
@@ -166,14 +210,14 @@ async def finish(
     shown = error if failed else None
     outcome: Outcome
     if isinstance(plan, NodePlan):
-        outcome = node_outcome(
+        outcome = _node_outcome(
             run, level, strand.now, verdict, value=value, error=shown, attempts=attempts,
             secondary=extra,
         )  # fmt: skip
-        book.last = strand.now if plan.critical else book.last
     else:
-        outcome = stage_outcome(run, level, strand.now, verdict, value, shown, nodes or {}, plan)
-        book.last = strand.now if plan.critical else book.last
+        outcome = _stage_outcome(run, level, strand.now, verdict, value, shown, nodes or {}, plan)
+    if plan.critical:
+        book.last = max(book.last, strand.now if last is None else last)
     started = attempts > 0 or nodes is not None
     if plan.handlers and started:
         errors = await run_handlers(level, plan.handlers, outcome)
@@ -191,11 +235,11 @@ async def finish(
         strand.dirty = True  # the scope was cancelled, or may have been
     elif strand.now >= strand.deadline:
         strand.dirty = True
-    tell(run, level, outcome, strand.now)
+    _tell(run, level, outcome, strand.now)
     return outcome
 
 
-def node_outcome(
+def _node_outcome(
     run: RunState,
     level: LevelRun,
     now: float,
@@ -230,7 +274,7 @@ def node_outcome(
     )
 
 
-def stage_outcome(
+def _stage_outcome(
     run: RunState,
     level: LevelRun,
     now: float,
@@ -267,39 +311,39 @@ def all_nodes(
     if len(nodes) == len(plan.parts) and plan.ordered:
         return nodes
     return {
-        name: nodes[name] if name in nodes else skipped_node(run, part, now)
+        name: nodes[name] if name in nodes else _skipped_node(run, part, now)
         for name, part in plan.parts.items()
     }
 
 
-def skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome:
+def _skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome:
     """The outcome of a node that never had a turn."""
-    outcome = unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
+    outcome = _unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
     assert isinstance(outcome, NodeOutcome)  # noqa: S101 - the plan is a node's
     return outcome
 
 
 def skipped_stage(run: RunState, plan: StagePlan, now: float) -> StageOutcome:
     """The outcome of a stage that never had a turn."""
-    outcome = unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
+    outcome = _unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
     assert isinstance(outcome, StageOutcome)  # noqa: S101 - the plan is a stage's
     return outcome
 
 
-def unstarted(run: RunState, level: LevelRun, status: Status, blame: Blame | None) -> Outcome:
+def _unstarted(run: RunState, level: LevelRun, status: Status, blame: Blame | None) -> Outcome:
     """The outcome of a part that did not start; no handler runs for it."""
     verdict = Verdict(status, blame)
     outcome: Outcome
     if isinstance(level.plan, NodePlan):
-        outcome = node_outcome(run, level, level.start, verdict)
+        outcome = _node_outcome(run, level, level.start, verdict)
     else:
-        outcome = stage_outcome(run, level, level.start, verdict, None, None, {}, level.plan)
+        outcome = _stage_outcome(run, level, level.start, verdict, None, None, {}, level.plan)
     level.ended = True
-    tell(run, level, outcome, level.start)
+    _tell(run, level, outcome, level.start)
     return outcome
 
 
-def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
+def _tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
     """Count the outcome, and hand out its event if anybody may want it."""
     plan = level.plan
     plan.stats[outcome.status].add(outcome.elapsed)

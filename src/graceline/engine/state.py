@@ -181,6 +181,7 @@ class RunState:
         if outer is not None and outer.notice is None:
             outer.notice = (noticed, self.foreign)
             outer.foreign_at = min(outer.foreign_at, noticed)
+        self.retime()
 
     def cleanup_end(self, level: LevelRun, now: float) -> float:
         """When a cleanup block opened now is cut; in a mode that cuts nothing, if it is forced."""

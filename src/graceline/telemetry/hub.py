@@ -53,21 +53,11 @@ class Hub:
 
     def heard(self) -> bool:
         """Whether any sink would take an event now; a sink may say otherwise by a method `deaf`."""
-        for sink in self._sinks:
-            deaf = getattr(sink, "deaf", None)
-            if deaf is None or not deaf():
-                return True
-        return False
+        return any(not self._ask(sink, "deaf") for sink in self._sinks)
 
     def traced(self) -> bool:
         """Whether any sink wants a trace."""
-        for sink in self._sinks:
-            try:
-                if sink.wants_trace():
-                    return True
-            except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
-                self._report(sink)
-        return False
+        return any(self._ask(sink, "wants_trace") for sink in self._sinks)
 
     def emit(self, event: Event) -> None:
         """Hand an event to every sink; a sink that raises is logged once."""
@@ -76,6 +66,15 @@ class Hub:
                 sink(event)
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
+
+    def _ask(self, sink: Sink, question: str) -> bool:
+        """What a sink answers; a sink that has no such method, or that raises, says no."""
+        method = getattr(sink, question, None)
+        try:
+            return method is not None and bool(method())
+        except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+            self._report(sink)
+            return False
 
     def _report(self, sink: Sink) -> None:
         """Log the exception that is being handled, once per sink."""

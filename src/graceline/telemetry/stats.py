@@ -1,7 +1,7 @@
 """Plain aggregates that the hot path adds to; a collector reads them at scrape.
 
-A node costs two additions and a bisection. There are no labels here: the aggregate of a node is found
-once, when its pipeline is compiled.
+A node costs two additions and a bisection. There are no labels here: the aggregate of a node is
+found once, when its pipeline is compiled.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Durations:
     __slots__ = ("counts", "total")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.total = 0.0
+        self.counts: list[int] = [0] * (len(BUCKETS) + 1)
+        self.total: float = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one duration."""

@@ -65,7 +65,7 @@ class ThreadPool:
     def __init__(self, threads: int, max_abandoned: int) -> None:
         self._limiter = trio.CapacityLimiter(threads)
         self._max_abandoned = max_abandoned
-        self.abandoned = 0
+        self.abandoned: int = 0
 
     def bind(self, function: Callable[[Any], Any], context: Callable[[], WorkContext]) -> Bound:
         """Bind a plain function; `context` finds the node that is running."""

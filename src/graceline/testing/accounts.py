@@ -1,0 +1,192 @@
+"""The oracle's own tree: levels with the equations, what holds parts, and the accounts it gives.
+
+Nothing here is shared with the package: see `graceline.testing.oracle`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from graceline.testing.models import PipelineModel, StageModel
+
+__all__ = ["Blamed", "Holder", "Level", "Node", "PartAccount", "Run", "RunAccount", "Stage"]
+
+Blamed = tuple[str, str, str]
+"""The blame's level, name and kind."""
+
+
+@attrs.frozen
+class PartAccount:
+    """What happened to a node or a stage; the instants of a skipped part mean nothing."""
+
+    status: str
+    blame: Blamed | None = None
+    start: float = 0.0
+    end: float = 0.0
+    value: Any = None
+
+
+@attrs.frozen
+class RunAccount:
+    """What happened to a run.
+
+    Attributes:
+        raised: whether the caller's `Cancelled` passes through instead of a result.
+        parts: the accounts of stages (`"stage"`) and nodes (`"stage.node"`).
+    """
+
+    status: str
+    blame: Blamed | None
+    start: float
+    end: float
+    value: Any
+    completed: tuple[str, ...]
+    degraded: tuple[str, ...]
+    raised: bool
+    parts: dict[str, PartAccount]
+
+
+class Level:
+    """A level of the tree, with the equations of the contract."""
+
+    def __init__(
+        self, kind: str, name: str, parent: Level | None, start: float, model: Any, grace: float
+    ) -> None:
+        self.kind, self.name, self.parent, self.start = kind, name, parent, start
+        self.deadline = inf
+        self.grace: float = grace if parent is None else parent.grace
+        self.cancelled_at, self.cancel_kind = inf, ""
+        self.foreign_at = inf
+        if model is None:
+            return
+        if model.timeout is not None:
+            self.deadline = start + model.timeout - (model.reserve or 0.0)
+        for stated in (model.grace, model.reserve):
+            if stated is not None:
+                self.grace = stated
+
+    def line(self) -> list[Level]:
+        """This level and those above it, outermost first."""
+        return [*(self.parent.line() if self.parent else ()), self]
+
+    def own(self) -> float:
+        """When this level by itself cancels its work."""
+        return min(self.deadline, self.cancelled_at)
+
+    def fired(self) -> float:
+        """When the work of this level is cancelled, whoever cancels it."""
+        return min(level.own() for level in self.line())
+
+    def hard(self) -> float:
+        """When the cleanup of this level is cut."""
+        above = self.parent.hard() if self.parent else inf
+        return min(min(self.fired(), self.foreign_at) + self.grace, above)
+
+    def cause(self, at: float) -> tuple[str, Blamed] | None:
+        """Status and blame of what was cut by the earliest `own` up to `at`; outermost on ties."""
+        passed = [level for level in self.line() if level.own() <= at]
+        if not passed:
+            return None
+        level = min(passed, key=Level.own)  # min keeps the first of equals: the outermost
+        if level.deadline <= level.cancelled_at:
+            return "timed_out", (level.kind, level.name, "timeout")
+        return "cancelled", (level.kind, level.name, level.cancel_kind)
+
+
+class Holder:
+    """A stage or a pipeline while it runs."""
+
+    def __init__(self, model: Any, parts: tuple[Any, ...], level: Level, value: Any) -> None:
+        self.level, self.value = level, value
+        self.strict, self.fail_fast = bool(model.strict), model.fail_fast is not False
+        self.waiting = {part.name: part for part in parts}
+        self.after: dict[str, tuple[str, ...]] = {}
+        previous: tuple[str, ...] = ()
+        for part in parts:
+            self.after[part.name] = previous if part.after is None else part.after
+            previous = (part.name,)
+        needed = [name for names in self.after.values() for name in names]
+        self.sinks = [part.name for part in parts if part.name not in needed]
+        roots = [name for name, names in self.after.items() if not names]
+        self.chain = (
+            len(roots) == 1
+            and len(needed) == len(set(needed))
+            and all(len(names) < 2 for names in self.after.values())
+        )
+        self.values: dict[str, Any] = {}
+        self.failure: PartAccount | None = None
+        self.last = level.start
+        self.alive = 0
+
+    def ready(self) -> list[Any]:
+        """The parts whose predecessors are usable and that did not start yet."""
+        return [
+            part
+            for name, part in self.waiting.items()
+            if all(needed in self.values for needed in self.after[name])
+        ]
+
+    def input(self, name: str) -> Any:
+        """What a part gets."""
+        needed = self.after[name]
+        if not needed:
+            return self.value
+        if len(needed) == 1:
+            return self.values[needed[0]]
+        return {other: self.values[other] for other in needed}
+
+    def output(self) -> Any:
+        """The value of the sink, or the values of the sinks by name."""
+        if len(self.sinks) == 1:
+            return self.values.get(self.sinks[0])
+        return {name: self.values[name] for name in self.sinks if name in self.values}
+
+
+class Run(Holder):
+    """A run: the holder of its stages."""
+
+    def __init__(
+        self, model: PipelineModel, level: Level, above: Level, owner: Node | None, value: Any
+    ) -> None:
+        super().__init__(model, model.stages, level, value)
+        self.model, self.above, self.owner = model, above, owner
+        self.start = level.start
+        self.noticed = inf  # when an explicit cancel of the caller's was first noticed
+        self.plain = True  # whether every part so far was ok
+        self.raised = False
+        self.completed: list[str] = []
+        self.degraded: list[str] = []
+        self.parts: dict[str, PartAccount] = {}
+
+
+class Stage(Holder):
+    """A stage: the holder of its nodes."""
+
+    def __init__(self, model: StageModel, run: Run, level: Level, value: Any) -> None:
+        super().__init__(model, model.nodes, level, value)
+        self.model, self.run = model, run
+        self.strict = run.strict if model.strict is None else model.strict
+        self.fail_fast = run.fail_fast if model.fail_fast is None else model.fail_fast
+
+
+@attrs.define(eq=False)
+class Node:
+    """A node that is alive."""
+
+    model: Any
+    stage: Stage
+    level: Level
+    input: Any
+    ends: float
+    absorbs: float
+    rank: float
+    phase: str = "body"
+    ending: str = "value"
+    inner: Any = None
+    blocks: int = 0
+    opened_cut: float = inf
+    noticed: float = inf

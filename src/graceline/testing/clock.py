@@ -1,0 +1,59 @@
+"""Virtual time: a test sleeps for hours in no time, with a fresh clock each time it runs.
+
+The clock jumps to the next deadline as soon as nothing can run. It starts at 0.0, so that instants
+are sums of the durations a test names. A shared `autojump_clock` fixture does not mix with
+Hypothesis, since one fixture serves all examples; here every example has its own clock.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, ParamSpec, TypeVar
+
+import trio
+from trio.testing import MockClock
+
+__all__ = ["run_virtual", "virtual_time"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def run_virtual(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Run an async function under a fresh virtual clock and return its value.
+
+    An exception that arrives wrapped in groups of one is raised without them.
+    """
+    lone: BaseException
+    try:
+        return trio.run(async_fn, *args, clock=MockClock(autojump_threshold=0))
+    except BaseExceptionGroup as group:
+        lone = _unwrapped(group)
+        if lone is group:
+            raise
+    raise lone
+
+
+def virtual_time(async_fn: Callable[P, Awaitable[T]]) -> Callable[P, T]:
+    """Make a plain test function of an async one; it runs in virtual time.
+
+    Name and signature stay, so that fixtures and parameters are found. It works below `@given` and
+    above it; each example has a clock of its own.
+    """
+    given: Any = getattr(async_fn, "hypothesis", None)
+    if given is not None:
+        given.inner_test = virtual_time(given.inner_test)
+        return async_fn  # type: ignore[return-value]
+
+    @functools.wraps(async_fn)
+    def in_virtual_time(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run_virtual(functools.partial(async_fn, *args, **kwargs))
+
+    return in_virtual_time
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
