@@ -1,0 +1,238 @@
+"""The engine does what the oracle says, over thousands of generated runs.
+
+`GRACELINE_PROFILE=thorough` runs 100,000 scenarios instead.
+"""
+
+import logging
+import os
+from math import inf
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+from graceline.deadlines.level import Level
+from graceline.testing import NodeModel, PipelineModel, Scenario, StageModel, disagreements
+from graceline.testing.strategies import scenarios
+
+THOROUGH = os.environ.get("GRACELINE_PROFILE") == "thorough"
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    logger = logging.getLogger("graceline")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    yield
+    logger.setLevel(before)
+
+
+def profile(examples, thorough):
+    return settings(
+        max_examples=thorough if THOROUGH else examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=QUIET,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    )
+
+
+def agree(scenario, trace):
+    found = disagreements(scenario, trace=trace)
+    assert not found, "\n".join([repr(scenario), *found])
+
+
+@profile(1500, 40_000)
+@given(scenarios(depth=0, caller=False), st.booleans())
+def test_agrees_on_flat_runs(scenario, trace):
+    """Statuses, blames, instants, values, completed and degraded are those of the oracle."""
+    agree(scenario, trace)
+
+
+@profile(1500, 30_000)
+@given(scenarios(depth=0), st.booleans())
+def test_agrees_under_a_caller(scenario, trace):
+    """With a caller that has a deadline or cancels, they agree as well, and `Cancelled` passes through."""
+    agree(scenario, trace)
+
+
+@profile(1000, 30_000)
+@given(scenarios(depth=2), st.booleans())
+def test_agrees_on_nested_runs(scenario, trace):
+    """Runs inside nodes agree with the oracle too, to a depth of two."""
+    agree(scenario, trace)
+
+
+def part(*nodes, **options):
+    return StageModel("s", nodes, **options)
+
+
+REGRESSIONS = {
+    "a late node makes its stage late, whoever fired it": Scenario(
+        PipelineModel("p", (part(NodeModel("a", 1, "swallows", 2)),)), user_cancel_at=0.5
+    ),
+    "branches behind one node start together": Scenario(
+        PipelineModel(
+            "p",
+            (
+                part(
+                    NodeModel("a", 1),
+                    NodeModel("b", 2, after=("a",)),
+                    NodeModel("c", 3, after=("a",)),
+                ),
+            ),
+        )
+    ),
+    "cut cleanup blocks share one grace under the caller's cancel": Scenario(
+        PipelineModel("p", (part(NodeModel("a", 5, "swallows", 2, cleanups=(8, 8))),)),
+        engine_grace=3.0,
+        caller_cancel_at=1,
+    ),
+    "a cancel that leaves one branch bounds the cleanup that is open in another": Scenario(
+        PipelineModel(
+            "p",
+            (
+                part(
+                    NodeModel("a", 5, cleanups=(1,)),
+                    NodeModel("b", 6, cleanups=(8,), timeout=9, grace=7),
+                    fail_fast=False,
+                ),
+            ),
+        ),
+        engine_grace=3.0,
+        caller_cancel_at=1,
+    ),
+    "what starts after the caller's deadline has timed out": Scenario(
+        PipelineModel(
+            "p",
+            (
+                part(
+                    NodeModel("a", 5),
+                    NodeModel("b", 5, "swallows", 2),
+                    NodeModel("c", 1, after=("b",)),
+                    fail_fast=False,
+                ),
+            ),
+        ),
+        caller_deadline=1,
+    ),
+    "no cancel escapes where a node's own scope and then a limit of ours cut a nested run": Scenario(
+        PipelineModel(
+            "p",
+            (
+                part(
+                    NodeModel(
+                        "a",
+                        1,
+                        absorb_after=2,
+                        nested=PipelineModel(
+                            "q",
+                            (
+                                StageModel(
+                                    "t", (NodeModel("b", 9), NodeModel("c", 9, "swallows", 3))
+                                ),
+                            ),
+                        ),
+                    )
+                ),
+            ),
+            timeout=4,
+        )
+    ),
+    "a nested run that is cut from above keeps its own answer": Scenario(
+        PipelineModel(
+            "p",
+            (
+                part(
+                    NodeModel(
+                        "a",
+                        1,
+                        nested=PipelineModel(
+                            "q",
+                            (
+                                StageModel("t", (NodeModel("b", 1),)),
+                                StageModel("u", (NodeModel("c", 9),), critical=False),
+                            ),
+                        ),
+                    )
+                ),
+            ),
+            timeout=4,
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("scenario", REGRESSIONS.values(), ids=REGRESSIONS)
+def test_found_by_the_oracle(scenario):
+    """What the oracle found once stays right."""
+    agree(scenario, trace=False)
+
+
+# -- the proof that the comparison sees something --------------------------------------------------
+
+
+def hard_without_parent(self):
+    return min(min(self.fired(), self.foreign_at) + self.grace, self.forced_at)
+
+
+def hard_from_now(self):
+    above = inf if self.parent is None else self.parent.hard()
+    own = self.own()
+    return min((own if own < inf else self.fired()) + self.grace, above)
+
+
+def cause_innermost(self, at):
+    level, found, earliest = self, None, inf
+    while level is not None:
+        own = level.own()
+        if own <= at and own < earliest:
+            found, earliest = level, own
+        level = level.parent
+    return found
+
+
+def cause_outermost_fired(self, at):
+    level, found = self, None
+    while level is not None:
+        if level.own() <= at:
+            found = level
+        level = level.parent
+    return found
+
+
+def fired_without_parents(self):
+    return self.own()
+
+
+def cleanup_relative(self, now):
+    return now + self.grace
+
+
+MUTANTS = [
+    ("hard", hard_without_parent),
+    ("hard", hard_from_now),
+    ("cause", cause_innermost),
+    ("cause", cause_outermost_fired),
+    ("fired", fired_without_parents),
+    ("cleanup_ends", cleanup_relative),
+]
+
+
+@pytest.mark.parametrize(("method", "broken"), MUTANTS, ids=[b.__name__ for _, b in MUTANTS])
+def test_mutants_are_found(monkeypatch, method, broken):
+    """A subtly wrong equation in the engine is found within 400 scenarios."""
+    monkeypatch.setattr(Level, method, broken)
+    try:
+        find(
+            scenarios(depth=0, caller=False),
+            lambda scenario: bool(disagreements(scenario)),
+            settings=settings(
+                profile(400, 400), phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+            ),
+        )
+    except NoSuchExample:
+        pytest.fail(f"{broken.__name__} was not found")
