@@ -91,11 +91,32 @@ async def test_own_timeout_error_is_a_failure(autojump_clock, engine):
         assert isinstance(result.error, kind)
 
 
-async def test_own_fail_after_with_a_long_cleanup_is_a_failure(autojump_clock, engine):
-    """The user's own limit that expired before ours is a failure, however long its cleanup took."""
+async def test_own_fail_after_that_leaves_after_our_limit_is_a_failure(autojump_clock, engine):
+    """The error of the user's own limit, which expired before ours, is a failure at any instant."""
 
     async def slow(_):
-        with trio.fail_after(1):
+        try:
+            with trio.fail_after(1):
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    with cleanup():
+                        await trio.sleep(0.5)
+        finally:
+            autojump_clock.jump(2)
+
+    result = await engine.run(Pipeline("p", [Node(slow, timeout=2, grace=5)]))
+    assert result.status == "failed"
+    assert isinstance(result.error, trio.TooSlowError)
+
+
+async def test_our_limit_that_passes_while_the_users_own_unwinds_is_a_timeout(
+    autojump_clock, engine
+):
+    """When our limit passes during the cleanup of the user's own scope, Trio hands us the cancel."""
+
+    async def slow(_):
+        with trio.move_on_after(1):
             try:
                 await trio.sleep_forever()
             finally:
@@ -103,8 +124,22 @@ async def test_own_fail_after_with_a_long_cleanup_is_a_failure(autojump_clock, e
                     await trio.sleep(2)
 
     result = await engine.run(Pipeline("p", [Node(slow, timeout=2, grace=5)]))
-    assert result.status == "failed"
-    assert isinstance(result.error, trio.TooSlowError)
+    assert (result.status, result.blame.level) == ("timed_out", "node")
+
+
+async def test_stray_item_cancel_is_a_timeout(autojump_clock, engine):
+    """The same holds for an item: its own limit is blamed, and no `Cancelled` escapes."""
+
+    async def slow(_):
+        with trio.move_on_after(1):
+            try:
+                await trio.sleep_forever()
+            finally:
+                with cleanup():
+                    await trio.sleep(2)
+
+    result = await engine.run(Pipeline("p", [each(slow, item_timeout=2)], grace=5), [1])
+    assert (result.status, result.blame.level) == ("timed_out", "item")
 
 
 async def test_error_after_a_sync_burst_is_a_failure(autojump_clock, engine):

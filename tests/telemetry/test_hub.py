@@ -1,0 +1,179 @@
+"""The hub: every sink hears everything, and a broken one disturbs nobody."""
+
+import logging
+
+import pytest
+
+from graceline.telemetry.events import CleanupOverran
+from graceline.telemetry.hub import Hub, Sink
+
+EVENT = CleanupOverran(at=1.0, run_id="r", pipeline="p", lane="l", level="node", name="x")
+
+
+class Listener:
+    """Keeps what it hears."""
+
+    def __init__(self, *, trace=False):
+        self.heard = []
+        self.trace = trace
+
+    def wants_trace(self):
+        return self.trace
+
+    def __call__(self, event):
+        self.heard.append(event)
+
+
+class Deaf(Listener):
+    """Takes events only while it has ears."""
+
+    ears = False
+
+    def deaf(self):
+        return not self.ears
+
+
+class Broken(Listener):
+    """Raises whenever it is called, and whenever it is asked."""
+
+    def wants_trace(self):
+        raise RuntimeError("asked")
+
+    def __call__(self, event):
+        super().__call__(event)
+        raise RuntimeError("told")
+
+
+def complaints(caplog):
+    return [record for record in caplog.records if record.name == "graceline.telemetry"]
+
+
+def test_a_listener_is_a_sink():
+    """Any object with the two methods can listen; a bare function cannot."""
+    assert isinstance(Listener(), Sink)
+    assert not isinstance(print, Sink)
+
+
+def test_every_sink_hears_every_event():
+    """Sinks given at the start and sinks added later hear the same events."""
+    first, second = Listener(), Listener()
+    hub = Hub((first,))
+    hub.add(second)
+    hub.emit(EVENT)
+    assert first.heard == second.heard == [EVENT]
+
+
+def test_a_removed_sink_hears_no_more():
+    """Removing one sink leaves the others, and removing it twice is harmless."""
+    first, second = Listener(), Listener()
+    hub = Hub((first,))
+    remove = hub.add(second)
+    remove()
+    remove()
+    hub.emit(EVENT)
+    assert (first.heard, second.heard) == ([EVENT], [])
+
+
+def test_a_sink_may_remove_itself_while_it_listens():
+    """An event that is under way still reaches the sinks behind the one that leaves."""
+    hub = Hub()
+    heard = []
+
+    class Once(Listener):
+        def __call__(self, event):
+            heard.append(self)
+            self.leave()
+
+    once = Once()
+    once.leave = hub.add(once)
+    last = Listener()
+    hub.add(last)
+    hub.emit(EVENT)
+    hub.emit(EVENT)
+    assert heard == [once]
+    assert last.heard == [EVENT, EVENT]
+
+
+def test_a_trace_is_built_only_if_somebody_wants_it():
+    """One sink that wants a trace is enough, and asked again when it changes its mind."""
+    tracer = Listener()
+    hub = Hub((Listener(), tracer))
+    assert not hub.traced()
+    tracer.trace = True
+    assert hub.traced()
+    assert not Hub().traced()
+
+
+def test_a_sink_that_raises_disturbs_nobody(caplog):
+    """The other sinks hear the event, and the broken one hears the next."""
+    broken, other = Broken(), Listener()
+    hub = Hub((broken, other))
+    hub.emit(EVENT)
+    hub.emit(EVENT)
+    assert broken.heard == other.heard == [EVENT, EVENT]
+
+
+def test_a_sink_that_raises_is_logged_once(caplog):
+    """The log has one error with the traceback per broken sink, however often it raises."""
+    hub = Hub((Broken(), Broken()))
+    for _ in range(3):
+        hub.emit(EVENT)
+        assert not hub.traced()
+    assert [record.levelno for record in complaints(caplog)] == [logging.ERROR] * 2
+    assert "the sink 'Broken' raised" in complaints(caplog)[0].message
+    assert complaints(caplog)[0].exc_info[0] is RuntimeError
+
+
+def test_a_sink_that_raises_when_asked_for_a_trace_disturbs_no_run(caplog):
+    """A broken answer counts as 'no', is logged, and does not keep others from wanting a trace."""
+    hub = Hub((Broken(),))
+    assert not hub.traced()
+    hub.add(Listener(trace=True))
+    assert hub.traced()
+    assert len(complaints(caplog)) == 1
+
+
+def test_a_hub_is_heard_unless_all_its_sinks_are_deaf():
+    """An event need not be built while nobody would take it; who does not say listens."""
+    deaf = Deaf()
+    hub = Hub((deaf,))
+    assert not Hub().heard()
+    assert not hub.heard()
+    deaf.ears = True
+    assert hub.heard()
+    deaf.ears = False
+    hub.add(Listener())
+    assert hub.heard()
+
+
+def test_a_sink_that_raises_when_asked_whether_it_listens_is_taken_to_listen(caplog):
+    """A broken answer keeps no event from the sink, and is logged like any other trouble."""
+
+    class Confused(Listener):
+        def deaf(self):
+            raise RuntimeError("what?")
+
+    assert Hub((Confused(),)).heard()
+    assert len(complaints(caplog)) == 1
+
+
+def test_a_sink_that_comes_back_is_logged_again(caplog):
+    """What was known about a sink is forgotten when it is removed."""
+    hub, broken = Hub(), Broken()
+    for _ in range(2):
+        remove = hub.add(broken)
+        hub.emit(EVENT)
+        remove()
+    assert len(complaints(caplog)) == 2
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_no_broken_sink(stop):
+    """What is to end the program passes through the hub."""
+
+    class Interrupted(Listener):
+        def __call__(self, event):
+            raise stop
+
+    with pytest.raises(stop):
+        Hub((Interrupted(),)).emit(EVENT)

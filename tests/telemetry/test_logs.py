@@ -1,0 +1,272 @@
+"""The logging sink: structured, free of payloads, and as loud as it should be."""
+
+import json
+import logging
+import math
+from contextlib import contextmanager
+
+import attrs
+import pytest
+
+from graceline.deadlines import Blame, Kind, Source, Status
+from graceline.telemetry import events
+from graceline.telemetry.logs import LoggingSink, log_mode
+
+BLAME = Blame("stage", "rank", Kind.TIMEOUT, 0.2, Source.STAGE, 0.25, "secret message", by="b")
+SAMPLES = {
+    "at": 12.5,
+    "run_id": "r1",
+    "pipeline": "p",
+    "lane": "main",
+    "queued": 0.0,
+    "limit": 0.2,
+    "source": Source.DEFAULT,
+    "fires_at": 12.75,
+    "nodes": (("s", ("n",)),),
+    "stage": "s",
+    "node": "n",
+    "status": Status.OK,
+    "started": 12.25,
+    "elapsed": 0.25,
+    "grace_used": 0.0,
+    "overrun": 0.0,
+    "blame": None,
+    "error_type": None,
+    "attempts": 1,
+    "partial": False,
+    "degraded": (),
+    "completed": 1,
+    "level": "node",
+    "name": "n",
+    "follows": False,
+    "abandoned": 1,
+}
+NEEDS_BLAME = {events.CancelRequested, events.WouldTimeOut}
+CONCRETE = [getattr(events, name) for name in events.__all__ if name != "Event"]
+RESERVED = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+def make(kind, **fields):
+    names = [field.name for field in attrs.fields(kind)]
+    known = SAMPLES | ({"blame": BLAME} if kind in NEEDS_BLAME else {}) | fields
+    return kind(**{name: known[name] for name in names})
+
+
+@pytest.fixture
+def write(caplog):
+    """Writes an event with everything switched on and gives the records."""
+    caplog.set_level(logging.DEBUG, "graceline.run")
+
+    def write_(event):
+        caplog.clear()
+        LoggingSink()(event)
+        return caplog.records
+
+    return write_
+
+
+def extra(record):
+    return {key: value for key, value in vars(record).items() if key not in RESERVED}
+
+
+def as_json(record):
+    """What the usual JSON formatters do: the message and everything that is not standard."""
+    return json.dumps({"message": record.getMessage(), **extra(record)}, allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", CONCRETE)
+def test_every_event_is_one_record_that_a_json_formatter_takes(write, kind):
+    """Each kind of event gives one record whose fields are JSON as they are."""
+    (record,) = write(make(kind))
+    fields = json.loads(as_json(record))
+    assert fields["event_type"] == record.getMessage().split()[0]
+    assert (fields["run_id"], fields["pipeline"], fields["lane"]) == ("r1", "p", "main")
+    assert record.name == "graceline.run"
+
+
+@pytest.mark.parametrize(
+    ("kind", "event_type", "level"),
+    [
+        (events.RunStarted, "pipeline_started", logging.DEBUG),
+        (events.StageStarted, "stage_started", logging.DEBUG),
+        (events.NodeStarted, "node_started", logging.DEBUG),
+        (events.NodeFinished, "node_finished", logging.DEBUG),
+        (events.StageFinished, "stage_finished", logging.DEBUG),
+        (events.RunFinished, "pipeline_finished", logging.DEBUG),
+        (events.CancelRequested, "cancel_requested", logging.INFO),
+        (events.CleanupOverran, "cleanup_overran", logging.WARNING),
+        (events.WouldTimeOut, "would_time_out", logging.WARNING),
+        (events.ThreadAbandoned, "thread_abandoned", logging.WARNING),
+        (events.ThreadEnded, "thread_ended", logging.DEBUG),
+    ],
+)
+def test_an_event_has_its_type_and_its_level(write, kind, event_type, level):
+    """What goes well is DEBUG, what somebody asked for INFO, what needs a look WARNING."""
+    (record,) = write(make(kind))
+    assert (record.event_type, record.levelno) == (event_type, level)
+
+
+ENDINGS = {
+    Status.LATE: "late",
+    Status.TIMED_OUT: "timeout",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "cancelled",
+    Status.REJECTED: "rejected",
+}
+
+
+@pytest.mark.parametrize(("status", "word"), ENDINGS.items())
+@pytest.mark.parametrize(
+    ("kind", "part", "level"),
+    [
+        (events.NodeFinished, "node", logging.INFO),
+        (events.StageFinished, "stage", logging.INFO),
+        (events.RunFinished, "pipeline", logging.WARNING),
+    ],
+)
+def test_what_did_not_end_well_is_louder(write, kind, part, level, status, word):
+    """A part that did not end well is INFO, a run WARNING, and the type says how it ended."""
+    (record,) = write(make(kind, status=status, blame=BLAME))
+    assert (record.event_type, record.levelno) == (f"{part}_{word}", level)
+    assert record.status == status.value
+
+
+@pytest.mark.parametrize("kind", [events.NodeFinished, events.StageFinished])
+def test_a_skipped_part_is_nothing_to_worry_about(write, kind):
+    """A condition that was false is as calm as a success."""
+    (record,) = write(make(kind, status=Status.SKIPPED))
+    assert record.levelno == logging.DEBUG
+    assert record.event_type.endswith("_skipped")
+
+
+def test_a_degraded_run_is_a_warning(write):
+    """A run that is ok without one of its parts is worth a look."""
+    (record,) = write(make(events.RunFinished, degraded=("hint",)))
+    assert (record.event_type, record.levelno) == ("pipeline_finished", logging.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("limit", "source", "said"),
+    [
+        (0.2, Source.DEFAULT, "p.s.n, limit 200ms (default)"),
+        (30.0, Source.METADATA, "p.s.n, limit 30s (metadata)"),
+        (None, None, "p.s.n, no limit"),
+    ],
+)
+def test_debug_says_which_limit_applied_and_where_it_came_from(write, limit, source, said):
+    """The record of a start answers 'which limit, and who stated it?' in text and in fields."""
+    (record,) = write(make(events.NodeStarted, limit=limit, source=source))
+    assert record.getMessage() == f"node_started {said}"
+    assert (record.limit, record.source) == (limit, source)
+
+
+def test_a_part_that_nothing_fires_has_no_time_for_it(write):
+    """Infinity is no JSON, so an unlimited part says None."""
+    (record,) = write(make(events.NodeStarted, fires_at=math.inf))
+    assert record.fires_at is None
+
+
+def test_words_are_plain_strings(write):
+    """A formatter that knows no enums writes statuses and sources as their words."""
+    (record,) = write(make(events.NodeFinished))
+    assert (type(record.status), type(record.source)) == (str, str)
+
+
+def test_a_blame_is_three_fields_and_a_few_words(write):
+    """The record names the level to blame, and never holds the blame's free text."""
+    (record,) = write(make(events.NodeFinished, status=Status.TIMED_OUT, blame=BLAME))
+    assert (record.blamed_level, record.blamed_name, record.blamed_kind) == (
+        "stage",
+        "rank",
+        "timeout",
+    )
+    assert record.getMessage() == (
+        "node_timeout p.s.n, limit 200ms (default), took 250ms, blamed: stage 'rank' (timeout)"
+    )
+    assert not hasattr(record, "blame")
+
+
+@pytest.mark.parametrize("kind", CONCRETE)
+def test_no_free_text_gets_into_a_record(write, kind):
+    """A message that somebody wrote for a person is not in the log, whatever the event."""
+    fields = {"blame": BLAME} if "blame" in attrs.fields_dict(kind) else {}
+    (record,) = write(make(kind, **fields))
+    assert "secret" not in as_json(record)
+
+
+def test_the_name_of_a_level_does_not_clash_with_the_loggers(write):
+    """`name` means the logger in a record, so a level's name travels as `level_name`."""
+    (record,) = write(make(events.CleanupOverran, name="rank"))
+    assert (record.name, record.level_name, record.level) == ("graceline.run", "rank", "node")
+    (other,) = write(make(events.NodeStarted))
+    assert not hasattr(other, "level_name")
+
+
+def test_a_trace_is_wanted_only_while_debug_is_on(caplog):
+    """Without DEBUG the engine need not build the events of what ends well."""
+    caplog.set_level(logging.INFO, "graceline.run")
+    assert not LoggingSink().wants_trace()
+    caplog.set_level(logging.DEBUG, "graceline.run")
+    assert LoggingSink().wants_trace()
+
+
+@contextmanager
+def only(handlers):
+    """The loggers of the library with these handlers and their own, and DEBUG switched on.
+
+    Undone within the test: pytest keeps handlers of its own at the root.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging.getLogger(), "handlers", [])
+        for name, handler in handlers.items():
+            logger = logging.getLogger(name)
+            patch.setattr(logger, "handlers", [*logger.handlers, handler])
+        logging.getLogger("graceline.run").setLevel(logging.DEBUG)
+        yield patch
+        logging.getLogger("graceline.run").setLevel(logging.NOTSET)
+
+
+def test_without_any_handler_no_record_is_wanted():
+    """Where the library's own handler is the only one, no trace is built even at DEBUG."""
+    with only({}):
+        assert LoggingSink().deaf()
+        assert not LoggingSink().wants_trace()
+
+
+@pytest.mark.parametrize("name", ["graceline.run", "graceline", None])
+def test_a_handler_anywhere_above_hears(name):
+    """A handler of the run's logger, of the library's or of the root gets the records."""
+    with only({name: logging.StreamHandler()}):
+        assert not LoggingSink().deaf()
+        assert LoggingSink().wants_trace()
+
+
+def test_a_handler_behind_a_closed_door_does_not_hear():
+    """A logger that does not propagate keeps its records from the handlers above."""
+    with only({None: logging.StreamHandler()}) as patch:
+        patch.setattr(logging.getLogger("graceline.run"), "propagate", False)
+        assert LoggingSink().deaf()
+
+
+def test_what_the_level_hides_is_not_written(caplog):
+    """At INFO a success leaves no record, and a failure does."""
+    caplog.set_level(logging.INFO, "graceline.run")
+    LoggingSink()(make(events.NodeFinished))
+    assert caplog.records == []
+    LoggingSink()(make(events.NodeFinished, status=Status.FAILED, blame=BLAME))
+    assert len(caplog.records) == 1
+
+
+def test_the_library_does_not_print_by_itself():
+    """Without a handler of the user's nothing goes to the standard error stream."""
+    handlers = logging.getLogger("graceline").handlers
+    assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
+def test_a_mode_that_cuts_nothing_is_announced(caplog):
+    """Whoever runs in `observe` or `off` is told once, with structured fields."""
+    log_mode("observe")
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert (record.event_type, record.mode) == ("mode", "observe")
+    assert "no limit cancels anything" in record.getMessage()

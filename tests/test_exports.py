@@ -1,0 +1,81 @@
+"""Every module says in `__all__` exactly what it defines for others."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import pytest
+
+import graceline
+
+MODULES = sorted(
+    found.name for found in pkgutil.walk_packages(graceline.__path__, prefix="graceline.")
+)
+
+
+def defined(tree):
+    """The public names that a module binds at its top level other than by an import."""
+    names = set()
+    for statement in tree.body:
+        match statement:
+            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                names.add(statement.name)
+            case ast.Assign():
+                names |= {target.id for target in statement.targets if hasattr(target, "id")}
+            case ast.AnnAssign(target=ast.Name()):
+                names.add(statement.target.id)
+    return {name for name in names if not name.startswith("_")}
+
+
+def public(module):
+    """What a module should export: what it defines, type variables aside."""
+    names = defined(ast.parse(inspect.getsource(module)))
+    return {name for name in names if not isinstance(getattr(module, name), TypeVar | ParamSpec)}
+
+
+def test_the_walk_finds_the_package():
+    """A walk that finds nothing would agree with everything."""
+    assert {"graceline.errors", "graceline.deadlines.level"} <= set(MODULES)
+    assert len(MODULES) >= 20
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_exports_what_it_defines(name):
+    """`__all__` holds the public names of a plain module: no more, no fewer."""
+    module = importlib.import_module(name)
+    exported = getattr(module, "__all__", [])
+    assert len(exported) == len(set(exported))
+    if Path(module.__file__).name == "__init__.py":
+        assert public(module) <= set(exported)
+        assert all(hasattr(module, entry) for entry in exported)
+    else:
+        assert set(exported) == public(module)
+
+
+def test_a_package_exports_what_it_imports():
+    """The root offers every public name that it imports, in sorted order, and nothing else."""
+    submodules = {name.split(".")[1] for name in MODULES}
+    names = {
+        name
+        for name, value in vars(graceline).items()
+        if not name.startswith("_") and not (name in submodules and inspect.ismodule(value))
+    }
+    assert set(graceline.__all__) == names
+    assert graceline.__all__ == sorted(graceline.__all__)
+
+
+@pytest.mark.parametrize(
+    "module", ["graceline.errors", "graceline.engine", "graceline.deadlines.vocabulary"]
+)
+def test_the_root_offers_what_users_need(module):
+    """Errors, the engine's functions and the words of outcomes need no deeper import."""
+    assert set(importlib.import_module(module).__all__) <= set(graceline.__all__)
+
+
+def test_a_forgotten_name_is_noticed():
+    """The comparison sees classes, functions and constants, and leaves private names alone."""
+    source = "import os\nA = 1\nB: int = 2\n_c = 3\nx.y = 4\ndef d(): ...\nclass E: ...\n"
+    assert defined(ast.parse(source)) == {"A", "B", "d", "E"}
