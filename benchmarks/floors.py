@@ -1,0 +1,80 @@
+"""The floors: what one writes by hand with Trio, and nothing more.
+
+"Hand-written scopes" are one `fail_after` per pipeline, one `move_on_after` per stage and one per
+node. They know no outcomes, no blame and no metrics; they only stop in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+
+from benchmarks.shapes import NODE_LIMIT, PIPELINE_LIMIT, STAGE_LIMIT, Function
+
+__all__ = ["bare", "hand_parallel", "hand_written", "plain_parallel"]
+
+Stages = Sequence[Sequence[Function]]
+
+
+async def bare(stages: Stages, value: Any) -> Any:
+    """A loop of `await f(x)`: no deadline anywhere."""
+    for stage in stages:
+        for function in stage:
+            value = await function(value)
+    return value
+
+
+async def hand_written(
+    stages: Stages,
+    value: Any,
+    *,
+    pipeline_limit: float = PIPELINE_LIMIT,
+    stage_limit: float = STAGE_LIMIT,
+    node_limit: float = NODE_LIMIT,
+) -> Any:
+    """Hand-written scopes around a sequence; None if a stage or a node was cut.
+
+    Raises:
+        TooSlowError: if the limit of the pipeline passed.
+    """
+    with trio.fail_after(pipeline_limit):
+        for stage in stages:
+            with trio.move_on_after(stage_limit) as stage_scope:
+                for function in stage:
+                    with trio.move_on_after(node_limit) as node_scope:
+                        value = await function(value)
+                    if node_scope.cancelled_caught:
+                        return None
+            if stage_scope.cancelled_caught:
+                return None
+    return value
+
+
+async def hand_parallel(functions: Sequence[Function], value: Any) -> dict[int, Any]:
+    """Hand-written scopes around one stage whose nodes run at the same time, in a nursery."""
+    values: dict[int, Any] = {}
+
+    async def branch(index: int, function: Function) -> None:
+        with trio.move_on_after(NODE_LIMIT):
+            values[index] = await function(value)
+
+    with trio.fail_after(PIPELINE_LIMIT), trio.move_on_after(STAGE_LIMIT):
+        async with trio.open_nursery() as nursery:
+            for index, function in enumerate(functions):
+                nursery.start_soon(branch, index, function)
+    return values
+
+
+async def plain_parallel(functions: Sequence[Function], value: Any) -> dict[int, Any]:
+    """A nursery with one task per node: no deadline anywhere."""
+    values: dict[int, Any] = {}
+
+    async def branch(index: int, function: Function) -> None:
+        values[index] = await function(value)
+
+    async with trio.open_nursery() as nursery:
+        for index, function in enumerate(functions):
+            nursery.start_soon(branch, index, function)
+    return values

@@ -1,0 +1,31 @@
+"""`import graceline` against the imports it cannot do without, each in a fresh process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.groups.memory import subprocess_sample
+from benchmarks.measure import interleave
+from benchmarks.rows import MILLI, Row, compare
+
+if TYPE_CHECKING:
+    from benchmarks.effort import Effort
+
+__all__ = ["importing"]
+
+_CODE = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+
+
+async def importing(effort: Effort) -> list[Row]:
+    """The import, timed inside the process: the start of Python itself does not count."""
+    imports = {"trio, attrs": "import trio, attrs", "graceline": "import graceline"}
+    samples = await interleave(
+        {name: subprocess_sample("-c", _CODE.format(what)) for what, name in imports.items()},
+        effort.rounds(18),
+    )
+    return [
+        compare(
+            samples, "import", "import graceline", figure="import graceline",
+            floor="import trio, attrs", bar=1.5, unit="ms", scale=MILLI,
+        )
+    ]  # fmt: skip

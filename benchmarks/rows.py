@@ -1,0 +1,141 @@
+"""A row of the table: a figure, the floor it is held against, and the bar.
+
+Only a bar on a *ratio* decides the exit status; an absolute one depends on the machine and is
+shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from benchmarks.measure import Samples, Spread, ratios
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Row", "compare", "exit_code", "growth", "to_document"]
+
+MICRO = 1e6
+MILLI = 1e3
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One line.
+
+    Attributes:
+        group: the group it belongs to, as on the command line.
+        what: what is measured.
+        unit: of figure and floor.
+        figure: the engine's.
+        floor: what it is compared with; None for an absolute figure.
+        against: what the floor is.
+        ratio: of figure to floor; None without a floor.
+        bar: the most that the ratio may be; None where nothing is promised.
+        most: the most that the figure itself may be, in its unit.
+    """
+
+    group: str
+    what: str
+    unit: str
+    figure: Spread
+    floor: Spread | None = None
+    against: str = ""
+    ratio: Spread | None = None
+    bar: float | None = None
+    most: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether the ratio is above its bar: this decides the exit status."""
+        return self.bar is not None and self.ratio is not None and self.ratio.median > self.bar
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the figure is above its absolute bar."""
+        return self.most is not None and self.figure.median > self.most
+
+    @property
+    def verdict(self) -> str:
+        """`ok`, `MISSED`, or nothing where nothing is promised."""
+        if self.bar is None and self.most is None:
+            return ""
+        return "MISSED" if self.missed or self.exceeded else "ok"
+
+
+def compare(
+    samples: Samples,
+    group: str,
+    what: str,
+    *,
+    figure: str,
+    floor: str,
+    base: str | None = None,
+    bar: float | None = None,
+    unit: str = "us",
+    scale: float = MICRO,
+) -> Row:
+    """A row from the samples of one interleaved run; the contestants are given by name.
+
+    Args:
+        samples: the figures of every contestant.
+        group: see `Row`.
+        what: see `Row`.
+        figure: the contestant in question.
+        floor: the contestant it is compared with.
+        base: a contestant whose figure is taken off both, round by round.
+        bar: see `Row`.
+        unit: of the figures once they are scaled.
+        scale: from the sampled unit (seconds) to `unit`.
+    """
+    bases = samples[base] if base is not None else [0.0] * len(samples[figure])
+    over = [one - two for one, two in zip(samples[figure], bases, strict=True)]
+    under = [one - two for one, two in zip(samples[floor], bases, strict=True)]
+    return Row(
+        group=group,
+        what=what,
+        unit=unit,
+        figure=Spread.of(over, scale=scale),
+        floor=Spread.of(under, scale=scale),
+        against=floor,
+        ratio=Spread.of(ratios(samples[figure], samples[floor], bases)),
+        bar=bar,
+    )
+
+
+def growth(samples: Samples, group: str, what: str, *, bar: float | None, unit: str = "us") -> Row:
+    """The worst growth of a cost per unit, from any size to a larger one.
+
+    The contestants are the sizes in ascending order. Comparing only with the smallest size would
+    let its fixed costs hide a growth among the larger ones.
+    """
+    sizes = list(samples)
+    pairs = [(low, high) for at, low in enumerate(sizes) for high in sizes[at + 1 :]]
+    spreads = {pair: Spread.of(ratios(samples[pair[1]], samples[pair[0]])) for pair in pairs}
+    (low, high), ratio = max(spreads.items(), key=lambda entry: entry[1].median)
+    return Row(
+        group=group,
+        what=f"{what}: {low} -> {high} of {sizes[0]}..{sizes[-1]}",
+        unit=unit,
+        figure=Spread.of(samples[high], scale=MICRO),
+        floor=Spread.of(samples[low], scale=MICRO),
+        against=f"{low}",
+        ratio=ratio,
+        bar=bar,
+    )
+
+
+def exit_code(rows: Sequence[Row]) -> int:
+    """1 if a ratio is above its bar, else 0."""
+    return int(any(row.missed for row in rows))
+
+
+def to_document(rows: Sequence[Row], about: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows as plain JSON types, with what was measured with."""
+    return {
+        **about,
+        "rows": [attrs.asdict(row) | {"verdict": row.verdict} for row in rows],
+        "missed": [row.what for row in rows if row.missed],
+    }

@@ -1,0 +1,229 @@
+"""The harness, with made-up figures: nothing here is timed."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+import trio
+from benchmarks.chart import draw
+from benchmarks.command import main
+from benchmarks.effort import Effort
+from benchmarks.floors import bare, hand_parallel, hand_written, plain_parallel
+from benchmarks.measure import Spread, interleave, ratios, timed
+from benchmarks.rows import Row, compare, exit_code, growth, to_document
+from benchmarks.shapes import layered, plain, side_by_side, stages_of, straight
+from benchmarks.table import render
+
+from graceline import open_engine
+
+
+def row(ratio=0.5, bar=1.0, **fields):
+    """A row with a ratio that was not measured."""
+    spread = Spread.of([ratio])
+    made = {"group": "g", "what": "w", "unit": "us", "figure": spread, "floor": spread}
+    return Row(**{**made, "ratio": spread, "bar": bar, **fields})
+
+
+def parse(drawn):
+    return ET.fromstring(drawn)  # noqa: S314 - drawn by ourselves
+
+
+def group_of(*rows):
+    async def group(effort):
+        return list(rows)
+
+    return group
+
+
+def test_ratio_is_the_median_of_the_ratios_of_each_round():
+    """The ratio is taken within a round first, so a slow round does not count twice."""
+    made = compare({"a": [1.0, 20.0, 3.0], "b": [2.0, 10.0, 3.0]}, "g", "w", figure="a", floor="b")
+    assert made.ratio == Spread(1.0, 0.75, 1.5, 3)
+    assert made.figure.median == 3.0 * 1e6
+    assert made.floor.median == 3.0 * 1e6
+
+
+def test_base_is_taken_off_both_sides():
+    """An overhead is what is left of figure and floor after the bare loop of the same round."""
+    samples = {"a": [3.0, 7.0], "b": [5.0, 9.0], "bare": [1.0, 5.0]}
+    made = compare(samples, "g", "w", figure="a", floor="b", base="bare", unit="s", scale=1.0)
+    assert (made.figure.median, made.floor.median, made.ratio.median) == (2.0, 4.0, 0.5)
+
+
+def test_round_without_a_floor_is_left_out():
+    """A round in which noise pushed the floor below its base says nothing about the ratio."""
+    assert ratios([3.0, 3.0], [2.0, 1.0], [1.0, 1.0]) == [2.0]
+
+
+def test_spread_has_the_quartiles():
+    """A spread shows the middle half of the figures around their median."""
+    assert Spread.of([5.0, 1.0, 2.0, 4.0, 3.0]) == Spread(3.0, 2.0, 4.0, 5)
+
+
+def test_spread_of_one_figure_is_that_figure():
+    """One round gives a spread of no width instead of an error."""
+    assert Spread.of([2.0], scale=10.0) == Spread(20.0, 20.0, 20.0, 1)
+
+
+def test_spread_of_nothing_is_refused():
+    """No figure at all is an error, not a zero."""
+    with pytest.raises(ValueError, match="at least one figure"):
+        Spread.of([])
+
+
+async def test_contestants_take_turns():
+    """Every contestant is sampled once per round, in the same order, and warm-up does not count."""
+    order = []
+
+    def contestant(name):
+        async def sample():
+            order.append(name)
+            return float(len(order))
+
+        return sample
+
+    samples = await interleave({"a": contestant("a"), "b": contestant("b")}, 3, warmup=1)
+    assert order == ["a", "b"] * 4
+    assert samples == {"a": [3.0, 5.0, 7.0], "b": [4.0, 6.0, 8.0]}
+
+
+async def test_timed_counts_per_unit():
+    """A timed sample is the time of all calls over all the units they did."""
+    readings = iter([10.0, 16.0])
+    calls = []
+
+    async def work():
+        calls.append(None)
+
+    sample = timed(work, times=3, units=4, clock=lambda: next(readings))
+    assert await sample() == 0.5
+    assert len(calls) == 3
+
+
+def test_growth_is_the_worst_of_all_pairs():
+    """A growth among the larger sizes shows, though the smallest is dearer for its fixed costs."""
+    made = growth({"10": [4.0], "100": [2.0], "1,000": [3.0]}, "g", "per node", bar=1.3)
+    assert made.ratio.median == 1.5
+    assert made.what == "per node: 100 -> 1,000 of 10..1,000"
+    assert made.missed
+
+
+def test_exit_status_is_that_of_the_ratio_bars():
+    """The status is 1 if any ratio is above its bar, and a bar that is just met is met."""
+    assert exit_code([row(1.0, 1.0), row(9.0, None)]) == 0
+    assert exit_code([row(0.5, 1.0), row(1.01, 1.0)]) == 1
+
+
+def test_absolute_bar_is_shown_and_does_not_decide():
+    """A figure above an absolute bar is shown as missed, but machines differ: the status is 0."""
+    large = row(bar=None, figure=Spread.of([9.0]), most=8.0, unit="KB")
+    assert large.verdict == "MISSED"
+    assert exit_code([large]) == 0
+    assert row(bar=None).verdict == ""
+
+
+def test_document_is_plain_json():
+    """The JSON holds every figure with its quartiles, and names what was missed."""
+    document = to_document([row(0.5), row(2.0, what="slow")], {"trio": "1"})
+    assert json.loads(json.dumps(document)) == document
+    assert document["trio"] == "1"
+    assert document["missed"] == ["slow"]
+    assert [one["verdict"] for one in document["rows"]] == ["ok", "MISSED"]
+    assert document["rows"][0]["ratio"] == {"median": 0.5, "low": 0.5, "high": 0.5, "count": 1}
+    assert set(document["rows"][0]) == {
+        "group", "what", "unit", "figure", "floor", "against", "ratio", "bar", "most", "verdict",
+    }  # fmt: skip
+
+
+def test_table_shows_the_bar_beside_the_ratio():
+    """A line of the table has figure, floor, ratio, bar and verdict."""
+    line = render([row(2.0, 1.5, against="hand")]).splitlines()[-1]
+    assert line.split() == [
+        "g", "w", "2.00", "us", "2.00", "us", "hand", "2.00", "(2.00-2.00)", "<=", "1.5", "x",
+        "MISSED",
+    ]  # fmt: skip
+
+
+def test_chart_is_well_formed():
+    """The chart is well-formed SVG whatever the names hold, also without any row."""
+    drawn = parse(draw([row(what="a < b & c"), row(9.0, None)]))
+    assert drawn.tag.endswith("svg")
+    assert "a < b & c" in [element.text for element in drawn]
+    assert parse(draw([])).tag.endswith("svg")
+
+
+def test_command_writes_what_it_is_asked_for(tmp_path, capsys):
+    """The command prints the table and writes JSON and SVG; status 0 where every bar is met."""
+    as_json, as_svg = tmp_path / "figures.json", tmp_path / "chart.svg"
+    groups = {"one": group_of(row(what="first")), "two": group_of(row(what="second"))}
+    assert main(["--json", str(as_json), "--svg", str(as_svg)], groups) == 0
+    printed = capsys.readouterr()
+    assert "first" in printed.out
+    assert "second" in printed.out
+    assert printed.err == ""
+    document = json.loads(as_json.read_text())
+    assert [one["what"] for one in document["rows"]] == ["first", "second"]
+    assert {"graceline", "trio", "python", "quick", "long"} < set(document)
+    assert as_svg.read_text().startswith("<svg")
+
+
+def test_command_runs_only_the_groups_it_is_given(capsys):
+    """Groups that are not named on the command line are not measured."""
+    groups = {"one": group_of(row(what="first")), "two": group_of(row(2.0, what="second"))}
+    assert main(["one"], groups) == 0
+    assert "second" not in capsys.readouterr().out
+    assert main(["two"], groups) == 1
+
+
+def test_command_names_the_groups_there_are(capsys):
+    """An unknown group is refused with the names of the known ones."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["three"], {"one": group_of()})
+    assert "no group is called 'three'; there are one" in capsys.readouterr().err
+
+
+def test_effort_scales_rounds_and_sizes():
+    """A quick look has fewer rounds and leaves out the largest size; a long one adds it."""
+    assert Effort().rounds(60) == 60
+    assert Effort(quick=True).rounds(60) == 10
+    assert Effort(quick=True).rounds(6) == 2
+    assert Effort().sizes(1, 2, largest=3) == [1, 2]
+    assert Effort(quick=True).sizes(1, 2, largest=3) == [1]
+    assert Effort(long=True).sizes(1, 2, largest=3) == [1, 2, 3]
+
+
+async def test_floors_do_the_same_work_as_the_engine():
+    """Floors and engine compute the same values from the same functions."""
+
+    async def add(value):
+        return value + 1
+
+    work = stages_of(add, 2, 3)
+    async with open_engine() as engine:
+        assert await bare(work, 0) == 6
+        assert await hand_written(work, 0) == 6
+        assert (await engine.run(straight(work), 0)).value == 6
+        expected = {0: 1, 1: 1}
+        assert await plain_parallel([add, add], 0) == expected
+        assert await hand_parallel([add, add], 0) == expected
+        result = await engine.run(side_by_side([add, add]), 0)
+        assert result.value == {"n0": 1, "n1": 1}
+
+
+async def test_hand_written_scopes_cut_at_each_level(autojump_clock):
+    """The floor stops at the limit of a node or a stage, and raises at that of the pipeline."""
+
+    async def stuck(_):
+        await trio.sleep_forever()
+
+    assert await hand_written([[stuck]], 0, node_limit=1) is None
+    assert await hand_written([[stuck]], 0, stage_limit=1) is None
+    with pytest.raises(trio.TooSlowError):
+        await hand_written([[stuck]], 0, pipeline_limit=1)
+
+
+def test_layered_graph_needs_a_nursery():
+    """Each node of a level needs both of the level above, so no level is a mere sequence."""
+    stage = layered(plain, 3).stages[0]
+    assert stage.graph.before["n4"] == ("n2", "n3")
+    assert len(stage.graph.segments) == 6
