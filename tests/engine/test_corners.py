@@ -1,0 +1,256 @@
+"""Corners: rare meetings of cancels, shields and leftovers that must not go wrong."""
+
+import logging
+import math
+
+import pytest
+import trio
+import trio.testing
+
+from graceline import (
+    GracelineError,
+    Node,
+    Pipeline,
+    Stage,
+    Timeouts,
+    cleanup,
+    each,
+    open_engine,
+    parallel,
+    save_partial,
+    sequence,
+)
+
+NO_LIMITS = Timeouts(node=None, pipeline=None, grace=1.0)
+
+
+async def forever(_):
+    await trio.sleep_forever()
+
+
+async def add(value):
+    return value + 1
+
+
+async def test_partial_value_of_a_leftover_task_is_ignored(autojump_clock, engine):
+    """A background task that outlives its node cannot change the node's outcome."""
+
+    async def later():
+        await trio.sleep(1)
+        save_partial("too late")
+
+    async with trio.open_nursery() as nursery:
+
+        async def work(_):
+            nursery.start_soon(later)
+            save_partial("in time")
+            raise ValueError
+
+        result = await engine.run(Pipeline("p", [work]))
+        await trio.sleep(2)
+    assert dict(result.partial) == {"work": "in time"}
+
+
+async def test_cancelled_program_leaves_the_engine(autojump_clock):
+    """When the task that holds the engine is cancelled, its started runs end, with their grace."""
+    ends = []
+
+    async def work(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                await trio.sleep(0.5)
+            ends.append(trio.current_time())
+
+    with trio.move_on_after(2) as scope:
+        async with open_engine(timeouts=NO_LIMITS) as engine:
+            run = engine.start(Pipeline("p", [work]))
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert ends == [pytest.approx(2.5)]
+    assert run.result.status == "cancelled"
+
+
+async def test_handle_of_a_run(autojump_clock, engine):
+    """The handle tells id, pipeline, remaining time and, at the end, the result."""
+    run = engine.start(Pipeline("p", [trio.sleep], timeout=5), 2, run_id="r")
+    assert (run.run_id, run.pipeline, run.result) == ("r", "p", None)
+    assert "'r'" in repr(run)
+    assert [other.run_id for other in engine.runs()] == ["r"]
+    assert run.remaining() == pytest.approx(5)
+    result = await run.wait()
+    assert run.result is result
+    assert await run.wait() is result
+
+
+async def test_torn_down_run_has_no_result(autojump_clock):
+    """Whoever waits for a run that an interrupt tore down is told so."""
+
+    async def stop(_):
+        await trio.sleep(1)
+        raise KeyboardInterrupt
+
+    with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
+        async with open_engine(timeouts=NO_LIMITS) as engine:
+            run = engine.start(Pipeline("p", [stop]))
+            with trio.CancelScope(shield=True), pytest.raises(GracelineError, match="torn down"):
+                await run.wait()
+
+
+async def test_caller_cancelled_at_the_breather_of_a_long_chain(autojump_clock, engine):
+    """The full checkpoint between the nodes of a long chain lets the caller's deadline in."""
+
+    async def tick(value):
+        autojump_clock.jump(0.01)
+        return value + 1
+
+    nodes = sequence(*(Node(tick, name=f"n{i}") for i in range(300)))
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def cancel():
+                scope.cancel()
+
+            await engine.run(Pipeline("p", nodes), 0)
+    assert scope.cancelled_caught
+    with trio.move_on_after(1) as scope:
+        await engine.run(Pipeline("p", nodes), 0)
+    assert scope.cancelled_caught
+
+
+async def test_plain_soft_nodes_run_on_the_short_path(autojump_clock, engine):
+    """Non-critical nodes and stages that succeed degrade nothing."""
+    stages = [
+        Stage("a", [Node(add, name="soft", critical=False)]),
+        Stage("b", [Node(add, name="x")], critical=False),
+    ]
+    result = await engine.run(Pipeline("p", stages), 1)
+    assert (result.status, result.value, result.degraded) == ("ok", 3, ())
+
+
+async def test_no_item_starts_after_one_has_failed(autojump_clock, engine):
+    """Once an item has failed, no worker takes another one."""
+    started = []
+
+    async def work(item):
+        started.append(item)
+        if item == 0:
+            raise ValueError
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        return item
+
+    result = await engine.run(Pipeline("p", [each(work, max_parallel=2)]), range(10))
+    assert result.status == "failed"
+    assert sorted(started) in ([0], [0, 1])
+
+
+async def test_cut_of_one_stage_leaves_the_others_alone(autojump_clock, engine):
+    """A failure inside one parallel stage cancels that stage's nodes only, while it is soft."""
+
+    async def fail(_):
+        await trio.sleep(1)
+        raise ValueError
+
+    stages = parallel(
+        Stage("soft", parallel(fail, forever), critical=False),
+        Stage("main", [Node(trio.sleep, name="main")]),
+    )
+    result = await engine.run(Pipeline("p", stages), 3)
+    assert (result.status, result.degraded) == ("ok", ("soft",))
+    assert result.node("main").status == "ok"
+
+
+async def test_cancel_during_a_handler(autojump_clock, engine):
+    """A cancel that comes while a handler runs bounds the handler, and nothing starts after it."""
+
+    async def handler(_):
+        await trio.sleep_forever()
+
+    nodes = sequence(Node(add, name="a", on_cleanup=handler, grace=50), Node(add, name="b"))
+    run = engine.start(Pipeline("p", nodes, grace=2), 1)
+    await trio.sleep(1)
+    run.cancel("stop")
+    result = await run.wait()
+    assert (result.status, result.elapsed) == ("cancelled", pytest.approx(3))
+    assert (result.node("a").status, result.node("b").status) == ("ok", "cancelled")
+
+
+async def test_stage_limit_during_a_handler(autojump_clock, engine):
+    """A limit that passes while a handler runs is seen before the next node starts."""
+
+    async def handler(_):
+        await trio.sleep(2)
+
+    nodes = sequence(Node(add, name="a", on_cleanup=handler, grace=9), Node(add, name="b"))
+    result = await engine.run(Pipeline("p", [Stage("s", nodes, timeout=1)], grace=9), 1)
+    assert (result.status, result.blame.level) == ("timed_out", "stage")
+    assert result.node("b").status == "timed_out"
+
+
+async def test_two_engines_share_a_definition(autojump_clock):
+    """One definition runs in two engines at once, each with its own defaults."""
+    pipeline = Pipeline("p", [forever])
+    async with open_engine() as quick, open_engine(timeouts=Timeouts(node=2, pipeline=3)) as slow:
+        runs = [quick.start(pipeline), slow.start(pipeline)]
+        results = [await run.wait() for run in runs]
+    assert [result.blame.limit for result in results] == [0.2, 2.0]
+
+
+async def test_names_with_odd_characters(autojump_clock, engine):
+    """Names may hold any characters; they come back as they were given."""
+    name = "Größe {0} %s\n[1] ./\\ 🎈"
+    result = await engine.run(Pipeline(name, [Stage(name, [Node(forever, name=name, timeout=1)])]))
+    assert (result.pipeline, result.blame.name) == (name, name)
+    assert name in result.stages[name].nodes
+
+
+async def test_trouble_is_not_told_where_nobody_listens(autojump_clock, engine, monkeypatch):
+    """Without a sink and a log handler no event is built, and the result is the same."""
+    built = []
+    monkeypatch.setattr("graceline.telemetry.hub.Hub.emit", lambda _, event: built.append(event))
+    monkeypatch.setattr(logging.getLogger("graceline"), "propagate", False)
+    result = await engine.run(Pipeline("p", [Node(forever, timeout=1)]))
+    assert (result.status, built) == ("timed_out", [])
+
+
+async def test_own_cut_while_looking_for_the_callers_cancel(autojump_clock, engine):
+    """A user cancel in the very tick in which the engine looks outside is not the caller's."""
+
+    async def hide(_):
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            run.cancel("again")
+        return 1
+
+    run = engine.start(Pipeline("p", [Node(hide, timeout=1), Node(forever, name="f", timeout=2)]))
+    result = await run.wait()
+    assert result.status in ("cancelled", "late")
+
+
+async def test_group_from_a_nested_nursery_under_the_callers_cancel(autojump_clock, engine):
+    """A group of `Cancelled` from a nursery inside the node passes through as the caller's."""
+
+    async def work(_):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(forever, 1)
+            try:
+                await trio.sleep_forever()
+            finally:
+                with cleanup():
+                    await trio.sleep(math.inf)
+
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def cancel():
+                await trio.sleep(1)
+                scope.cancel()
+
+            await engine.run(Pipeline("p", [work]))
+    assert scope.cancelled_caught
+    assert trio.current_time() == pytest.approx(2)
