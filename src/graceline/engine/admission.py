@@ -32,7 +32,7 @@ class Admission:
     def __init__(self, slots: float, max_queue: float) -> None:
         self.slots = slots
         self.max_queue = max_queue
-        self.active = 0
+        self.active: int = 0
         self._queue: dict[RunState, _Waiter] = {}
 
     @property

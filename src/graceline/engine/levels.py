@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from graceline.deadlines import Level
+from graceline.deadlines import Blame, Level, Limit
 from graceline.engine.endings import contains
 from graceline.errors import GracelineError
 
@@ -37,23 +37,24 @@ class LevelRun(Level):
         self, run: RunState, plan: Plan, parent: Level | None, start: float, value: Any
     ) -> None:
         """Start a level. Spelled out instead of `super().__init__`: once per node, it is hot."""
-        self.limit = limit = plan.limit
-        self.parent = parent
+        limit = plan.limit
+        self.limit: Limit = limit
+        self.parent: Level | None = parent
         self.start = start
-        self.deadline = start + limit.span
+        self.deadline: float = start + limit.span
         grace = limit.grace
         if grace is None:
             grace = run.grace if parent is None else parent.grace
         self.grace = grace
         self.cancelled_at = inf
-        self.reason = None
+        self.reason: Blame | None = None
         self.foreign_at = inf
         self.forced_at = inf
-        self.run = run
-        self.plan = plan
-        self.input = value
-        self.partial = UNSET
-        self.ended = False
+        self.run: RunState = run
+        self.plan: Plan = plan
+        self.input: Any = value
+        self.partial: Any = UNSET
+        self.ended: bool = False
         self.notice: tuple[float, BaseException | None] | None = None
 
     def noticed(self, error: BaseException) -> float | None:

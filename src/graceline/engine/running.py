@@ -14,7 +14,6 @@ import attrs
 import trio
 
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, settle
-from graceline.engine.endings import split_cancelled
 from graceline.engine.items import run_items
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan
@@ -266,14 +265,10 @@ async def run_graph(
     strand.idle = True
     graph = _GraphRun(run, level, plan, value, book, run_chain, level.fired())
     try:
+        # The branches settle every cancel that reaches them, and a nursery keeps its own to itself.
         async with trio.open_nursery() as nursery:
             for head in plan.roots:
                 nursery.start_soon(graph.branch, nursery, head, name=head)
-    except BaseException as error:
-        cancelled, rest = split_cancelled(error)
-        if not cancelled or rest is not None:
-            raise
-        run.caller_cancelled(level, run.clock(), error)
     finally:
         strand.idle = False
         strand.now = run.clock()

@@ -70,7 +70,7 @@ class Book:
         self.outcomes: dict[str, Any] = {}
         self.values: dict[str, Any] = NOTHING
         self.failure: Outcome | None = None
-        self.last = start
+        self.last: float = start
 
     def give(self, name: str, value: Any) -> None:
         """Write down what the dependents of a part get."""

@@ -95,19 +95,21 @@ class RunState:
         drain: trio.Event,
     ) -> None:
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
-        self.plan = plan
-        self.input = value
-        self.run_id = run_id
-        self.lane = lane
-        self.hub = hub
-        self.enforced = mode == "enforce"
-        self.watching = mode == "observe"
-        self.drain = drain
-        self.parent = parent
-        self.origin = self.admitted_at = now = self.clock()
-        self.grace = grace
+        self.plan: PipelinePlan = plan
+        self.input: Any = value
+        self.run_id: str = run_id
+        self.lane: str = lane
+        self.hub: Hub = hub
+        self.enforced: bool = mode == "enforce"
+        self.watching: bool = mode == "observe"
+        self.drain: trio.Event = drain
+        self.parent: LevelRun | None = parent
+        now = self.clock()
+        self.origin: float = now
+        self.admitted_at: float = now
+        self.grace: float = grace
         above = _above(plan.limit, parent, caller_deadline, now, grace)
-        self.root = LevelRun(self, plan, above, now, value)
+        self.root: LevelRun = LevelRun(self, plan, above, now, value)
         self.top: RunState = self if parent is None else parent.run.top
         self.strands: dict[Strand, None] = {}
         self.cleanups: dict[Cleanup, None] = NOTHING
@@ -119,8 +121,8 @@ class RunState:
         self.watched: tuple[tuple[float, int, Blame], ...] = ()
         self.at_end: tuple[Callable[[], object], ...] = ()
         self.foreign: BaseException | None = None
-        self.plain = True
-        self.traced = False
+        self.plain: bool = True
+        self.traced: bool = False
         self.done: trio.Event | None = None
         self.queue_scope: trio.CancelScope | None = None
         self.result: PipelineResult | None = None

@@ -35,13 +35,13 @@ class Strand:
     __slots__ = ("deadline", "dirty", "holder", "idle", "now", "scope", "ticks")
 
     def __init__(self, holder: Level, now: float, deadline: float = inf) -> None:
-        self.holder = holder
-        self.now = now
-        self.dirty = False
-        self.idle = False
-        self.ticks = 0
-        self.deadline = deadline
-        self.scope = trio.CancelScope(deadline=deadline)
+        self.holder: Level = holder
+        self.now: float = now
+        self.dirty: bool = False
+        self.idle: bool = False
+        self.ticks: int = 0
+        self.deadline: float = deadline
+        self.scope: trio.CancelScope = trio.CancelScope(deadline=deadline)
 
     @trio.lowlevel.enable_ki_protection
     def open(self) -> None:

@@ -56,11 +56,15 @@ class Level:
     def __init__(
         self, kind: str, name: str, parent: Level | None, start: float, model: Any, grace: float
     ) -> None:
-        self.kind, self.name, self.parent, self.start = kind, name, parent, start
-        self.deadline = inf
+        self.kind: str = kind
+        self.name: str = name
+        self.parent: Level | None = parent
+        self.start: float = start
+        self.deadline: float = inf
         self.grace: float = grace if parent is None else parent.grace
-        self.cancelled_at, self.cancel_kind = inf, ""
-        self.foreign_at = inf
+        self.cancelled_at: float = inf
+        self.cancel_kind: str = ""
+        self.foreign_at: float = inf
         if model is None:
             return
         if model.timeout is not None:
@@ -101,25 +105,27 @@ class Holder:
     """A stage or a pipeline while it runs."""
 
     def __init__(self, model: Any, parts: tuple[Any, ...], level: Level, value: Any) -> None:
-        self.level, self.value = level, value
-        self.strict, self.fail_fast = bool(model.strict), model.fail_fast is not False
-        self.waiting = {part.name: part for part in parts}
+        self.level: Level = level
+        self.value: Any = value
+        self.strict: bool = bool(model.strict)
+        self.fail_fast: bool = model.fail_fast is not False
+        self.waiting: dict[Any, Any] = {part.name: part for part in parts}
         self.after: dict[str, tuple[str, ...]] = {}
         previous: tuple[str, ...] = ()
         for part in parts:
             self.after[part.name] = previous if part.after is None else part.after
             previous = (part.name,)
         needed = [name for names in self.after.values() for name in names]
-        self.sinks = [part.name for part in parts if part.name not in needed]
+        self.sinks: list[Any] = [part.name for part in parts if part.name not in needed]
         roots = [name for name, names in self.after.items() if not names]
-        self.chain = (
+        self.chain: bool = (
             len(roots) == 1
             and len(needed) == len(set(needed))
             and all(len(names) < 2 for names in self.after.values())
         )
         self.values: dict[str, Any] = {}
         self.failure: PartAccount | None = None
-        self.last = level.start
+        self.last: float = level.start
         self.alive = 0
 
     def ready(self) -> list[Any]:
@@ -153,8 +159,10 @@ class Run(Holder):
         self, model: PipelineModel, level: Level, above: Level, owner: Node | None, value: Any
     ) -> None:
         super().__init__(model, model.stages, level, value)
-        self.model, self.above, self.owner = model, above, owner
-        self.start = level.start
+        self.model: PipelineModel = model
+        self.above: Level = above
+        self.owner: Node | None = owner
+        self.start: float = level.start
         self.noticed = inf  # when an explicit cancel of the caller's was first noticed
         self.plain = True  # whether every part so far was ok
         self.raised = False
@@ -168,9 +176,10 @@ class Stage(Holder):
 
     def __init__(self, model: StageModel, run: Run, level: Level, value: Any) -> None:
         super().__init__(model, model.nodes, level, value)
-        self.model, self.run = model, run
-        self.strict = run.strict if model.strict is None else model.strict
-        self.fail_fast = run.fail_fast if model.fail_fast is None else model.fail_fast
+        self.model: StageModel = model
+        self.run: Run = run
+        self.strict: bool = run.strict if model.strict is None else model.strict
+        self.fail_fast: bool = run.fail_fast if model.fail_fast is None else model.fail_fast
 
 
 @attrs.define(eq=False)
