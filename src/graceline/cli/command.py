@@ -1,0 +1,233 @@
+"""The command line itself: its words, its help, its exit codes, and what it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Annotated
+
+import trio
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.highlighter import ReprHighlighter
+from rich.pretty import pretty_repr
+from rich.text import Text
+
+from graceline.cli.failures import UsageError
+from graceline.cli.loading import load_pipeline, parse_input
+from graceline.cli.session import GRACE, run_session
+from graceline.durations import parse_duration
+from graceline.errors import DefinitionError
+from graceline.telemetry.waterfall import Waterfall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from graceline.cli.session import Session
+    from graceline.results import PipelineResult
+
+__all__ = ["dispatch"]
+
+_OK, _NOT_OK, _USAGE = 0, 1, 2
+_VALUE_LINES = 40
+_PROGRAM = (Exception, BaseExceptionGroup, KeyboardInterrupt, SystemExit)
+_highlight = ReprHighlighter()
+
+_ABOUT = "Run pipelines that must answer in time."
+_RUN_HELP = "\n\n".join(
+    (
+        "Run a pipeline and show where its time went.",
+        (
+            "The pipeline's own limits apply, and no others: a run that states none goes on until "
+            "it ends or is interrupted. Cleanup after a cancel has "
+            f"{GRACE:g} s where the pipeline states no grace."
+        ),
+        (
+            "Ctrl-C (SIGINT) or SIGTERM cancels the run with its cleanup and shows what it has so "
+            "far. A second one cuts the cleanup, a third one ends the process."
+        ),
+    )
+)
+_EPILOGUE = """\
+Examples:
+
+  graceline run jobs.py:nightly
+  graceline run shop.pipelines:assist -i query=hello -i top=5 --timeout 250ms
+  graceline run jobs.py --json > result.json
+
+Exit codes:
+
+  0    ok, or late (the value is there)
+  1    failed, timed_out, cancelled or rejected; degraded, unless allowed
+  2    a mistake in the command line, the definition or the input
+  130  interrupted (SIGINT)
+  143  terminated (SIGTERM)
+"""
+_FLAG = Parameter(negative=(), show_default=False)
+
+_app = App(
+    name="graceline",
+    help=_ABOUT,
+    help_format="plaintext",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+
+def dispatch(argv: list[str]) -> int:
+    """Carry out a command line and return its exit code."""
+    debug = "--debug" in argv
+    try:
+        code = _app(argv, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        error.verbose = False
+        return _complain(str(error).strip(), "see: graceline run --help")
+    except (UsageError, DefinitionError) as error:
+        if debug:
+            _trace(error)
+        return _complain(str(error))
+    return code if isinstance(code, int) else _OK
+
+
+@_app.command(name="run", help=_RUN_HELP, help_epilogue=_EPILOGUE)
+def _run(
+    target: Annotated[
+        str,
+        Parameter(
+            help="`pkg.module:name` or `path/file.py:name`; the name may be left out if there is "
+            "exactly one pipeline."
+        ),
+    ],
+    /,
+    *,
+    inputs: Annotated[
+        list[str] | None,
+        Parameter(
+            name=["-i", "--input"],
+            negative=(),
+            help="An entry `key=value` of the input, which is a dict of them (None without any). "
+            "Values that are JSON are read as JSON, others are strings.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        Parameter(help="Limit of this run, instead of the pipeline's own: `300ms`, `2s`, `1m30s`."),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        _FLAG,
+        Parameter(name="--json", help="Print the result as JSON and nothing else."),
+    ] = False,
+    allow_degraded: Annotated[
+        bool,
+        _FLAG,
+        Parameter(help="Exit with 0 although non-critical parts did not succeed."),
+    ] = False,
+    debug: Annotated[
+        bool, _FLAG, Parameter(help="Show tracebacks of errors on standard error.")
+    ] = False,
+) -> int:
+    """Run a pipeline."""
+    seconds = None if timeout is None else parse_duration(timeout, "--timeout")
+    value = parse_input(inputs or ())
+    err = Console(stderr=True)
+    # What the user's code prints must not get between the lines of a document.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        try:
+            pipeline = load_pipeline(target)
+        except (UsageError, DefinitionError):
+            raise
+        except _PROGRAM as error:
+            return _broken(error, _USAGE, debug=debug)
+        try:
+            screen = err if err.is_terminal and not as_json else None
+            session = trio.run(run_session, pipeline, value, seconds, screen)
+        except DefinitionError:
+            raise
+        except _PROGRAM as error:
+            return _broken(error, _NOT_OK, debug=debug)
+    if as_json:
+        sys.stdout.write(json.dumps(session.result.to_dict(), indent=2) + "\n")
+    else:
+        _show(Console(), session)
+    if debug:
+        for problem in _errors(session.result):
+            _trace(problem)
+    return _exit_code(session, allow_degraded=allow_degraded)
+
+
+def _exit_code(session: Session, *, allow_degraded: bool) -> int:
+    if session.signal is not None:
+        return 128 + session.signal
+    result = session.result
+    if result.ok and (allow_degraded or not result.degraded):
+        return _OK
+    return _NOT_OK
+
+
+def _show(out: Console, session: Session) -> None:
+    """The waterfall, and the value below it, cut where it is huge."""
+    result = session.result
+    out.print(Waterfall(session.timeline, result))
+    if not result.ok:
+        return
+    text = pretty_repr(
+        result.value, max_width=out.width, max_length=50, max_string=2000, max_depth=8
+    )
+    lines = text.split("\n")
+    out.print()
+    for line in lines[:_VALUE_LINES]:
+        out.print(_highlight(line), soft_wrap=True)
+    if len(lines) > _VALUE_LINES:
+        left = len(lines) - _VALUE_LINES
+        out.print(Text(f"... and {left} more lines; --json prints everything", style="dim"))
+
+
+def _errors(result: PipelineResult) -> Iterator[BaseException]:
+    for stage in result.stages.values():
+        for node in stage.nodes.values():
+            if node.error is not None:
+                yield node.error
+            yield from node.secondary
+        yield from stage.secondary
+    yield from result.secondary
+
+
+def _broken(error: BaseException, code: int, *, debug: bool) -> int:
+    """The user's module or a node raised what is for the program, or what nobody expected."""
+    leaves = list(_leaves(error))
+    for leaf in leaves:
+        if isinstance(leaf, SystemExit):
+            if isinstance(leaf.code, str):
+                return _complain(leaf.code, code=_NOT_OK)
+            return leaf.code or 0
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return _complain("interrupted", code=128 + signal.SIGINT)
+    if debug:
+        _trace(error)
+    for leaf in leaves:
+        notes = "".join(f" ({note})" for note in getattr(leaf, "__notes__", ()))
+        said = f"{type(leaf).__name__}: {leaf}" if str(leaf) else type(leaf).__name__
+        _complain(f"{said}{notes}")
+    return code
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _complain(message: str, *more: str, code: int = _USAGE) -> int:
+    for line in (message, *more):
+        sys.stderr.write(f"graceline: {line}\n")
+    return code
+
+
+def _trace(error: BaseException) -> None:
+    traceback.print_exception(error, file=sys.stderr)

@@ -1,0 +1,115 @@
+"""One run under the command: the signals that cancel it, and the progress while it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from graceline.definitions import Timeouts
+from graceline.durations import format_duration
+from graceline.engine import open_engine
+from graceline.results import PipelineResult
+from graceline.telemetry.timeline import Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rich.console import Console
+
+    from graceline.definitions import Pipeline
+    from graceline.engine import Run
+
+__all__ = ["GRACE", "Session", "run_session"]
+
+GRACE = 5.0
+"""Seconds of cleanup after a cancel, where the pipeline states none."""
+
+_FRAME = 0.1
+
+
+@attrs.frozen
+class Session:
+    """What came of a run.
+
+    Attributes:
+        result: its result.
+        timeline: its events.
+        signal: the number of the first signal that came, None if none did.
+    """
+
+    result: PipelineResult
+    timeline: Timeline
+    signal: int | None
+
+
+@attrs.define
+class _Received:
+    first: int | None = None
+    count: int = 0
+
+
+async def run_session(
+    pipeline: Pipeline, value: Any, timeout: float | None, screen: Console | None
+) -> Session:
+    """Run a pipeline; an interrupt or a termination signal cancels it, with its cleanup.
+
+    Limits are those of the pipeline: a command that states none runs until it ends. A second signal
+    cuts the cleanup, a third one ends the process.
+
+    Args:
+        pipeline: what to run.
+        value: its input.
+        timeout: limit of this run in seconds, instead of the pipeline's own.
+        screen: where to show progress; None shows none.
+
+    Raises:
+        BaseException: what a node raised that is for the program, such as `SystemExit`.
+    """
+    timeline, received = Timeline(), _Received()
+    defaults = Timeouts(node=None, stage=None, pipeline=None, grace=GRACE)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_engine(timeouts=defaults, sinks=[timeline]) as engine:
+            run = engine.start(pipeline, value, timeout=timeout)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_watch, signals, run, received)
+                if screen is not None:
+                    nursery.start_soon(_show_progress, screen, timeline, run)
+                result = await run.wait()
+                nursery.cancel_scope.cancel("the run has ended")
+    return Session(result, timeline, received.first)
+
+
+async def _watch(signals: AsyncIterator[int], run: Run, received: _Received) -> None:
+    async for number in signals:
+        received.first = received.first or number
+        received.count += 1
+        if received.count == 1:
+            run.cancel("interrupted" if number == signal.SIGINT else "terminated")
+        elif received.count == 2:
+            run.cancel("interrupted again", force_after=0)
+        else:  # a node that swallows its cancel cannot be ended in any other way
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+async def _show_progress(screen: Console, timeline: Timeline, run: Run) -> None:
+    from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+
+    start = trio.current_time()
+    with Live(console=screen, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+        while True:
+            live.update(_progress(timeline, run, trio.current_time() - start), refresh=True)
+            await trio.sleep(_FRAME)
+
+
+def _progress(timeline: Timeline, run: Run, elapsed: float) -> str:
+    nodes = [row for row in timeline.rows() if row.level == "node"]
+    done = sum(row.status is not None for row in nodes)
+    running = [row.name for row in nodes if row.status is None and row.started is not None]
+    took = format_duration(round(elapsed, 1))
+    said = f"{run.pipeline}  {took}  {done} of {len(nodes)} nodes"
+    return said + (f", running: {', '.join(running[:4])}" if running else "")

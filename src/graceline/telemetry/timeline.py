@@ -1,0 +1,201 @@
+"""The timeline: a sink that keeps the events of one run and turns them into rows of plain data.
+
+A row tells of one part when its work went on, when its cleanup ended, which limit stood over it and
+whether it is the one to blame. Drawing them is the business of `graceline.telemetry.waterfall`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from graceline.deadlines import Blame, Source, Status
+from graceline.telemetry import events
+
+if TYPE_CHECKING:
+    from graceline.telemetry.events import Event
+
+__all__ = ["Row", "Timeline"]
+
+_Key: TypeAlias = tuple[str, str]
+"""Stage and node; a stage is `(stage, "")`, the pipeline is `("", "")`."""
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One part of a run: the pipeline, a stage or a node. Times are seconds from the submission.
+
+    Attributes:
+        level: `pipeline`, `stage` or `node`.
+        stage: the stage, "" for the pipeline.
+        name: the part's name.
+        started: when it started; None if it has not, or never had a turn.
+        worked_until: when its work ended or was cancelled; None while it goes on.
+        ended: when it had ended, cleanup included; None while it goes on.
+        limit_at: when its work was to be cancelled, whoever cancels it, as known at its start; None
+            if nothing limited it.
+        limit: its own limit in seconds, None if it has none.
+        source: where that limit was stated.
+        status: its status; None while it goes on.
+        blame: the level to blame for it, None if there is nothing to blame.
+        blamed: whether this is the level that the run's own outcome blames.
+        grace_used: seconds of cleanup, between `worked_until` and `ended`.
+        overrun: seconds past the cancel at which it returned a value (`late`).
+        partial: whether it saved a partial value.
+        abandoned: whether it left a worker thread behind that went on.
+    """
+
+    level: str
+    stage: str
+    name: str
+    started: float | None = None
+    worked_until: float | None = None
+    ended: float | None = None
+    limit_at: float | None = None
+    limit: float | None = None
+    source: Source | None = None
+    status: Status | None = None
+    blame: Blame | None = None
+    blamed: bool = False
+    grace_used: float = 0.0
+    overrun: float = 0.0
+    partial: bool = False
+    abandoned: bool = False
+
+
+_Started: TypeAlias = events.RunStarted | events.StageStarted | events.NodeStarted
+_Finished: TypeAlias = events.RunFinished | events.StageFinished | events.NodeFinished
+
+
+class Timeline:
+    """A sink that keeps the events of one run: `open_engine(sinks=[timeline])`.
+
+    Args:
+        run_id: the run to keep; by default the first one that is heard of.
+    """
+
+    def __init__(self, run_id: str | None = None) -> None:
+        self._run_id = run_id
+        self._pipeline = ""
+        self._origin: float | None = None
+        self._admitted: float | None = None
+        self._shape: tuple[tuple[str, tuple[str, ...]], ...] = ()
+        self._started: dict[_Key, _Started] = {}
+        self._finished: dict[_Key, _Finished] = {}
+        self._abandoned: set[_Key] = set()
+
+    def wants_trace(self) -> bool:
+        """It does: the parts that end well are most of the picture."""
+        return True
+
+    def __call__(self, event: Event) -> None:
+        """Keep what an event says, if it is one of this run."""
+        if self._run_id is None:
+            self._run_id = event.run_id
+        if event.run_id != self._run_id:
+            return
+        self._pipeline = event.pipeline
+        if isinstance(event, events.RunStarted):
+            self._origin, self._admitted = event.at - event.queued, event.at
+            self._shape = event.nodes
+        elif isinstance(event, events.RunFinished):
+            self._origin = event.started
+        key = (getattr(event, "stage", ""), getattr(event, "node", ""))
+        if isinstance(event, _Started):
+            self._started[key] = event
+        elif isinstance(event, _Finished):
+            self._finished[key] = event
+        elif isinstance(event, events.ThreadAbandoned):
+            self._abandoned.add(key)
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that is kept, None while none is known."""
+        return self._run_id
+
+    @property
+    def queued(self) -> float:
+        """Seconds from the submission to the start of the run; 0 while it is not known."""
+        if self._admitted is None or self._origin is None:
+            return 0.0
+        return self._admitted - self._origin
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """Names of the non-critical parts that did not succeed; empty while the run goes on."""
+        end = self._finished.get(("", ""))
+        return end.degraded if isinstance(end, events.RunFinished) else ()
+
+    @property
+    def pipeline(self) -> Row | None:
+        """The row of the run as a whole, None before anything was heard of it."""
+        return None if self._origin is None else self._row(("", ""))
+
+    def rows(self) -> tuple[Row, ...]:
+        """One row per stage and node, each stage before its nodes, in the order of definition."""
+        keys = [key for stage, nodes in self._shape for key in _keys(stage, nodes)]
+        known = dict.fromkeys([*keys, *self._started, *self._finished])
+        known.pop(("", ""), None)
+        return tuple(self._row(key) for key in known)
+
+    def _row(self, key: _Key) -> Row:
+        stage, node = key
+        level = "node" if node else "stage" if stage else "pipeline"
+        begun, done = self._started.get(key), self._finished.get(key)
+        row = Row(
+            level=level,
+            stage=stage,
+            name=node or stage or self._pipeline,
+            abandoned=key in self._abandoned,
+        )
+        origin = self._origin or 0.0
+        if begun is not None:
+            fires = begun.fires_at
+            row = attrs.evolve(
+                row,
+                started=(origin if level == "pipeline" else begun.at) - origin,
+                limit_at=None if fires == inf else fires - origin,
+                limit=begun.limit,
+                source=begun.source,
+            )
+        if done is None:
+            return row
+        if begun is None and level != "pipeline":  # it never started, whatever its status
+            row = attrs.evolve(row, limit=done.limit, source=done.source)
+            return attrs.evolve(
+                row, status=done.status, blame=done.blame, blamed=self._is_blamed(row, done)
+            )
+        started = done.started - origin
+        ended = started + done.elapsed
+        return attrs.evolve(
+            row,
+            started=started,
+            worked_until=max(started, ended - done.grace_used),
+            ended=ended,
+            limit=done.limit,
+            source=done.source,
+            status=done.status,
+            blame=done.blame,
+            blamed=self._is_blamed(row, done),
+            grace_used=done.grace_used,
+            overrun=done.overrun,
+            partial=isinstance(done, events.NodeFinished) and done.partial,
+        )
+
+    def _is_blamed(self, row: Row, done: _Finished) -> bool:
+        """Whether the run's outcome blames this part; an item stands for the node it belongs to."""
+        end = self._finished.get(("", ""))
+        blame = None if end is None else end.blame
+        if blame is None:
+            return False
+        if blame.level == row.level == "node":
+            return blame.name == row.name and blame == done.blame
+        if blame.level == "item" and row.level == "node":
+            return blame.name.startswith(f"{row.name}[") and blame == done.blame
+        return blame.level == row.level and blame.name == row.name
+
+
+def _keys(stage: str, nodes: tuple[str, ...]) -> list[_Key]:
+    return [(stage, ""), *((stage, node) for node in nodes)]

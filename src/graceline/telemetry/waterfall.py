@@ -1,0 +1,364 @@
+"""The waterfall: a timeline drawn for a terminal, readable without colour and at any usual width.
+
+Needs rich: `pip install 'graceline[cli]'`. Nothing else in graceline imports this module.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from rich.cells import cell_len
+from rich.pretty import pretty_repr
+from rich.text import Text
+
+from graceline.deadlines import Blame, Status
+from graceline.durations import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+    from graceline.results import PipelineResult
+    from graceline.telemetry.timeline import Row, Timeline
+
+__all__ = ["Waterfall"]
+
+_STYLES = {
+    Status.OK: "green",
+    Status.LATE: "yellow",
+    Status.TIMED_OUT: "red",
+    Status.FAILED: "red",
+    Status.CANCELLED: "magenta",
+    Status.SKIPPED: "dim",
+    Status.REJECTED: "red",
+}
+_RUNNING = "running"
+_NOT_YET = "-"
+_WIDE = 100  # columns from which there is room for each part's own limit
+_ROOM = 1.5  # a limit is drawn if it lies within this multiple of what was used
+_PARTIALS = 10
+
+
+@attrs.frozen
+class _Marks:
+    """The characters of a picture; each means one thing, so that colour is not needed."""
+
+    work: str = "█"
+    brief: str = "▏"
+    span: str = "─"
+    cleanup: str = "░"
+    limit: str = "┊"
+    blamed: str = "◄"
+    queue: str = "·"
+    more: str = "…"
+
+
+_UNICODE = _Marks()
+_ASCII = _Marks(
+    work="#", brief="#", span="-", cleanup="~", limit="|", blamed="<", queue=".", more="."
+)
+
+
+class Waterfall:
+    """Draws a timeline: `rich.print(Waterfall(timeline, result))`.
+
+    One line per stage and node: a bar for its work, a lighter one for its cleanup, a tick where it
+    was to be cancelled, the status and the seconds it took. The lines below name the level to
+    blame, the degraded parts and the partial values.
+
+    Args:
+        timeline: the events of a run, finished or not.
+        result: the result of that run; adds partial values and errors to the closing lines.
+        now: for a run that goes on, seconds since its submission.
+    """
+
+    def __init__(
+        self, timeline: Timeline, result: PipelineResult | None = None, *, now: float = 0.0
+    ) -> None:
+        self._timeline = timeline
+        self._result = result
+        self._now = now
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """Draw for the width and the encoding of a console."""
+        run = self._timeline.pipeline
+        if run is None:
+            yield Text("nothing was heard of a run")
+            return
+        marks = _ASCII if options.ascii_only else _UNICODE
+        yield _headline(run, self._timeline.queued)
+        lines = _arranged(self._timeline.rows())
+        if lines:
+            yield from _Picture(run, lines, options.max_width, self._now, marks).lines()
+        facts = list(_facts(run, self._timeline, self._result))
+        if facts:
+            yield from _listed(facts, console, options.max_width)
+
+
+def _headline(run: Row, queued: float) -> Text:
+    text = Text(_printable(run.name), style="bold", no_wrap=True, overflow="ellipsis")
+    text.append("  ")
+    if run.status is None:
+        text.append(_RUNNING, style="cyan not bold")
+    else:
+        text.append(str(run.status), style=_STYLES[run.status])
+    said = []
+    if run.ended is not None:
+        text.append(f" after {_short(run.ended)}", style="not bold")
+    if run.limit is not None:
+        said.append(f"limit {format_duration(run.limit)} ({run.source})")
+    if queued > 0:
+        said.append(f"{_short(queued)} in the queue")
+    text.append("".join(f", {fact}" for fact in said), style="not bold")
+    return text
+
+
+def _arranged(rows: tuple[Row, ...]) -> list[tuple[int, Row]]:
+    """The rows with their indent; a stage and its only node of the same name share a line."""
+    stages = {row.stage: row for row in rows if row.level == "stage"}
+    nodes: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.level == "node":
+            nodes.setdefault(row.stage, []).append(row)
+    lines: list[tuple[int, Row]] = []
+    for name in dict.fromkeys(row.stage for row in rows):
+        stage, inside = stages.get(name), nodes.get(name, [])
+        if stage is not None and _repeats(stage, inside):
+            only = inside[0]
+            limit = stage if only.limit is None else only
+            lines.append((0, attrs.evolve(
+                only, blamed=only.blamed or stage.blamed, limit=limit.limit, source=limit.source
+            )))  # fmt: skip
+            continue
+        if stage is not None:
+            lines.append((0, stage))
+        lines += [(1, node) for node in inside]
+    return lines
+
+
+def _repeats(stage: Row, inside: list[Row]) -> bool:
+    return len(inside) == 1 and inside[0].name == stage.name and inside[0].status is stage.status
+
+
+class _Picture:
+    """The lines of a picture: its columns, and the scale of its bars."""
+
+    def __init__(
+        self, run: Row, lines: list[tuple[int, Row]], width: int, now: float, marks: _Marks
+    ) -> None:
+        self._lines = lines
+        self._marks = marks
+        rows = [run, *(row for _, row in lines)]
+        used = max([now, *(row.ended for row in rows if row.ended is not None)])
+        limits = [row.limit_at for row in rows if row.limit_at is not None]
+        self._now = now
+        self._scale = max([used, *(at for at in limits if at <= used * _ROOM)]) or 1.0
+        wanted = max(cell_len(_printable(row.name)) + 2 * indent for indent, row in lines)
+        self._name = min(wanted, max(8, width * 3 // 10))
+        self._limits = width >= _WIDE and any(row.limit is not None for _, row in lines)
+        taken = self._name + 2 + 3 + 9 + 1 + 7 + (2 + 20 if self._limits else 0)
+        # Two cells more than the scale: a limit at its very end, and the cleanup behind it.
+        self._cells = max(8, width - taken - 2)
+
+    def lines(self) -> Iterator[Text]:
+        """The axis, one line per part, and what the characters mean."""
+        yield self._axis()
+        seen: set[str] = set()
+        for indent, row in self._lines:
+            line, used = self._line(indent, row)
+            seen |= used
+            yield line
+        yield self._legend(seen)
+
+    def _axis(self) -> Text:
+        end = _short(self._scale)
+        text = Text(" " * (self._name + 2), style="dim", no_wrap=True, overflow="crop")
+        text.append("0" + end.rjust(self._cells))
+        return text
+
+    def _legend(self, seen: set[str]) -> Text:
+        marks = self._marks
+        words = {
+            marks.work: "work", marks.span: "stage", marks.cleanup: "cleanup",
+            marks.limit: "limit", marks.blamed: "to blame", marks.queue: "queued",
+        }  # fmt: skip
+        if marks.brief in seen:
+            seen.add(marks.work)
+        said = "  ".join(f"{mark} {word}" for mark, word in words.items() if mark in seen)
+        return Text(" " * (self._name + 2) + said, style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _line(self, indent: int, row: Row) -> tuple[Text, set[str]]:
+        style = "cyan" if row.status is None else _STYLES[row.status]
+        text = Text(no_wrap=True, overflow="crop")
+        name = _fitted("  " * indent + _printable(row.name), self._name, self._marks.more)
+        text.append(name, style="bold reverse" if row.blamed else "" if indent else "bold")
+        text.append("  ")
+        bar = self._bar(row)
+        for mark in bar:
+            text.append(mark, style=self._mark_style(mark, style))
+        text.append(f" {self._marks.blamed if row.blamed else ' '} ", style="bold red")
+        waiting = row.status is None and row.started is None
+        status = _NOT_YET if waiting else str(row.status or _RUNNING)
+        text.append(f"{status:<9} ", style=style)
+        text.append(self._took(row).rjust(7))
+        if self._limits:
+            limit = "" if row.limit is None else f"  limit {_limit(row)}"
+            text.append(limit, style="dim")
+        text.rstrip()
+        return text, {*bar, self._marks.blamed} if row.blamed else set(bar)
+
+    def _took(self, row: Row) -> str:
+        if row.started is None:
+            return ""
+        end = self._now if row.ended is None else row.ended
+        return _short(max(0.0, end - row.started))
+
+    def _mark_style(self, mark: str, style: str) -> str:
+        if mark == self._marks.cleanup:
+            return "yellow"
+        return "cyan" if mark == self._marks.limit else style
+
+    def _at(self, instant: float) -> int:
+        return max(0, min(self._cells, round(instant / self._scale * self._cells)))
+
+    def _bar(self, row: Row) -> str:
+        """The bar of one part, `cells + 2` characters long."""
+        marks = self._marks
+        cells = [" "] * (self._cells + 2)
+        tick = None
+        if row.limit_at is not None and 0 <= row.limit_at <= self._scale:
+            tick = self._at(row.limit_at)
+        if row.started is not None:
+            ended = self._now if row.ended is None else row.ended
+            worked = ended if row.worked_until is None else row.worked_until
+            begin, middle, end = self._at(row.started), self._at(worked), self._at(ended)
+            fill = marks.span if row.level == "stage" and self._holds(row) else marks.work
+            if middle == begin and (worked > row.started or ended == worked):
+                begin = min(begin, self._cells - 1)
+                middle, fill = begin + 1, marks.brief
+            cells[begin:middle] = fill * (middle - begin)
+            shift = 1 if tick == middle else 0  # the tick stands between work and cleanup
+            end = max(end, middle)
+            cells[middle + shift : end + shift] = marks.cleanup * (end - middle)
+        if tick is not None:
+            cells[tick] = marks.limit
+        return "".join(cells)
+
+    def _holds(self, row: Row) -> bool:
+        return any(other.stage == row.stage and other.level == "node" for _, other in self._lines)
+
+
+def _limit(row: Row) -> str:
+    source = "" if row.source is None else f" ({row.source})"
+    return f"{format_duration(row.limit or 0.0)}{source}"
+
+
+def _facts(
+    run: Row, timeline: Timeline, result: PipelineResult | None
+) -> Iterator[tuple[str, str]]:
+    """The closing lines: a word, and what it says."""
+    if run.blame is not None:
+        yield "to blame", _blame(run.blame)
+    if result is not None and result.error is not None:
+        yield "error", _error(result.error)
+    places = {
+        name: row for row in timeline.rows() for name in (row.name, f"{row.stage}.{row.name}")
+    }
+    for name in timeline.degraded:
+        row = places.get(name)
+        why = "" if row is None or row.blame is None else f": {row.status}, {_blame(row.blame)}"
+        yield "degraded", f"{_printable(name)}{why}"
+    if result is None:
+        return
+    order = list(places)
+    partial = sorted(
+        result.partial.items(), key=lambda item: order.index(item[0]) if item[0] in places else -1
+    )
+    for name, value in partial[:_PARTIALS]:
+        yield "partial", f"{_printable(name)} = {_brief(value)}"
+    if len(result.partial) > _PARTIALS:
+        yield "partial", f"and of {len(result.partial) - _PARTIALS} more"
+    for where, error in _secondary(result):
+        yield "cleanup", f"{_printable(where)}: {_error(error)}"
+
+
+def _secondary(result: PipelineResult) -> Iterator[tuple[str, BaseException]]:
+    for stage in result.stages.values():
+        for node in stage.nodes.values():
+            for error in node.secondary:
+                yield node.name, error
+        for error in stage.secondary:
+            yield stage.name, error
+    for error in result.secondary:
+        yield result.pipeline, error
+
+
+def _blame(blame: Blame) -> str:
+    who = f"{blame.level} {blame.name!r}"
+    said = blame.message if blame.message.startswith(who) else f"{who}: {blame.message}"
+    return _printable(said)
+
+
+def _error(error: BaseException) -> str:
+    name = getattr(error, "type_name", type(error).__name__)
+    message = str(getattr(error, "message", None) or error)
+    return _printable(f"{name}: {message}" if message else name)
+
+
+def _brief(value: Any) -> str:
+    """A value on one line."""
+    return _printable(
+        pretty_repr(value, max_width=100_000, max_length=6, max_string=80, max_depth=3)
+    )
+
+
+def _listed(facts: list[tuple[str, str]], console: Console, width: int) -> Iterator[Text]:
+    """The closing lines under one another, each kind of fact named once."""
+    indent = 2 + max(len(word) for word, _ in facts)
+    previous = ""
+    for word, said in facts:
+        text = Text(said)
+        if word == "partial":
+            text.truncate(max(8, width - indent), overflow="ellipsis")
+        head = "" if word == previous else word
+        for line in text.wrap(console, max(8, width - indent)):
+            full = Text(f"{head:<{indent}}", style="bold") + Text(line.plain.rstrip())
+            full.no_wrap, full.overflow = True, "crop"
+            yield full
+            head = ""
+        previous = word
+
+
+def _short(seconds: float) -> str:
+    return format_duration(0.0 if seconds < 1e-6 else seconds)
+
+
+def _printable(text: str) -> str:
+    """One line of text, without characters that would move the cursor."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _fitted(text: str, cells: int, more: str) -> str:
+    """Text cut or padded to a number of cells; the middle is cut, since ends tell names apart."""
+    length = cell_len(text)
+    if length <= cells:
+        return text + " " * (cells - length)
+    room = cells - 1
+    head = _taken(text, room - room * 2 // 5)
+    tail = _taken(text[::-1], room - cell_len(head))[::-1]
+    cut = f"{head}{more}{tail}"
+    return cut + " " * (cells - cell_len(cut))
+
+
+def _taken(text: str, cells: int) -> str:
+    """As much of the start of a text as fits."""
+    taken = ""
+    for char in text:
+        if cell_len(taken + char) > cells:
+            break
+        taken += char
+    return taken

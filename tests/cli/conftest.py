@@ -1,0 +1,43 @@
+"""Files with pipelines for the command, and a way to call it in this process."""
+
+import sys
+from textwrap import dedent
+
+import pytest
+
+from graceline.cli import main
+
+HEAD = """
+import os, signal, trio
+from graceline import Node, Pipeline, Stage, cleanup, node, open_engine, save_partial
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write a file into a directory of its own, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    modules = set(sys.modules)
+
+    def put(source, name="jobs.py"):
+        (tmp_path / name).write_text(HEAD + dedent(source))
+        return name
+
+    yield put
+    for name in set(sys.modules) - modules:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Call the command; gives the exit code, standard output and standard error."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*argv):
+        code = main(list(argv))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run

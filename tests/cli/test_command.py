@@ -1,0 +1,371 @@
+import builtins
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graceline import PipelineResult, Status
+from graceline.cli import main
+
+GOOD = """
+@node
+async def double(given):
+    print("on the way")
+    return {"twice": 2 * given["n"] if given else None}
+
+p = Pipeline("p", [double])
+"""
+SLOW = """
+@node
+async def slow(given):
+    save_partial(["half"])
+    await trio.sleep_forever()
+
+p = Pipeline("p", [slow])
+"""
+SIGNALLED = """
+@node
+async def slow(given):
+    save_partial(["half"])
+    try:
+        os.kill(os.getpid(), signal.{signal})
+        await trio.sleep_forever()
+    finally:
+        with cleanup():
+            await trio.lowlevel.checkpoint()
+            save_partial(["half", "clean"])
+
+p = Pipeline("p", [slow])
+"""
+
+
+def test_good_run(write, call):
+    """A run that succeeds shows its waterfall and its value, and the exit code is 0."""
+    code, out, err = call("run", f"{write(GOOD)}:p", "-i", "n=21")
+    assert code == 0
+    assert "p  ok after" in out
+    assert "{'twice': 42}" in out
+    assert err == ""
+
+
+def test_json(write, call):
+    """With --json standard output is the document of the result and nothing else."""
+    code, out, err = call("run", write(GOOD), "--input", "n=21", "--json")
+    result = PipelineResult.from_dict(json.loads(out))
+    assert (code, result.value, result.status) == (0, {"twice": 42}, Status.OK)
+    assert err == "on the way\n"
+
+
+def test_no_input(write, call):
+    """Without -i the input is None."""
+    code, out, _ = call("run", write(GOOD), "--json")
+    assert (code, json.loads(out)["value"]) == (0, {"twice": None})
+
+
+def test_timeout(write, call):
+    """--timeout limits the run: exit code 1, the level to blame and the partial values."""
+    code, out, _ = call("run", write(SLOW), "--timeout", "20ms")
+    assert code == 1
+    assert "to blame  pipeline 'p' exceeded its limit of 20ms, given with the call" in out
+    assert "partial   slow = ['half']" in out
+
+
+def test_no_default_limits(write, call):
+    """A pipeline that states no limit has none."""
+    code, out, _ = call("run", write(GOOD), "--json")
+    document = json.loads(out)
+    assert (code, document["limit"], document["stages"]["p"]["nodes"]["double"]["limit"]) == (
+        0, None, None,
+    )  # fmt: skip
+
+
+FAILS = """
+async def boom(given):
+    raise ValueError("bad luck")
+
+p = Pipeline("p", [Node(boom, on_cleanup=boom)])
+"""
+
+
+def test_failure(write, call):
+    """A failed run says which node raised what, without a traceback, with exit code 1."""
+    code, out, err = call("run", write(FAILS))
+    assert code == 1
+    assert "error     ValueError: bad luck" in out
+    assert err == ""
+
+
+def test_failure_with_debug(write, call):
+    """--debug shows the tracebacks of what nodes and handlers raised."""
+    _, _, err = call("run", write(FAILS), "--debug")
+    assert err.count("Traceback") >= 2
+    assert "jobs.py" in err
+
+
+def test_degraded(write, call):
+    """A degraded run is not good enough, unless --allow-degraded says so."""
+    target = write("""
+    async def boom(given): raise ValueError
+    p = Pipeline("p", [Stage("s", [boom], critical=False, on_cleanup=boom)])
+    """)
+    code, out, _ = call("run", target)
+    assert (code, "degraded  s" in out) == (1, True)
+    assert call("run", target, "--allow-degraded")[0] == 0
+
+
+def test_late(write, call):
+    """A late run has its value: exit code 0."""
+    target = write("""
+    async def stubborn(given):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.01)
+        return "at last"
+    p = Pipeline("p", [stubborn], timeout=0.001)
+    """)
+    code, out, _ = call("run", target)
+    assert (code, "late" in out, "at last" in out) == (0, True, True)
+
+
+def test_errors_of_a_good_run(write, call):
+    """--debug shows what a handler raised although the run succeeded."""
+    target = write("""
+    def handler(outcome): raise OSError("disk")
+    async def fine(given): ...
+    p = Pipeline("p", [Stage("s", [Node(fine), Node(fine, name="other")])], on_cleanup=handler)
+    """)
+    code, _, err = call("run", target, "--debug")
+    assert (code, err.count("OSError: disk")) == (0, 1)
+
+
+def test_huge_value(write, call):
+    """A huge value is cut, and the command says so."""
+    target = write("""
+    async def huge(given): return [str(i) * 50 for i in range(1000)]
+    p = Pipeline("p", [huge])
+    """)
+    code, out, _ = call("run", target)
+    assert code == 0
+    assert "more lines; --json prints everything" in out
+    assert len(out.splitlines()) < 60
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["run", "jobs.py:q"], "did you mean 'p'|pipelines there: p"),
+        (["run", "jobs.py", "--timeout", "2"], "'2' has no unit; write '2s'"),
+        (["run", "jobs.py", "--timeout", "-1s"], "--timeout"),
+        (["run", "jobs.py", "-i", "n"], "write key=value"),
+        (["run", "jobs.py", "--no-such-option"], "(?i)unknown option"),
+        (["run"], "(?i)target"),
+        (["rum", "jobs.py"], "(?i)unknown command"),
+    ],
+)
+def test_usage(write, call, argv, message):
+    """A mistake in the command line is a message on standard error and exit code 2."""
+    import re
+
+    write(GOOD)
+    code, out, err = call(*argv)
+    assert (code, out) == (2, "")
+    assert re.search(message, err)
+    assert "Traceback" not in err
+
+
+def test_bad_definition(write, call):
+    """A definition that is wrong is exit code 2 and its message; --debug shows where."""
+    target = write("p = Pipeline('p', [Stage('s', [])])")
+    code, out, err = call("run", target)
+    assert (code, out) == (2, "")
+    assert "stage 's'" in err
+    assert "Traceback" not in err
+    assert "Traceback" in call("run", target, "--debug")[2]
+
+
+def test_bad_mode(write, call, monkeypatch):
+    """An environment that asks for an unknown mode is exit code 2."""
+    monkeypatch.setenv("GRACELINE_MODE", "obsreve")
+    code, _, err = call("run", write(GOOD))
+    assert (code, "did you mean 'observe'" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected", "message"),
+    [
+        ("1 / 0", 2, "ZeroDivisionError: division by zero (while jobs.py was imported)"),
+        ("raise SystemExit(7)", 7, ""),
+        ("raise SystemExit", 0, ""),
+        ("raise SystemExit('no')", 1, "no"),
+        ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("raise ValueError", 2, "ValueError (while"),
+        ("async def f(given): raise SystemExit(9)\np = Pipeline('p', [f])", 9, ""),
+        ("async def f(given): raise KeyboardInterrupt\np = Pipeline('p', [f])", 130, "interrupted"),
+    ],
+)
+def test_what_the_code_raises(write, call, source, expected, message):
+    """What the user's code raises for the program ends the command with a message, no traceback."""
+    code, out, err = call("run", write(source))
+    assert (code, out) == (expected, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_traceback_of_an_import(write, call):
+    """--debug shows the traceback of an error at import."""
+    assert "Traceback" in call("run", write("1 / 0"), "--debug")[2]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signal(write, call, name, code):
+    """A signal cancels the run with its cleanup; what it has so far is shown."""
+    got, out, err = call("run", write(SIGNALLED.format(signal=name)))
+    assert got == code
+    assert "partial   slow = ['half', 'clean']" in out
+    word = {"SIGINT": "interrupted", "SIGTERM": "terminated"}[name]
+    assert f"to blame  pipeline 'p': {word}" in out
+    assert err == ""
+
+
+def test_signal_with_json(write, call):
+    """After an interrupt, --json prints the partial result."""
+    code, out, _ = call("run", write(SIGNALLED.format(signal="SIGINT")), "--json")
+    result = PipelineResult.from_dict(json.loads(out))
+    assert (code, result.status, result.partial["slow"]) == (130, "cancelled", ["half", "clean"])
+
+
+def test_second_signal(write, call):
+    """A second signal cuts the cleanup at once, although it has grace left."""
+    target = write("""
+    @node
+    async def slow(given):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                os.kill(os.getpid(), signal.SIGINT)
+                await trio.sleep_forever()
+
+    p = Pipeline("p", [slow], grace=3600)
+    """)
+    code, out, _ = call("run", target)
+    assert (code, "to blame  pipeline 'p': interrupted" in out) == (130, True)
+
+
+def test_third_signal(write):
+    """A third signal ends the process, whatever its nodes do."""
+    target = write("""
+    @node
+    async def immortal(given):
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            try:
+                await trio.sleep(0.01)
+            except trio.Cancelled:
+                pass
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.01)
+        with trio.CancelScope(shield=True):
+            await trio.sleep_forever()
+
+    p = Pipeline("p", [immortal])
+    """)
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", f"from graceline.cli import main; main(['run', {target!r}])"],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGINT
+
+
+def test_interrupt_of_the_command(write):
+    """The installed command answers Ctrl-C with a partial result and exit code 130."""
+    target = write("""
+    @node
+    async def slow(given):
+        save_partial(["half"])
+        print("started", flush=True)
+        await trio.sleep_forever()
+
+    p = Pipeline("p", [slow])
+    """)
+    command = Path(sys.executable).with_name("graceline")
+    with subprocess.Popen(  # noqa: S603 - our own command
+        [command, "run", target], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "partial   slow = ['half']" in out
+    assert err == ""
+
+
+def test_without_the_extra(monkeypatch, capsys):
+    """Without the extra, one line says what to install, and the exit code is 2."""
+    real = builtins.__import__
+
+    def without(name, *rest, **options):
+        if name.partition(".")[0] == "cyclopts":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *rest, **options)
+
+    for name in [name for name in sys.modules if name.startswith("graceline.cli.command")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert main(["run", "x.py"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "pip install 'graceline[cli]'" in error
+
+
+def test_other_missing_modules(monkeypatch):
+    """A module that is missing for another reason is not taken for the extra."""
+    real = builtins.__import__
+
+    def without(name, *rest, **options):
+        if name == "graceline.cli.session":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *rest, **options)
+
+    for name in [name for name in sys.modules if name.startswith("graceline.cli.command")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ModuleNotFoundError):
+        main(["run", "x.py"])
+
+
+def test_arguments_of_the_process(monkeypatch, capsys):
+    """Without arguments of its own, `main` takes those of the process."""
+    monkeypatch.setattr(sys, "argv", ["graceline", "run", "--help"])
+    assert main() == 0
+    said = capsys.readouterr().out
+    assert "Exit codes" in said
+    assert "graceline run jobs.py:nightly" in said
+
+
+def test_progress_on_a_terminal(write, monkeypatch, capsys):
+    """On a terminal, standard error shows which nodes run while they do."""
+    from rich.console import Console
+
+    from graceline.cli import command, session
+
+    target = write("""
+    @node
+    async def first(given): ...
+    @node
+    async def second(given): await trio.sleep(0.05)
+    p = Pipeline("p", [Stage("a", [first]), Stage("b", [second])])
+    """)
+
+    def console(**options):
+        return Console(**options, force_terminal=True, color_system=None)
+
+    monkeypatch.setattr(command, "Console", console)
+    monkeypatch.setattr(session, "_FRAME", 0.001)
+    assert main(["run", target]) == 0
+    assert "1 of 2 nodes, running: second" in capsys.readouterr().err

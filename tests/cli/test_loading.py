@@ -1,0 +1,128 @@
+import pytest
+
+from graceline import Pipeline
+from graceline.cli.failures import UsageError
+from graceline.cli.loading import load_pipeline, parse_input
+
+TWO = """
+async def work(value): ...
+nightly = Pipeline("nightly", [work])
+hourly = Pipeline("hourly", [work])
+number = 3
+"""
+ONE = """
+async def work(value): ...
+only = alias = Pipeline("p", [work])
+"""
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([], None),
+        (["a=1"], {"a": 1}),
+        (["a=1.5", "b=true", "c=null"], {"a": 1.5, "b": True, "c": None}),
+        (["a=hello", 'b="2"'], {"a": "hello", "b": "2"}),
+        (["a=[1, 2]", 'b={"c": 3}'], {"a": [1, 2], "b": {"c": 3}}),
+        (["a=x=y", "b="], {"a": "x=y", "b": ""}),
+        (["a=NaN", "b=-Infinity"], {"a": "NaN", "b": "-Infinity"}),
+        (["a=" + "[" * 100_000], {"a": "[" * 100_000}),
+    ],
+)
+def test_input(pairs, expected):
+    """Values that are JSON are read as JSON, all others are strings; no pair means no input."""
+    assert parse_input(pairs) == expected
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["a"], "write key=value"),
+        (["=1"], "write key=value"),
+        (["a=1", "a=2"], "'a' is given twice"),
+    ],
+)
+def test_bad_input(pairs, message):
+    """A word that is no `key=value`, and a key given twice, are refused with what would be right."""
+    with pytest.raises(UsageError, match=message):
+        parse_input(pairs)
+
+
+def test_file(write):
+    """A pipeline is found in a file by its name."""
+    assert load_pipeline(f"{write(TWO)}:hourly").name == "hourly"
+
+
+def test_module(write):
+    """A pipeline is found in a module of the working directory."""
+    write(TWO, "shop.py")
+    assert load_pipeline("shop:hourly").name == "hourly"
+
+
+def test_name_left_out(write):
+    """The name may be left out if there is exactly one pipeline, under however many names."""
+    assert isinstance(load_pipeline(write(ONE)), Pipeline)
+    write(ONE, "one.py")
+    assert isinstance(load_pipeline("one"), Pipeline)
+
+
+def test_neighbours(write):
+    """What lies beside a file can be imported from it, as from a script."""
+    write("from graceline import node\n@node\nasync def work(value): ...", "helper.py")
+    assert load_pipeline(write("from helper import work\np = Pipeline('p', [work])")).name == "p"
+
+
+def test_name_of_a_loaded_module(write):
+    """A file that is called like a module which is loaded does not take its place."""
+    import json
+
+    assert load_pipeline(write(ONE, "json.py")).name == "p"
+    import json as again
+
+    assert again is json
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("jobs.py:nigtly", "did you mean 'nightly'.*pipelines there: nightly, hourly"),
+        (
+            "jobs.py:number",
+            "'number' in jobs.py is not a Pipeline, but of type int.*nightly, hourly",
+        ),
+        (
+            "jobs.py",
+            "several pipelines in jobs.py; add one of them: jobs.py:nightly, jobs.py:hourly",
+        ),
+        ("empty.py", "no Pipeline in empty.py"),
+        ("empty.py:p", r"no pipeline 'p' in empty.py \(pipelines there: none\)"),
+        ("job.py:nightly", "no file 'job.py'; did you mean 'jobs.py'"),
+        ("none/job.py:nightly", "no file 'none/job.py'$"),
+        ("no_such_module:p", "no module 'no_such_module'"),
+        ("no_such.module:p", "no module 'no_such'"),
+        (":p", "names no module"),
+        ("jobs.txt:p", "no module 'jobs.txt'.*for a file, write its path with .py"),
+        ("a-b:p", "neither a module nor a file"),
+    ],
+)
+def test_not_found(write, target, message):
+    """What cannot be found is an error that lists what is there, with the nearest name."""
+    write(TWO)
+    write("", "empty.py")
+    with pytest.raises(UsageError, match=message):
+        load_pipeline(target)
+
+
+def test_import_errors_stay(write):
+    """An error of the imported code itself is raised as it is, with a note that says where."""
+    write("import no_such_thing", "broken.py")
+    write("1 / 0", "worse.py")
+    for target, kind in [
+        ("broken.py", ModuleNotFoundError),
+        ("broken", ModuleNotFoundError),
+        ("worse.py", ZeroDivisionError),
+        ("worse", ZeroDivisionError),
+    ]:
+        with pytest.raises(kind) as caught:
+            load_pipeline(target)
+        assert "was imported" in caught.value.__notes__[0]

@@ -1,0 +1,68 @@
+import io
+import textwrap
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from sybil import Sybil
+from sybil.parsers.markdown import CodeBlockParser
+from trio.testing import MockClock
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+REAL_CLOCK = "<!-- real clock -->"
+"""Stands before a block with worker threads, which virtual time takes for idle."""
+
+
+def run_python(example):
+    """Run a block; its `trio.run` has virtual time, and what it prints is kept."""
+    before = example.document.text[: example.region.start].rstrip()
+    real = trio.run
+    printed = io.StringIO()
+    lines = example.document.text[: example.region.start].count("\n") + example.parsed.line_offset
+    code = compile("\n" * lines + example.parsed, example.document.path, "exec")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        if not before.endswith(REAL_CLOCK):
+            patch.setattr(trio, "run", partial(real, clock=MockClock(autojump_threshold=0)))
+        exec(code, example.namespace)  # noqa: S102 - the blocks of our own pages
+    example.namespace["printed"] = printed.getvalue()
+
+
+def compare_output(example):
+    """Compare a block of text with what the block of Python before it printed."""
+    assert textwrap.dedent(example.parsed) == example.namespace.pop("printed")
+
+
+SYBIL = Sybil(
+    parsers=[CodeBlockParser("python", run_python), CodeBlockParser("text", compare_output)]
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page(page):
+    """Every block of Python on the page runs, and prints what the page says that it prints."""
+    for example in SYBIL.parse(page).examples():
+        example.namespace.setdefault("__name__", "page")
+        example.evaluate()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page):
+    """Every relative link on the page leads to a file."""
+    text = page.read_text()
+    links = [part.split(")")[0].split("#")[0] for part in text.split("](")[1:]]
+    missing = [
+        link for link in links if link and "://" not in link and not (page.parent / link).exists()
+    ]
+    assert missing == []
+
+
+def test_commands():
+    """The README's two commands are one line each, and begin with the virtual environment."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    commands = [line for line in lines if line.startswith("python3 -m venv")]
+    assert len(commands) == 2
+    assert "docs/examples/census.py:census" in commands[0]
+    assert "-m pytest" in commands[1]
