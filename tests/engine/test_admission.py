@@ -29,6 +29,29 @@ async def test_slots_bound_what_runs_at_once(autojump_clock):
     assert trio.current_time() == pytest.approx(4)
 
 
+async def test_runs_start_in_order_of_submission(autojump_clock):
+    """The queue is first in, first out by the order of `start`, whatever order tasks run in."""
+    order = []
+
+    async def work(number):
+        await trio.sleep(1)
+        order.append(number)
+
+    async with open_engine(timeouts=NO_LIMITS, max_concurrent_pipelines=1) as engine:
+        for number in range(20):
+            engine.start(Pipeline("p", [work]), number)
+    assert order == list(range(20))
+
+
+async def test_slot_that_comes_at_the_deadline_is_not_used(autojump_clock):
+    """A run whose slot comes in the tick in which it expires is not started late."""
+    started = []
+    async with open_engine(timeouts=NO_LIMITS, max_concurrent_pipelines=1) as engine:
+        engine.start(Pipeline("long", [trio.sleep]), 2)
+        result = await engine.run(Pipeline("p", [started.append], timeout=2))
+    assert (result.status, result.blame.kind, started) == ("timed_out", "queue", [])
+
+
 async def test_waiter_leaves_the_queue_at_its_deadline(autojump_clock):
     """A queued run is timed out at its limit, kind `queue`, and is never started late."""
     started = []

@@ -213,6 +213,21 @@ async def test_pipeline_limit_with_only_soft_parts_left_keeps_the_answer(autojum
     assert result.stages["reflect"].status == "timed_out"
 
 
+@pytest.mark.parametrize("strict", [False, True])
+async def test_soft_nodes_at_the_end_of_a_critical_stage_keep_the_answer(
+    autojump_clock, engine, strict
+):
+    """The same holds for non-critical nodes at the end of a critical stage, strict or not."""
+    last = Stage("last", sequence(add, Node(forever, critical=False)))
+    only = Stage("only", [Node(forever, name="polish", critical=False)])
+    for stage in (last, only):
+        pipeline = Pipeline("p", [Stage("first", [add]), stage], timeout=2, strict=strict)
+        result = await engine.run(pipeline, 1)
+        assert (result.status, result.stages[stage.name].status) == ("ok", "ok")
+        assert result.value == (3 if stage is last else 2)
+        assert len(result.degraded) == 1
+
+
 async def test_user_cancel_stops_soft_parts_too(autojump_clock, engine):
     """A user cancel stops everything, although only non-critical parts are left."""
     stages = [Stage("a", [add]), Stage("soft", [forever], critical=False)]

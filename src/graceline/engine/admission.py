@@ -9,10 +9,12 @@ import trio
 if TYPE_CHECKING:
     from graceline.engine.state import RunState
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Waiter"]
 
 
-class _Waiter:
+class Waiter:
+    """A place in the queue."""
+
     __slots__ = ("event", "granted", "scope")
 
     def __init__(self, deadline: float) -> None:
@@ -33,7 +35,7 @@ class Admission:
         self.slots = slots
         self.max_queue = max_queue
         self.active: int = 0
-        self._queue: dict[RunState, _Waiter] = {}
+        self._queue: dict[RunState, Waiter] = {}
 
     @property
     def waiting(self) -> int:
@@ -47,15 +49,24 @@ class Admission:
             return True
         return False
 
+    def join(self, run: RunState) -> bool:
+        """Take a place at the end of the queue; returns False if it is full."""
+        if len(self._queue) >= self.max_queue:
+            return False
+        run.waiter = self._queue[run] = Waiter(run.root.fired())
+        return True
+
     @trio.lowlevel.enable_ki_protection
     async def wait(self, run: RunState) -> bool:
         """Wait for a slot until the run fires; returns whether there is one.
 
+        A slot may have come already, between joining the queue and this.
+
         Raises:
             Cancelled: if the caller was cancelled; a slot that came at the same time is given back.
         """
-        waiter = self._queue[run] = _Waiter(run.root.fired())
-        run.queue_scope = waiter.scope
+        waiter = run.waiter
+        assert waiter is not None  # noqa: S101 - it joined the queue
         try:
             with waiter.scope:
                 await waiter.event.wait()
@@ -64,7 +75,7 @@ class Admission:
                 self.leave()
             raise
         finally:
-            run.queue_scope = None
+            run.waiter = None
             self._queue.pop(run, None)
         return waiter.granted
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import attrs
 import trio
 
-from graceline.deadlines import Kind, Source
+from graceline.deadlines import Kind, Source, Verdict
 from graceline.definitions import Pipeline, Timeouts
 from graceline.definitions.checks import check_name, nearest
 from graceline.durations import Duration, parse_duration
@@ -21,7 +21,7 @@ from graceline.engine.admission import Admission
 from graceline.engine.handle import Run
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import PipelinePlan, compile_pipeline
-from graceline.engine.runner import perform
+from graceline.engine.runner import arrive, perform
 from graceline.engine.state import RunState
 from graceline.errors import DefinitionError, GracelineError
 from graceline.results import PipelineResult
@@ -147,7 +147,8 @@ class Engine:
         deadline = trio.current_effective_deadline()
         run = self._submit(pipeline, input, run_id, timeout, budget, parent, deadline)
         try:
-            return await perform(run, self._admission, self._refusal(run))
+            verdict = arrive(run, self._admission, self._refusal(run))
+            return await perform(run, self._admission, verdict)
         finally:
             self._forget(run)
 
@@ -185,13 +186,15 @@ class Engine:
         It is not bounded by the deadline of the task that starts it.
         """
         run = self._submit(pipeline, input, run_id, timeout, budget, None, inf)
-        self._nursery.start_soon(self._carry, run, name=f"graceline run {run.run_id}")
+        # Its place in the queue is that of its submission, whenever the task gets its turn.
+        verdict = arrive(run, self._admission, self._refusal(run))
+        self._nursery.start_soon(self._carry, run, verdict, name=f"graceline run {run.run_id}")
         return Run(run)
 
-    async def _carry(self, run: RunState) -> None:
+    async def _carry(self, run: RunState, verdict: Verdict | None) -> None:
         CURRENT.set(None)
         try:
-            await perform(run, self._admission, self._refusal(run))
+            await perform(run, self._admission, verdict)
         finally:
             self._forget(run)
 

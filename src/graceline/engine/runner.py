@@ -20,35 +20,47 @@ if TYPE_CHECKING:
     from graceline.engine.admission import Admission
     from graceline.engine.state import RunState
 
-__all__ = ["perform"]
+__all__ = ["arrive", "perform"]
 
 _Draft: Any = draft_of(PipelineResult)
 
 
-@trio.lowlevel.enable_ki_protection
-async def perform(run: RunState, admission: Admission, refusal: str | None) -> PipelineResult:
-    """Carry out a run. An interrupt may hit the user's code, never the engine's own books.
+def arrive(run: RunState, admission: Admission, refusal: str | None) -> Verdict | None:
+    """At submission: take a slot or a place in the queue; returns a verdict if neither is to be had.
 
     Args:
         run: the run.
         admission: the slots; a run inside a node takes none.
         refusal: why the engine refuses it, if it does.
+    """
+    if refusal is not None:
+        return _refused(run, refusal)
+    verdict = expired(run.root, run.origin)
+    if verdict is not None or run.parent is not None:
+        return verdict
+    run.slot = admission.try_enter()
+    if run.slot or admission.join(run):
+        return None
+    return _refused(run, "queue full")
+
+
+@trio.lowlevel.enable_ki_protection
+async def perform(run: RunState, admission: Admission, verdict: Verdict | None) -> PipelineResult:
+    """Carry out a run. An interrupt may hit the user's code, never the engine's own books.
+
+    Args:
+        run: the run.
+        admission: the slots.
+        verdict: what `arrive` said.
 
     Raises:
         Cancelled: if the caller was cancelled, as it was caught or in the group it came in.
     """
-    slot = False
     try:
-        verdict = _at_arrival(run, refusal)
-        if verdict is None and run.parent is None:
-            slot = admission.try_enter()
-            if not slot:
-                if admission.waiting >= admission.max_queue:
-                    verdict = _refused(run, "queue full")
-                else:
-                    slot = await _queue(run, admission)
-                    run.admitted_at = run.clock()
-                    verdict = None if slot else _left_queue(run)
+        if verdict is None and run.waiter is not None:
+            run.slot = await _queue(run, admission)
+            verdict = _left_queue(run, run.clock())
+        run.admitted_at = run.clock()
         if verdict is None and run.foreign is None:
             # Opened with the deadline of the first node, the scope need not be moved for it.
             now = run.admitted_at
@@ -67,7 +79,7 @@ async def perform(run: RunState, admission: Admission, refusal: str | None) -> P
         _tell(run, result)
         run.finish(result)
     finally:
-        if slot:
+        if run.slot:
             admission.leave()
         if run.result is None:
             run.finish(None)
@@ -84,12 +96,6 @@ async def _queue(run: RunState, admission: Admission) -> bool:
         return False
 
 
-def _at_arrival(run: RunState, refusal: str | None) -> Verdict | None:
-    if refusal is not None:
-        return _refused(run, refusal)
-    return expired(run.root, run.origin)
-
-
 def _refused(run: RunState, reason: str) -> Verdict:
     return Verdict(Status.REJECTED, blame_failure(run.root, run.clock(), Kind.REJECTED, reason))
 
@@ -99,11 +105,11 @@ def _by_caller(run: RunState) -> Blame:
     return Blame("caller", "caller", Kind.CALLER, None, None, waited, "the caller was cancelled")
 
 
-def _left_queue(run: RunState) -> Verdict:
-    """Why a run left the queue without a slot: its limit passed, or somebody cancelled it."""
-    verdict = expired(run.root, run.clock())
+def _left_queue(run: RunState, now: float) -> Verdict | None:
+    """Why a run left the queue other than to start: its limit passed, or somebody cancelled it."""
+    verdict = expired(run.root, now)
     if verdict is None:
-        return Verdict(Status.CANCELLED, _by_caller(run))
+        return None if run.slot else Verdict(Status.CANCELLED, _by_caller(run))
     blame = verdict.blame
     if verdict.status is Status.TIMED_OUT and blame is not None and not verdict.foreign:
         message = f"{blame.message}, all of it in the queue"

@@ -23,6 +23,7 @@ from graceline.results import PipelineResult, StageOutcome
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
+    from graceline.engine.admission import Waiter
     from graceline.engine.cleanup import Cleanup
     from graceline.engine.plan import PipelinePlan
     from graceline.engine.strand import Strand
@@ -68,14 +69,15 @@ class RunState:
         "partial",
         "plain",
         "plan",
-        "queue_scope",
         "result",
         "root",
         "run_id",
+        "slot",
         "stages",
         "strands",
         "top",
         "traced",
+        "waiter",
         "watched",
         "watching",
     )
@@ -124,7 +126,8 @@ class RunState:
         self.plain: bool = True
         self.traced: bool = False
         self.done: trio.Event | None = None
-        self.queue_scope: trio.CancelScope | None = None
+        self.waiter: Waiter | None = None
+        self.slot: bool = False
         self.result: PipelineResult | None = None
 
     # -- cancelling ---------------------------------------------------------------------------
@@ -168,8 +171,8 @@ class RunState:
             self.retime()
         if first:
             self.emit(events.CancelRequested, now, blame=blame)
-            if self.queue_scope is not None:
-                self.queue_scope.cancel(reason)
+            if self.waiter is not None:
+                self.waiter.scope.cancel(reason)
         return first
 
     def caller_cancelled(self, level: Level, noticed: float, error: BaseException) -> None:
