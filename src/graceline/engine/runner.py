@@ -26,7 +26,7 @@ _Draft: Any = draft_of(PipelineResult)
 
 
 def arrive(run: RunState, admission: Admission, refusal: str | None) -> Verdict | None:
-    """At submission: take a slot or a place in the queue; returns a verdict if neither is to be had.
+    """At submission: take a slot or a place in the queue; returns a verdict if there is neither.
 
     Args:
         run: the run.
