@@ -1,5 +1,6 @@
 """Corners: rare meetings of cancels, shields and leftovers that must not go wrong."""
 
+import gc
 import logging
 import math
 
@@ -254,3 +255,17 @@ async def test_group_from_a_nested_nursery_under_the_callers_cancel(autojump_clo
             await engine.run(Pipeline("p", [work]))
     assert scope.cancelled_caught
     assert trio.current_time() == pytest.approx(2)
+
+
+async def test_a_run_leaves_no_garbage(autojump_clock, engine):
+    """What a run allocated is freed with it: no reference cycle waits for the garbage collector."""
+    pipeline = Pipeline("p", sequence(add, Node(add, name="b")), timeout=5)
+    await engine.run(pipeline, 1)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await engine.run(pipeline, 1)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -43,6 +43,8 @@ class Run:
 
     def remaining(self) -> float:
         """Seconds until the run is cancelled, never below 0; `inf` if nothing limits it."""
+        if self._state.ended:
+            return 0.0
         return max(0.0, self._state.root.fired() - self._state.clock())
 
     def cancel(self, reason: str = "cancelled", *, force_after: Duration | None = None) -> bool:
@@ -53,7 +55,7 @@ class Run:
             force_after: seconds after which cleanup is cut, grace or not.
         """
         seconds = None if force_after is None else parse_duration(force_after, "force_after=")
-        if self._state.result is not None:
+        if self._state.ended:
             return False
         return self._state.cancel(Kind.USER, reason, force_after=seconds)
 
@@ -74,7 +76,7 @@ class Run:
         """The events of this run from now on, to be read with `async for`; ends with the run."""
         state = self._state
         send, receive = trio.open_memory_channel[Event](inf)
-        if state.result is not None:
+        if state.ended:
             send.close()
             return receive
         state.traced = True

@@ -65,14 +65,15 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
             # Opened with the deadline of the first node, the scope need not be moved for it.
             now = run.admitted_at
             strand = Strand(run.root, now, min(run.root.fired(), now + run.plan.first_span))
-            run.top.strands[strand] = None
+            registry = run.top.strands
+            registry[strand] = None
             token = CURRENT.set(run.root)
             strand.open()
             try:
                 result = await _run_pipeline(run, strand)
             finally:
                 strand.close()
-                del run.top.strands[strand]
+                del registry[strand]
                 CURRENT.reset(token)
         else:
             result = _never_started(run, verdict or Verdict(Status.CANCELLED, _by_caller(run)))
@@ -81,7 +82,7 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
     finally:
         if run.slot:
             admission.leave()
-        if run.result is None:
+        if not run.ended:
             run.finish(None)
     if run.foreign is not None:
         raise run.foreign

@@ -37,12 +37,10 @@ EventT = TypeVar("EventT", bound=events.Event)
 
 
 class RunState:
-    """One run. A run inside a node of another run shares the outermost run's registers.
+    """One run. What a cancel has to reach is registered with the outermost run, `top`.
 
     Attributes:
         root: the pipeline's level; its parents are the caller's deadline and the enclosing node.
-        top: the outermost run; it keeps the strands and cleanup blocks of the whole tree, so that a
-            cancel reaches everything below it.
         plain: nothing so far ended in any other way than ok.
         foreign: the caller's cancel, to be raised again once everything is settled.
         traced: whether the events of what ends well are wanted too.
@@ -58,6 +56,7 @@ class RunState:
         "degraded",
         "done",
         "drain",
+        "ended",
         "enforced",
         "foreign",
         "grace",
@@ -75,7 +74,6 @@ class RunState:
         "slot",
         "stages",
         "strands",
-        "top",
         "traced",
         "waiter",
         "watched",
@@ -112,7 +110,7 @@ class RunState:
         self.grace: float = grace
         above = _above(plan.limit, parent, caller_deadline, now, grace)
         self.root: LevelRun = LevelRun(self, plan, above, now, value)
-        self.top: RunState = self if parent is None else parent.run.top
+        self.ended: bool = False
         self.strands: dict[Strand, None] = {}
         self.cleanups: dict[Cleanup, None] = NOTHING
         self.stages: Mapping[str, StageOutcome] = NOTHING
@@ -131,6 +129,14 @@ class RunState:
         self.result: PipelineResult | None = None
 
     # -- cancelling ---------------------------------------------------------------------------
+
+    @property
+    def top(self) -> RunState:
+        """The outermost run; it keeps the strands and cleanup blocks of the whole tree of runs."""
+        top = self
+        while top.parent is not None:
+            top = top.parent.run
+        return top
 
     def open_cleanup(self, block: Cleanup) -> None:
         """Register a cleanup block of this tree of runs, so that a cancel above can re-time it."""
@@ -237,6 +243,8 @@ class RunState:
     def finish(self, result: PipelineResult | None) -> None:
         """The run has ended; None if it was torn down without a result."""
         self.result = result
+        self.ended = True
+        del self.root  # it refers to the run: without this cycle no garbage is left to collect
         for close in self.at_end:
             close()
         if self.done is not None:
@@ -244,7 +252,7 @@ class RunState:
 
     async def wait(self) -> None:
         """Wait until the run has ended."""
-        if self.result is None:
+        if not self.ended:
             if self.done is None:
                 self.done = trio.Event()
             await self.done.wait()
