@@ -494,3 +494,108 @@ async def test_background_task_of_a_finished_node_runs_on_its_own(autojump_clock
 
         await engine.run(Pipeline("p", [Node(spawn, timeout=1)]))
     assert statuses == ["ok"]
+
+
+async def test_nested_run_and_its_node_share_one_grace_after_a_callers_cancel(
+    autojump_clock, engine
+):
+    """A caller's cancel that a nested run noticed first gives the node around it no second grace."""
+
+    async def stubborn(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                await trio.sleep_forever()
+
+    async def outer(_):
+        try:
+            await engine.run(Pipeline("inner", [stubborn]))
+        finally:
+            with cleanup():
+                await trio.sleep_forever()
+
+    began = trio.current_time()
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def cancel():
+                await trio.sleep(1)
+                scope.cancel()
+
+            await engine.run(Pipeline("p", [outer], grace=2))
+    assert scope.cancelled_caught
+    assert trio.current_time() - began == pytest.approx(3)
+
+
+async def test_failure_in_a_burst_past_the_callers_deadline_is_the_callers(autojump_clock, engine):
+    """A run that fails past the caller's deadline raises `Cancelled`, seen by Trio or not."""
+
+    async def burst(_):
+        autojump_clock.jump(5)
+        raise ValueError
+
+    with trio.move_on_after(1) as scope:
+        await engine.run(Pipeline("p", [burst]))
+        pytest.fail("the caller's deadline was missed")
+    assert scope.cancelled_caught
+
+
+async def test_a_callers_deadline_that_passed_before_submission_is_the_callers(
+    autojump_clock, engine
+):
+    """A caller whose deadline has passed by the clock gets its `Cancelled`, and no error of ours."""
+    with trio.move_on_after(1) as scope:
+        autojump_clock.jump(2)
+        await engine.execute(Pipeline("p", [forever]))
+        pytest.fail("the caller's deadline was missed")
+    assert scope.cancelled_caught
+
+
+async def test_a_caller_that_extends_its_deadline_gets_a_result(autojump_clock, engine):
+    """No stray `Cancelled` comes out if the caller's scope is not cancelled after all."""
+
+    async def extend(_):
+        scope.deadline += 100
+        await trio.sleep(3)
+
+    with trio.move_on_after(2) as scope:
+        result = await engine.run(Pipeline("p", [extend]))
+        assert (result.status, result.blame.source) == ("timed_out", "inherited")
+        return
+    pytest.fail("the caller was not cancelled")
+
+
+async def test_items_and_their_node_share_one_grace_after_a_callers_cancel(autojump_clock, engine):
+    """What an item noticed of the caller's cancel counts for the node and its handlers."""
+
+    async def work(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                await trio.sleep(0.5)
+
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def cancel():
+                await trio.sleep(1)
+                scope.cancel()
+
+            await engine.run(Pipeline("p", [each(work, on_cleanup=forever)]), [1, 2])
+    assert scope.cancelled_caught
+    assert trio.current_time() == pytest.approx(2)
+
+
+async def test_item_limit_of_zero_starts_nothing(autojump_clock, engine):
+    """`item_timeout=0` is expired before the item's function is called."""
+    started = []
+
+    async def work(item):
+        started.append(item)
+
+    result = await engine.run(Pipeline("p", [each(work, item_timeout=0)]), [1, 2])
+    assert (result.status, result.blame.level, started) == ("timed_out", "item", [])

@@ -9,11 +9,13 @@ from graceline import (
     Node,
     Pipeline,
     Stage,
+    Timeouts,
     cleanup,
     open_engine,
     parallel,
     remaining,
     save_partial,
+    sequence,
     stopping,
 )
 from graceline.telemetry.events import CleanupOverran
@@ -397,3 +399,159 @@ async def test_cleanup_in_branches_is_bounded_by_the_stage(autojump_clock, engin
     result = await engine.run(Pipeline("p", [Stage("s", nodes, grace=2)]))
     assert (result.status, result.blame.name) == ("failed", "f")
     assert result.elapsed == pytest.approx(3)
+
+
+async def test_handler_that_outlasts_its_nodes_limit_harms_nobody(autojump_clock, engine):
+    """A handler of an ok node may pass the node's limit; the next node runs unharmed."""
+
+    async def tidy(_):
+        await trio.sleep(2)
+
+    async def after(_):
+        await trio.sleep(1)
+        return "fine"
+
+    first = Node(trio.sleep, name="first", timeout=1, on_cleanup=tidy)
+    nodes = sequence(first, Node(after, timeout=5))
+    result = await engine.run(Pipeline("p", nodes, grace=9), 0.5)
+    assert (result.status, result.value) == ("ok", "fine")
+
+
+async def test_stop_before_of_a_level_above_counts_back_from_fired(autojump_clock, engine):
+    """`stop_before=` of the pipeline reaches its nodes, and knows the caller's deadline."""
+
+    async def polite(_):
+        began = trio.current_time()
+        await stopping().wait()
+        return trio.current_time() - began
+
+    pipeline = Pipeline("p", [polite], timeout=9, stop_before=2)
+    assert (await engine.run(pipeline)).value == pytest.approx(7)
+    with trio.move_on_after(5):
+        assert (await engine.run(pipeline)).value == pytest.approx(3)
+        return
+    pytest.fail("the caller's deadline was not counted")
+
+
+async def test_stop_before_of_an_outer_node_reaches_a_nested_run(autojump_clock, engine):
+    """A nested run under a scope of the node's own still hears the outer `stop_before`."""
+
+    async def polite(_):
+        await stopping().wait()
+        return trio.current_time()
+
+    async def outer(_):
+        with trio.move_on_after(8):
+            return (await engine.run(Pipeline("inner", [polite]))).value
+
+    node = Node(outer, timeout=10, stop_before=5)
+    assert (await engine.run(Pipeline("p", [node]))).value == pytest.approx(5)
+
+
+async def test_drain_sets_stopping_for_those_who_poll(autojump_clock, engine):
+    """`stopping().is_set()` turns true as soon as the engine drains."""
+
+    async def poll(_):
+        while not stopping().is_set():
+            await trio.sleep(0.1)
+        return "stopped"
+
+    run = engine.start(Pipeline("p", [poll]))
+    await trio.sleep(1)
+    assert await engine.drain(5) == 0
+    assert run.result.value == "stopped"
+
+
+async def test_drain_of_a_run_that_was_just_started_waits_for_it(autojump_clock, engine):
+    """A run that was accepted before the drain is not refused, although its task had no turn yet."""
+    run = engine.start(Pipeline("p", [trio.sleep]), 1)
+    assert await engine.drain(5) == 0
+    assert run.result.status == "ok"
+
+
+async def test_two_drains_at_once(autojump_clock, engine):
+    """Two tasks may drain the engine at the same time; both return."""
+    engine.start(Pipeline("p", [trio.sleep]), 2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(engine.drain)
+        nursery.start_soon(engine.drain)
+    assert trio.current_time() == pytest.approx(2)
+
+
+async def test_shutdown_stops_soft_parts_too(autojump_clock, engine):
+    """A shutdown is no failure that a non-critical part may absorb."""
+
+    async def forever(_):
+        await trio.sleep_forever()
+
+    run = engine.start(Pipeline("p", [Stage("soft", [forever], critical=False)]))
+    await trio.sleep(1)
+    await engine.drain(1)
+    assert (run.result.status, run.result.degraded) == ("cancelled", ())
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_an_engine_whose_block_was_cancelled_is_closed(autojump_clock, grouped):
+    """A cancel that leaves `open_engine()`, bare or in a group, closes the engine too."""
+    with trio.move_on_after(1):
+        async with open_engine(timeouts=Timeouts.none()) as engine:
+            run = engine.start(Pipeline("p", [Node(trio.sleep, name="n")]), 50)
+            if grouped:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(trio.sleep_forever)
+            else:
+                await trio.sleep_forever()
+    assert run.result.status == "cancelled"
+    with pytest.raises(GracelineError, match="closed"):
+        await engine.run(Pipeline("p", [trio.sleep]), 1)
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+async def test_an_exception_that_leaves_during_a_cancel_is_not_lost(autojump_clock, kind):
+    """An exception of the block comes out although an outer scope was cancelled as well."""
+    with pytest.raises(kind), trio.move_on_after(1):
+        async with open_engine():
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise kind
+
+
+async def test_a_users_shield_around_a_block_gives_no_new_grace(autojump_clock, engine):
+    """Blocks inside and outside of shields of the user's share the grace of one caller's cancel."""
+
+    async def work(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            for _ in range(3):
+                with cleanup():
+                    await trio.sleep(100)
+                with trio.CancelScope(shield=True), cleanup():
+                    await trio.sleep(100)
+
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def cancel():
+                await trio.sleep(1)
+                scope.cancel()
+
+            await engine.run(Pipeline("p", [work]))
+    assert scope.cancelled_caught
+    assert trio.current_time() == pytest.approx(2)
+
+
+async def test_a_run_in_a_handler_needs_no_slot(autojump_clock):
+    """A run that a handler starts belongs to its run: it takes no slot of its own."""
+
+    async def handler(_):
+        statuses.append((await engine.run(Pipeline("q", [trio.sleep]), 1)).status)
+
+    statuses = []
+    timeouts = Timeouts(node=None, pipeline=None, grace=5)
+    async with open_engine(timeouts=timeouts, max_concurrent_pipelines=1) as engine:
+        node = Node(trio.sleep, name="n", on_cleanup=handler)
+        result = await engine.run(Pipeline("p", [node]), 1)
+    assert (statuses, result.elapsed) == (["ok"], pytest.approx(2))

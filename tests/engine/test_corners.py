@@ -97,6 +97,9 @@ async def test_torn_down_run_has_no_result(autojump_clock):
             run = engine.start(Pipeline("p", [stop]))
             with trio.CancelScope(shield=True), pytest.raises(GracelineError, match="torn down"):
                 await run.wait()
+    assert not run.cancel()
+    assert run.remaining() == 0
+    assert [event async for event in run.events()] == []
 
 
 async def test_caller_cancelled_at_the_breather_of_a_long_chain(autojump_clock, engine):

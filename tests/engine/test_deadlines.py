@@ -285,3 +285,10 @@ async def test_default_stage_limit(autojump_clock):
         result = await engine.run(Pipeline("p", [Stage("s", [forever])]))
     assert (result.blame.level, result.blame.limit) == ("stage", 3600.0)
     assert result.node("forever").limit is None
+
+
+async def test_limit_of_the_call_switches_the_defaults_off(autojump_clock):
+    """A limit that the call states is a stated limit: the nodes get no default limit."""
+    async with open_engine() as engine:
+        result = await engine.run(Pipeline("p", [Node(trio.sleep, name="n")]), 5, timeout=30)
+    assert (result.status, result.node("n").limit) == ("ok", None)

@@ -146,3 +146,11 @@ async def test_stats_count_every_outcome(autojump_clock, engine):
     for key in (("p", "", ""), ("p", "s", ""), ("p", "s", "add")):
         part = engine.stats.part(*key)
         assert (part["ok"].count, part["timed_out"].count) == (3, 1), key
+
+
+async def test_events_that_begin_in_the_middle_of_a_node_hear_of_its_end(autojump_clock, engine):
+    """Whoever asks for events while a node runs hears how that node ends."""
+    run = engine.start(Pipeline("p", sequence(add, add_named("b"))), 1)
+    await trio.sleep(0.5)
+    names = [type(event).__name__ async for event in run.events()]
+    assert names == ["NodeFinished", "NodeStarted", "NodeFinished", "StageFinished", "RunFinished"]

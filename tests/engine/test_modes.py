@@ -12,6 +12,7 @@ from graceline import (
     Pipeline,
     Stage,
     cleanup,
+    each,
     open_engine,
     remaining,
     sequence,
@@ -144,3 +145,15 @@ async def test_lane_comes_from_the_environment(autojump_clock, monkeypatch):
     monkeypatch.setenv("GRACELINE_LANE", "blue")
     async with open_engine() as engine:
         assert engine.lane == "blue"
+
+
+async def test_observe_watches_items_and_names_limits(autojump_clock):
+    """A limit of an item is reported, and a limit that passed stays a timeout after a cancel."""
+    async with open_engine(mode="observe") as engine:
+        result = await engine.run(Pipeline("p", [each(sleeper(3), item_timeout=1)], timeout=9), [1])
+        assert (result.would_time_out.level, result.would_time_out.kind) == ("item", "timeout")
+        run = engine.start(Pipeline("p", [trio.sleep], timeout=1), 9)
+        await trio.sleep(2)
+        run.cancel("stop")
+        result = await run.wait()
+    assert (result.blame.kind, result.would_time_out.kind) == ("user", "timeout")

@@ -37,6 +37,10 @@ async def fail(_):
     raise ValueError("broken")
 
 
+async def joined(values):
+    return dict(values)
+
+
 def gives(value, after=0.0):
     async def give(_):
         await trio.sleep(after)
@@ -60,7 +64,9 @@ async def test_values_flow_through_a_sequence(autojump_clock, engine):
 
 async def test_values_flow_through_a_graph(autojump_clock, engine):
     """Several predecessors give a dict by name, several sinks too."""
-    graph = sequence(add, parallel(Node(add, name="l"), Node(add, name="r")), Node(dict, name="j"))
+    graph = sequence(
+        add, parallel(Node(add, name="l"), Node(add, name="r")), Node(joined, name="j")
+    )
     result = await engine.run(Pipeline("p", [Stage("s", graph)]), 1)
     assert result.value == {"l": 3, "r": 3}
     result = await engine.run(Pipeline("p", parallel(Node(add, name="l"), Node(add, name="r"))), 1)
@@ -83,7 +89,7 @@ async def test_stages_can_form_a_graph(autojump_clock, engine):
     """Stages follow the same graph rule: two parallel stages, then a stage that gets both values."""
     stages = sequence(
         parallel(Stage("a", [gives(1, after=2)]), Stage("b", [gives(2, after=2)])),
-        Stage("c", [Node(dict, name="c")]),
+        Stage("c", [Node(joined, name="c")]),
     )
     result = await engine.run(Pipeline("p", stages))
     assert result.value == {"a": 1, "b": 2}
@@ -184,7 +190,7 @@ async def test_soft_node_in_a_graph(autojump_clock, engine):
     nodes = [
         Node(fail, critical=False, fallback="F"),
         gives("G", after=1),
-        Node(dict, name="join", after=("fail", "give")),
+        Node(joined, name="join", after=("fail", "give")),
     ]
     result = await engine.run(Pipeline("p", [Stage("s", nodes)]))
     assert result.value == {"fail": "F", "give": "G"}
@@ -518,3 +524,14 @@ async def test_rejected_run_raises_overloaded(autojump_clock):
             await engine.execute(Pipeline("p", [add]), 1)
     assert (result.status, result.node("add").status) == ("rejected", "skipped")
     assert run.result.status == "ok"
+
+
+async def test_finished_items_are_partial_in_the_order_of_items(autojump_clock, engine):
+    """The partial value of a cut loop keeps the order of items, not that of finishing."""
+
+    async def work(seconds):
+        await trio.sleep(seconds)
+        return seconds
+
+    result = await engine.run(Pipeline("p", [each(work, timeout=5)]), [3, 9, 1, 2])
+    assert result.partial["work"] == [3, 1, 2]

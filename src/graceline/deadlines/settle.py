@@ -14,7 +14,16 @@ from graceline.deadlines.level import Level
 from graceline.deadlines.vocabulary import Blame, Kind, Source, Status
 from graceline.durations import format_duration
 
-__all__ = ["Ending", "Verdict", "blame_failure", "blame_level", "expired", "overran", "settle"]
+__all__ = [
+    "Ending",
+    "Verdict",
+    "blame_failure",
+    "blame_level",
+    "blame_limit",
+    "expired",
+    "overran",
+    "settle",
+]
 
 
 class Ending(Enum):
@@ -101,10 +110,15 @@ def _by_limit(cause: Level) -> bool:
 
 def blame_level(cause: Level, at: float) -> Blame:
     """The blame for a level that cut work which ended at `at`."""
+    if not _by_limit(cause) and cause.reason is not None:
+        return attrs.evolve(cause.reason, elapsed=at - cause.start)
+    return blame_limit(cause, at)
+
+
+def blame_limit(cause: Level, at: float) -> Blame:
+    """The blame for a level whose limit passed before `at`, whether it cut anything or not."""
     limit = cause.limit
     elapsed = at - cause.start
-    if not _by_limit(cause) and cause.reason is not None:
-        return attrs.evolve(cause.reason, elapsed=elapsed)
     if limit.source is Source.INHERITED:
         message = "the caller's own deadline passed"
     else:

@@ -18,9 +18,9 @@ class Waiter:
     __slots__ = ("event", "granted", "scope")
 
     def __init__(self, deadline: float) -> None:
-        self.event = trio.Event()
-        self.scope = trio.CancelScope(deadline=deadline)
-        self.granted = False
+        self.event: trio.Event = trio.Event()
+        self.scope: trio.CancelScope = trio.CancelScope(deadline=deadline)
+        self.granted: bool = False
 
 
 class Admission:
@@ -32,8 +32,8 @@ class Admission:
     """
 
     def __init__(self, slots: float, max_queue: float) -> None:
-        self.slots = slots
-        self.max_queue = max_queue
+        self.slots: float = slots
+        self.max_queue: float = max_queue
         self.active: int = 0
         self._queue: dict[RunState, Waiter] = {}
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Self
 
-__all__ = ["OPEN_CLEANUP", "Cleanup", "cleanup", "run_handlers"]
+__all__ = ["OPEN_CLEANUP", "Cleanup", "cleanup", "enclosing_cleanup", "run_handlers"]
 
 OPEN_CLEANUP: ContextVar[Cleanup | None] = ContextVar("graceline_cleanup", default=None)
 
@@ -59,7 +59,7 @@ class Cleanup:
             raise GracelineError(
                 "cleanup() works in the event loop; a worker thread cannot be shielded or cut"
             ) from None
-        outer = _enclosing(level)
+        outer = enclosing_cleanup(level)
         if outer is None and not self._handler:
             _notice(level, now)
         end = level.run.cleanup_end(level, now)
@@ -86,12 +86,12 @@ class Cleanup:
         swallowed = self._scope.__exit__(kind, error, traceback)
         if self._scope.cancelled_caught:
             level.run.cleanup_overran(level)
-        if _enclosing(level) is None and not self._handler:
+        if enclosing_cleanup(level) is None and not self._handler:
             _notice(level, trio.current_time(), leaving=None if swallowed else error)
         return swallowed
 
 
-def _enclosing(level: LevelRun) -> Cleanup | None:
+def enclosing_cleanup(level: LevelRun) -> Cleanup | None:
     """The open block around this point; inside it Trio shows nothing of what is outside."""
     outer = OPEN_CLEANUP.get()
     return outer if outer is not None and outer in level.run.top.cleanups else None
@@ -107,11 +107,13 @@ def _notice(level: LevelRun, now: float, leaving: BaseException | None = _ENTERI
     scope of the user's own may absorb one cancel, and a later one is then a new one. On leaving a
     block, what was noticed before stands.
     """
+    seen = level.notice
     if trio.current_effective_deadline() != -inf:
-        level.notice, level.foreign_at = None, inf
+        # Absorbed, unless the same exception still unwinds and a shield of the user's hides it.
+        if seen is None or seen[1] is None or not contains(sys.exception(), seen[1]):
+            level.notice, level.foreign_at = None, inf
         return
     handled = sys.exception() if leaving is _ENTERING else leaving
-    seen = level.notice
     if seen is not None and (leaving is not _ENTERING or contains(handled, seen[1])):
         return
     if level.fired() <= now:

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import trio
 
-from graceline.engine.cleanup import OPEN_CLEANUP
+from graceline.deadlines import Level
+from graceline.engine.cleanup import enclosing_cleanup
 from graceline.engine.levels import LevelRun, current_level
 from graceline.errors import GracelineError
 
@@ -71,9 +72,8 @@ def remaining() -> float:
         GracelineError: outside of a run.
     """
     level = current_level()
-    block = OPEN_CLEANUP.get()
-    inside = block is not None and block in level.run.top.cleanups
-    end = block.deadline if inside and block is not None else level.fired()
+    block = enclosing_cleanup(level)
+    end = level.fired() if block is None else block.deadline
     return max(0.0, end - level.run.clock())
 
 
@@ -120,12 +120,12 @@ class StopSignal:
 
 def _stop_at(level: LevelRun) -> float:
     """The earliest instant that `stop_before=` of this level or one above it asks for."""
-    earliest, here = inf, level
-    while isinstance(here, LevelRun):
-        before = here.plan.stop_before
-        if before is not None:
-            earliest = min(earliest, here.fired() - before)
-        here = here.parent  # type: ignore[assignment]
+    earliest = inf
+    here: Level | None = level
+    while here is not None:
+        if isinstance(here, LevelRun) and here.plan.stop_before is not None:
+            earliest = min(earliest, here.fired() - here.plan.stop_before)
+        here = here.parent
     return earliest
 
 

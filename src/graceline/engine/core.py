@@ -18,6 +18,8 @@ from graceline.definitions import Pipeline, Timeouts
 from graceline.definitions.checks import check_name, nearest
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
+from graceline.engine.cleanup import enclosing_cleanup
+from graceline.engine.endings import split_cancelled
 from graceline.engine.handle import Run
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import PipelinePlan, compile_pipeline
@@ -142,7 +144,7 @@ class Engine:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         parent = CURRENT.get()
-        if parent is not None and parent.ended:
+        if parent is not None and parent.ended and enclosing_cleanup(parent) is None:
             parent = None  # a background task that outlived its node starts a run of its own
         deadline = trio.current_effective_deadline()
         run = self._submit(pipeline, input, run_id, timeout, budget, parent, deadline)
@@ -188,7 +190,11 @@ class Engine:
         run = self._submit(pipeline, input, run_id, timeout, budget, None, inf)
         # Its place in the queue is that of its submission, whenever the task gets its turn.
         verdict = arrive(run, self._admission, self._refusal(run))
-        self._nursery.start_soon(self._carry, run, verdict, name=f"graceline run {run.run_id}")
+        try:
+            self._nursery.start_soon(self._carry, run, verdict, name=f"graceline run {run.run_id}")
+        except BaseException:
+            self._forget(run)
+            raise
         return Run(run)
 
     async def _carry(self, run: RunState, verdict: Verdict | None) -> None:
@@ -247,7 +253,8 @@ class Engine:
 
     async def _wait_idle(self) -> None:
         while self._live:
-            self._idle = trio.Event()
+            if self._idle.is_set():
+                self._idle = trio.Event()
             await self._idle.wait()
         await trio.lowlevel.checkpoint()
 
@@ -261,7 +268,8 @@ class Engine:
 
     def _refusal(self, run: RunState) -> str | None:
         """Why a run is refused; what belongs to a run that goes on is not."""
-        return "draining" if self._drain.is_set() and run.parent is None else None
+        belongs = run.parent is not None and run.parent.run.hub is self._hub
+        return "draining" if self._drain.is_set() and not belongs else None
 
     def _submit(
         self,
@@ -276,6 +284,8 @@ class Engine:
         if self._closed:
             raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
         name = f"{self._prefix}-{next(self._numbers)}" if run_id is None else run_id
+        while run_id is None and name in self._live:
+            name = f"{self._prefix}-{next(self._numbers)}"
         if run_id is not None:
             check_name(run_id, "run_id=")
             if run_id in self._live:
@@ -413,24 +423,34 @@ async def open_engine(
     if chosen != "enforce":
         log_mode(chosen)
     failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        engine = Engine(
-            nursery,
-            timeouts=timeouts or Timeouts.realtime(),
-            mode=chosen,
-            admission=admission,
-            threads=ThreadPool(threads, abandoned),
-            lane=lane,
-            sinks=listeners,
-        )
-        try:
-            yield engine
-        except trio.Cancelled:
+    engine: Engine | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            engine = Engine(
+                nursery,
+                timeouts=timeouts or Timeouts.realtime(),
+                mode=chosen,
+                admission=admission,
+                threads=ThreadPool(threads, abandoned),
+                lane=lane,
+                sinks=listeners,
+            )
+            try:
+                yield engine
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised below, without a group around it
+                failure = error
+                engine._shut_down("the engine was closed by an exception")  # noqa: SLF001
+            await engine._wait_idle()  # noqa: SLF001
+    except BaseException as error:
+        if failure is None:
             raise
-        except BaseException as error:  # noqa: BLE001 - raised again, without a group around it
-            failure = error
-            engine._shut_down("the engine was closed by an exception")  # noqa: SLF001
-        await engine._wait_idle()  # noqa: SLF001
-    engine._closed = True  # noqa: SLF001
+        _, rest = split_cancelled(error)
+        if rest is not None:
+            raise BaseExceptionGroup("the engine was closed", [failure, rest]) from None
+    finally:
+        if engine is not None:
+            engine._closed = True  # noqa: SLF001
     if failure is not None:
         raise failure

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import trio
 
-from graceline.deadlines import Status
+from graceline.deadlines import Status, blame_level
 from graceline.engine.endings import classify
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import NodePlan
@@ -77,7 +77,14 @@ class _Loop:
             level = LevelRun(self.run, self.plan, self.level, strand.now, item)
             level.limit = attrs.evolve(self.plan.item, name=f"{self.plan.name}[{index}]")
             level.deadline = level.start + level.limit.span
-            strand.aim(min(level.deadline, self.level.fired()))
+            fires = min(level.deadline, self.level.fired())
+            if strand.now >= fires:
+                if level.cause(strand.now) is level:
+                    blame = blame_level(level, strand.now)
+                    self.failure = self.failure or ItemTimeoutError(blame)
+                    return
+                strand.dirty = True  # a fresh scope is cancelled from its start
+            strand.aim(fires)
             CURRENT.set(level)
             try:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -90,6 +97,8 @@ class _Loop:
             finally:
                 level.ended = True
             strand.now = self.run.clock()
+            if self.run.watching:
+                self.run.watch(level, strand.now)
 
     async def _fails(self, strand: Strand, level: LevelRun, error: BaseException) -> bool:
         """Whether the item itself is to blame; else the exception goes on to the node."""
@@ -102,4 +111,10 @@ class _Loop:
         if blame and level.cause(strand.now if noticed is None else noticed) is level:
             self.failure = self.failure or ItemTimeoutError(blame)
             return True
+        if verdict.foreign and self.failure is None:
+            # The node inherits the instant, so that graces do not stack.
+            seen = strand.now if noticed is None else noticed
+            if self.level.notice is None or seen < self.level.notice[0]:
+                self.level.notice = (seen, error)
+                self.level.foreign_at = min(self.level.foreign_at, seen)
         return False

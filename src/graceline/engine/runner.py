@@ -76,6 +76,8 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
                 del registry[strand]
                 CURRENT.reset(token)
         else:
+            if verdict is not None and verdict.foreign:
+                await _tick(run)
             result = _never_started(run, verdict or Verdict(Status.CANCELLED, _by_caller(run)))
         _tell(run, result)
         run.finish(result)
@@ -87,6 +89,14 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
     if run.foreign is not None:
         raise run.foreign
     return result
+
+
+async def _tick(run: RunState) -> None:
+    """The caller's deadline has passed by the clock: give Trio a tick to say so."""
+    try:
+        await trio.lowlevel.checkpoint()
+    except trio.Cancelled as error:
+        run.foreign = error
 
 
 async def _queue(run: RunState, admission: Admission) -> bool:
@@ -161,7 +171,8 @@ async def _run_pipeline(run: RunState, strand: Strand) -> PipelineResult:
     if run.foreign is None and not (run.plain and verdict.status is Status.OK):
         above = root.parent
         passed = above is not None and above.fired() <= strand.now
-        run.foreign = await look_outside(strand, tick=passed)
+        outside = await look_outside(strand, tick=passed)
+        run.foreign = outside and (run.original or outside)
     if run.watched:
         result = attrs.evolve(result, would_time_out=run.report_watched(strand.now))
     return result
@@ -174,7 +185,7 @@ def _result(
     origin = run.origin
     draft = _Draft(
         run.run_id, run.plan.name, verdict.status, value, freeze(run.stages), tuple(run.completed),
-        run.degraded, run.partial, verdict.blame, error, now - origin,
+        run.degraded, freeze(run.partial), verdict.blame, error, now - origin,
         run.admitted_at - origin, limit.shown, limit.source, verdict.grace_used, verdict.overrun,
         (), None,
     )  # fmt: skip

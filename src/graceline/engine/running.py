@@ -95,7 +95,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
             outcome = await settle_node(run, strand, level, book, error=error)
         else:
             strand.now = now = clock()
-            if plain and now < fires and not strand.dirty:
+            if plain and now < fires and not strand.dirty and not run.traced:
                 # The fast end: certainly alive, certainly ok. A mutable draft of the outcome
                 # becomes the frozen class by a swap: saves 14 calls of `object.__setattr__`.
                 level.ended = True

@@ -138,8 +138,13 @@ async def settle_node(
         if verdict.status is Status.FAILED:
             message = f"node {plan.name!r} raised {type(failure).__name__}"
             verdict = attrs.evolve(verdict, blame=blame_failure(level, now, Kind.FAILED, message))
-        elif verdict.foreign:
-            run.caller_cancelled(level, now if noticed is None else noticed, error)
+        elif verdict.foreign and verdict.blame is not None:
+            if verdict.blame.kind is Kind.CALLER:
+                run.caller_cancelled(level, now if noticed is None else noticed, error)
+            else:
+                # The caller's deadline by our books; whether Trio agrees is asked at the end, since
+                # a deadline may have been moved meanwhile.
+                run.original = run.original or error
     if run.watching:
         run.watch(level, now)
     outcome = await finish(
@@ -255,7 +260,9 @@ def _node_outcome(
     partial = level.partial
     kept = partial is not UNSET and verdict.status not in (Status.OK, Status.LATE)
     if kept:
-        run.partial = freeze({**run.partial, level.plan.label: partial})
+        if run.partial is NOTHING:
+            run.partial = {}
+        run.partial[level.plan.label] = partial
     return NodeOutcome(
         name=level.plan.name,
         status=verdict.status,

@@ -15,7 +15,7 @@ from graceline.deadlines import (
     Level,
     Limit,
     Source,
-    blame_level,
+    blame_limit,
     overran,
 )
 from graceline.engine.levels import LevelRun
@@ -42,6 +42,7 @@ class RunState:
     Attributes:
         root: the pipeline's level; its parents are the caller's deadline and the enclosing node.
         plain: nothing so far ended in any other way than ok.
+        original: what left a part when the caller's deadline passed; raised if Trio confirms it.
         foreign: the caller's cancel, to be raised again once everything is settled.
         traced: whether the events of what ends well are wanted too.
         enforced: False in the modes that cancel nothing.
@@ -64,6 +65,7 @@ class RunState:
         "input",
         "lane",
         "origin",
+        "original",
         "parent",
         "partial",
         "plain",
@@ -117,10 +119,11 @@ class RunState:
         self.completed: list[str] = []
         # Most runs never need these: immutable and shared until they do.
         self.degraded: tuple[str, ...] = ()
-        self.partial: Mapping[str, Any] = NOTHING
+        self.partial: dict[str, Any] = NOTHING
         self.watched: tuple[tuple[float, int, Blame], ...] = ()
         self.at_end: tuple[Callable[[], object], ...] = ()
         self.foreign: BaseException | None = None
+        self.original: BaseException | None = None
         self.plain: bool = True
         self.traced: bool = False
         self.done: trio.Event | None = None
@@ -198,10 +201,10 @@ class RunState:
         """When a cleanup block opened now is cut; in a mode that cuts nothing, if it is forced."""
         if self.enforced:
             return level.cleanup_ends(now)
-        forced, above = inf, level
-        while isinstance(above, LevelRun):
-            forced = min(forced, above.forced_at)
-            above = above.parent  # type: ignore[assignment]
+        forced = inf
+        above: Level | None = level
+        while above is not None:
+            forced, above = min(forced, above.forced_at), above.parent
         return forced
 
     # -- telling ------------------------------------------------------------------------------
@@ -231,7 +234,7 @@ class RunState:
             depth, above = 0, level.parent
             while above is not None:
                 depth, above = depth + 1, above.parent
-            self.watched += ((now - over, depth, blame_level(level, now)),)
+            self.watched += ((now - over, depth, blame_limit(level, now)),)
 
     def report_watched(self, now: float) -> Blame | None:
         """Report the limits that passed, the earliest (and outermost) as the one that would cut."""

@@ -34,8 +34,11 @@ class _Job:
         self._started = self._ended = self._abandoned = False
 
     def call(self, function: Callable[[Any], Any], value: Any) -> Any:
-        """Run in the thread."""
-        self._started = True
+        """Run in the thread, unless the node was cancelled before the thread got here."""
+        with self._lock:
+            if self._abandoned:
+                return None
+            self._started = True
         try:
             return function(value)
         finally:
@@ -50,8 +53,8 @@ class _Job:
     def abandon(self) -> bool:
         """Give the thread up; returns whether it is really still running."""
         with self._lock:
-            self._abandoned = self._started and not self._ended
-            return self._abandoned
+            self._abandoned = not self._ended
+            return self._started and not self._ended
 
 
 class ThreadPool:
