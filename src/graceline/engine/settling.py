@@ -396,7 +396,7 @@ def route(
         stops = (
             outcome.status is Status.CANCELLED and blame is not None and blame.kind in _STOPS_ALL
         )
-        if plan.critical or stops or run.foreign is not None:
+        if plan.critical or stops or (run.foreign or run.original) is not None:
             book.failure = book.failure or outcome
             return False, None, outcome
         run.degraded += (plan.label,)
