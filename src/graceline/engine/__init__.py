@@ -9,8 +9,9 @@ from graceline.engine.context import (
     save_partial,
     stopping,
 )
-from graceline.engine.core import Engine, Mode, open_engine
+from graceline.engine.core import Engine, Mode
 from graceline.engine.handle import Run
+from graceline.engine.opening import open_engine
 
 __all__ = [
     "Cleanup",

@@ -1,10 +1,8 @@
-"""The engine: `open_engine`, and what a program does with it."""
+"""The engine: what a program does with it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +17,6 @@ from graceline.definitions.checks import check_name, nearest
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
 from graceline.engine.cleanup import enclosing_cleanup
-from graceline.engine.endings import split_cancelled
 from graceline.engine.handle import Run
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import PipelinePlan, compile_pipeline
@@ -28,17 +25,16 @@ from graceline.engine.state import RunState
 from graceline.errors import DefinitionError, GracelineError
 from graceline.results import PipelineResult
 from graceline.telemetry.hub import Hub, Sink
-from graceline.telemetry.logs import LoggingSink, log_mode
+from graceline.telemetry.logs import LoggingSink
 from graceline.telemetry.stats import Stats
 from graceline.work import ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Engine", "Mode", "open_engine"]
+__all__ = ["Engine", "Mode"]
 
 Mode = Literal["enforce", "observe", "off"]
-_MODES: tuple[Mode, ...] = ("enforce", "observe", "off")
 
 
 class Engine:
@@ -246,23 +242,29 @@ class Engine:
         patience = inf if timeout is None else parse_duration(timeout, "drain(timeout=)")
         self._drain.set()
         with trio.move_on_after(patience):
-            await self._wait_idle()
-        left = self._shut_down("the engine is drained")
-        await self._wait_idle()
+            await self.wait_idle()
+        left = self.cancel_all("the engine is drained")
+        await self.wait_idle()
         return left
 
-    async def _wait_idle(self) -> None:
+    async def wait_idle(self) -> None:
+        """Wait until no run is queued or running."""
         while self._live:
             if self._idle.is_set():
                 self._idle = trio.Event()
             await self._idle.wait()
         await trio.lowlevel.checkpoint()
 
-    def _shut_down(self, reason: str) -> int:
+    def cancel_all(self, reason: str) -> int:
+        """Cancel every run as `shutdown`, without waiting; returns how many there were."""
         left = list(self._live.values())
         for run in left:
             run.cancel(Kind.SHUTDOWN, reason, force_after=None)
         return len(left)
+
+    def shut(self) -> None:
+        """Accept nothing any more; the block of `open_engine` has ended."""
+        self._closed = True
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -352,105 +354,3 @@ def _limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | No
         if seconds < limit.timeout:
             limit = attrs.evolve(limit, timeout=seconds, source=Source.HEADER)
     return attrs.evolve(plan, limit=limit)
-
-
-def _choose_mode(mode: str | None) -> Mode:
-    chosen = mode if mode is not None else os.environ.get("GRACELINE_MODE") or "enforce"
-    for known in _MODES:
-        if chosen == known:
-            return known
-    where = "mode=" if mode is not None else "the environment variable GRACELINE_MODE"
-    raise DefinitionError(f"{where}: {chosen!r} is no mode; {nearest(chosen, _MODES)}")
-
-
-def _number(value: float | None, what: str, *, least: int) -> float:
-    if value is None:
-        return inf
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-        raise DefinitionError(f"{what} must be at least {least}, or None, not {value!r}")
-    if value != inf and value != int(value):
-        raise DefinitionError(f"{what} must be a whole number, not {value!r}")
-    return value
-
-
-@asynccontextmanager
-async def open_engine(
-    *,
-    timeouts: Timeouts | None = None,
-    mode: Mode | None = None,
-    max_concurrent_pipelines: float | None = 10,
-    max_queue: float | None = 1000,
-    max_threads: int = 40,
-    max_abandoned_threads: int = 64,
-    lane: str | None = None,
-    sinks: Iterable[Sink] = (),
-) -> AsyncIterator[Engine]:
-    """Give an engine to a block of code: `async with open_engine() as engine`.
-
-    Leaving the block normally waits for started runs; leaving it by an exception cancels them as
-    `shutdown`, with their grace.
-
-    Args:
-        timeouts: default limits; by default `Timeouts.realtime()`.
-        mode: `enforce`; `observe` cancels nothing and reports what it would cut; `off` knows no
-            deadlines. By default the environment variable `GRACELINE_MODE`, else `enforce`.
-        max_concurrent_pipelines: runs that are active at once; None for any number.
-        max_queue: runs that may wait for a slot; more are `rejected`. None for any number.
-        max_threads: worker threads for plain functions, abandoned ones not counted.
-        max_abandoned_threads: abandoned threads at which thread nodes are `rejected`.
-        lane: name for telemetry; by default the environment variable `GRACELINE_LANE`, else
-            `default`.
-        sinks: subscribers of the event stream.
-
-    Raises:
-        DefinitionError: for an unknown mode or a bad number.
-    """
-    if timeouts is not None and not isinstance(timeouts, Timeouts):
-        raise DefinitionError(
-            f"timeouts= takes a Timeouts such as Timeouts.interactive(), not {timeouts!r}"
-        )
-    chosen = _choose_mode(mode)
-    if lane is None:
-        lane = os.environ.get("GRACELINE_LANE") or "default"
-    check_name(lane, "lane=")
-    listeners = tuple(sinks)
-    threads = int(_number(max_threads, "max_threads=", least=1))
-    abandoned = int(_number(max_abandoned_threads, "max_abandoned_threads=", least=0))
-    admission = Admission(
-        _number(max_concurrent_pipelines, "max_concurrent_pipelines=", least=1),
-        _number(max_queue, "max_queue=", least=0),
-    )
-    if chosen != "enforce":
-        log_mode(chosen)
-    failure: BaseException | None = None
-    engine: Engine | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            engine = Engine(
-                nursery,
-                timeouts=timeouts or Timeouts.realtime(),
-                mode=chosen,
-                admission=admission,
-                threads=ThreadPool(threads, abandoned),
-                lane=lane,
-                sinks=listeners,
-            )
-            try:
-                yield engine
-            except trio.Cancelled:
-                raise
-            except BaseException as error:  # noqa: BLE001 - raised below, without a group around it
-                failure = error
-                engine._shut_down("the engine was closed by an exception")  # noqa: SLF001
-            await engine._wait_idle()  # noqa: SLF001
-    except BaseException as error:
-        if failure is None:
-            raise
-        _, rest = split_cancelled(error)
-        if rest is not None:
-            raise BaseExceptionGroup("the engine was closed", [failure, rest]) from None
-    finally:
-        if engine is not None:
-            engine._closed = True  # noqa: SLF001
-    if failure is not None:
-        raise failure

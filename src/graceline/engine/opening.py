@@ -1,0 +1,126 @@
+"""Opening an engine: its options are checked, and its block ends in order, however it is left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from math import inf
+
+import trio
+
+from graceline.definitions import Timeouts
+from graceline.definitions.checks import check_name, nearest
+from graceline.engine.admission import Admission
+from graceline.engine.core import Engine, Mode
+from graceline.engine.endings import split_cancelled
+from graceline.errors import DefinitionError
+from graceline.telemetry.hub import Sink
+from graceline.telemetry.logs import log_mode
+from graceline.work import ThreadPool
+
+__all__ = ["open_engine"]
+
+_MODES: tuple[Mode, ...] = ("enforce", "observe", "off")
+
+
+def _choose_mode(mode: str | None) -> Mode:
+    chosen = mode if mode is not None else os.environ.get("GRACELINE_MODE") or "enforce"
+    for known in _MODES:
+        if chosen == known:
+            return known
+    where = "mode=" if mode is not None else "the environment variable GRACELINE_MODE"
+    raise DefinitionError(f"{where}: {chosen!r} is no mode; {nearest(chosen, _MODES)}")
+
+
+def _number(value: float | None, what: str, *, least: int) -> float:
+    if value is None:
+        return inf
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+        raise DefinitionError(f"{what} must be at least {least}, or None, not {value!r}")
+    if value != inf and value != int(value):
+        raise DefinitionError(f"{what} must be a whole number, not {value!r}")
+    return value
+
+
+@asynccontextmanager
+async def open_engine(
+    *,
+    timeouts: Timeouts | None = None,
+    mode: Mode | None = None,
+    max_concurrent_pipelines: float | None = 10,
+    max_queue: float | None = 1000,
+    max_threads: int = 40,
+    max_abandoned_threads: int = 64,
+    lane: str | None = None,
+    sinks: Iterable[Sink] = (),
+) -> AsyncIterator[Engine]:
+    """Give an engine to a block of code: `async with open_engine() as engine`.
+
+    Leaving the block normally waits for started runs; leaving it by an exception cancels them as
+    `shutdown`, with their grace.
+
+    Args:
+        timeouts: default limits; by default `Timeouts.realtime()`.
+        mode: `enforce`; `observe` cancels nothing and reports what it would cut; `off` knows no
+            deadlines. By default the environment variable `GRACELINE_MODE`, else `enforce`.
+        max_concurrent_pipelines: runs that are active at once; None for any number.
+        max_queue: runs that may wait for a slot; more are `rejected`. None for any number.
+        max_threads: worker threads for plain functions, abandoned ones not counted.
+        max_abandoned_threads: abandoned threads at which thread nodes are `rejected`.
+        lane: name for telemetry; by default the environment variable `GRACELINE_LANE`, else
+            `default`.
+        sinks: subscribers of the event stream.
+
+    Raises:
+        DefinitionError: for an unknown mode or a bad number.
+    """
+    if timeouts is not None and not isinstance(timeouts, Timeouts):
+        raise DefinitionError(
+            f"timeouts= takes a Timeouts such as Timeouts.interactive(), not {timeouts!r}"
+        )
+    chosen = _choose_mode(mode)
+    if lane is None:
+        lane = os.environ.get("GRACELINE_LANE") or "default"
+    check_name(lane, "lane=")
+    listeners = tuple(sinks)
+    threads = int(_number(max_threads, "max_threads=", least=1))
+    abandoned = int(_number(max_abandoned_threads, "max_abandoned_threads=", least=0))
+    admission = Admission(
+        _number(max_concurrent_pipelines, "max_concurrent_pipelines=", least=1),
+        _number(max_queue, "max_queue=", least=0),
+    )
+    if chosen != "enforce":
+        log_mode(chosen)
+    failure: BaseException | None = None
+    engine: Engine | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            engine = Engine(
+                nursery,
+                timeouts=timeouts or Timeouts.realtime(),
+                mode=chosen,
+                admission=admission,
+                threads=ThreadPool(threads, abandoned),
+                lane=lane,
+                sinks=listeners,
+            )
+            try:
+                yield engine
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised below, without a group around it
+                failure = error
+                engine.cancel_all("the engine was closed by an exception")
+            await engine.wait_idle()
+    except BaseException as error:
+        if failure is None:
+            raise
+        _, rest = split_cancelled(error)
+        if rest is not None:
+            raise BaseExceptionGroup("the engine was closed", [failure, rest]) from None
+    finally:
+        if engine is not None:
+            engine.shut()
+    if failure is not None:
+        raise failure
