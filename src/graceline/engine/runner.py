@@ -10,8 +10,9 @@ import trio
 from graceline.deadlines import Blame, Kind, Status, Verdict, blame_failure, expired
 from graceline.engine.cleanup import run_handlers
 from graceline.engine.levels import CURRENT
+from graceline.engine.outcomes import skipped_stage
 from graceline.engine.running import run_graph, run_stages, settle_holder
-from graceline.engine.settling import Book, look_outside, skipped_stage
+from graceline.engine.settling import Book, look_outside
 from graceline.engine.strand import Strand
 from graceline.results import PipelineResult, draft_of, freeze
 from graceline.telemetry import events

@@ -16,18 +16,9 @@ import trio
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, settle
 from graceline.engine.items import run_items
 from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.outcomes import NodeDraft, Outcome, StageDraft, all_nodes
 from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan
-from graceline.engine.settling import (
-    Book,
-    NodeDraft,
-    Outcome,
-    StageDraft,
-    all_nodes,
-    enter,
-    finish,
-    route,
-    settle_node,
-)
+from graceline.engine.settling import Book, enter, finish, route, settle_node
 from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
 from graceline.results import NodeOutcome, StageOutcome, freeze

@@ -15,33 +15,24 @@ from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, blame_fail
 from graceline.definitions import PASS_INPUT
 from graceline.engine.cleanup import run_handlers
 from graceline.engine.endings import classify
-from graceline.engine.levels import UNSET, LevelRun
-from graceline.engine.plan import NodePlan, Plan, StagePlan
+from graceline.engine.levels import LevelRun
+from graceline.engine.outcomes import Outcome, node_outcome, stage_outcome, tell, unstarted
+from graceline.engine.plan import NodePlan
 from graceline.engine.state import NOTHING, RunState
 from graceline.engine.strand import Strand
-from graceline.results import NodeOutcome, StageOutcome, draft_of, freeze
-from graceline.telemetry import events
+from graceline.results import NodeOutcome
 from graceline.work import WorkRefusedError
 
 __all__ = [
     "Book",
     "ItemTimeoutError",
-    "NodeDraft",
-    "Outcome",
-    "StageDraft",
-    "all_nodes",
     "enter",
     "finish",
     "judge",
     "look_outside",
     "route",
     "settle_node",
-    "skipped_stage",
 ]
-
-Outcome = NodeOutcome | StageOutcome
-NodeDraft: Any = draft_of(NodeOutcome)
-StageDraft: Any = draft_of(StageOutcome)
 
 _STOPS_ALL = frozenset({Kind.USER, Kind.SHUTDOWN, Kind.CALLER})
 
@@ -85,7 +76,7 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
     now = strand.now
     if run.foreign is not None and run.root.foreign_at < level.fired():
         blame = Blame("caller", "caller", Kind.CALLER, None, None, 0.0, "the caller was cancelled")
-        return _unstarted(run, level, Status.CANCELLED, blame)
+        return unstarted(run, level, Status.CANCELLED, blame)
     verdict = expired(level, now)
     if verdict is not None:
         return await finish(run, strand, level, verdict, book)
@@ -101,7 +92,7 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
                 run, strand, level, Verdict(Status.FAILED, blame), book, error=error
             )
         if not wanted:
-            return _unstarted(run, level, Status.SKIPPED, None)
+            return unstarted(run, level, Status.SKIPPED, None)
     return None
 
 
@@ -215,12 +206,12 @@ async def finish(
     shown = error if failed else None
     outcome: Outcome
     if isinstance(plan, NodePlan):
-        outcome = _node_outcome(
+        outcome = node_outcome(
             run, level, strand.now, verdict, value=value, error=shown, attempts=attempts,
             secondary=extra,
         )  # fmt: skip
     else:
-        outcome = _stage_outcome(run, level, strand.now, verdict, value, shown, nodes or {}, plan)
+        outcome = stage_outcome(run, level, strand.now, verdict, value, shown, nodes or {}, plan)
     if plan.critical:
         book.last = max(book.last, strand.now if last is None else last)
     started = attempts > 0 or nodes is not None
@@ -240,143 +231,8 @@ async def finish(
         strand.dirty = True  # the scope was cancelled, or may have been
     elif strand.now >= strand.deadline:
         strand.dirty = True
-    _tell(run, level, outcome, strand.now)
+    tell(run, level, outcome, strand.now)
     return outcome
-
-
-def _node_outcome(
-    run: RunState,
-    level: LevelRun,
-    now: float,
-    verdict: Verdict,
-    *,
-    value: Any = None,
-    error: BaseException | None = None,
-    attempts: int = 0,
-    secondary: tuple[BaseException, ...] = (),
-) -> NodeOutcome:
-    """The outcome of a node."""
-    limit = level.limit
-    partial = level.partial
-    kept = partial is not UNSET and verdict.status not in (Status.OK, Status.LATE)
-    if kept:
-        if run.partial is NOTHING:
-            run.partial = {}
-        run.partial[level.plan.label] = partial
-    return NodeOutcome(
-        name=level.plan.name,
-        status=verdict.status,
-        value=value,
-        partial=partial if kept else None,
-        error=error,
-        started=level.start - run.origin,
-        elapsed=now - level.start,
-        limit=limit.shown,
-        source=limit.source,
-        attempts=attempts,
-        grace_used=verdict.grace_used,
-        overrun=verdict.overrun,
-        blame=verdict.blame,
-        secondary=secondary,
-    )
-
-
-def _stage_outcome(
-    run: RunState,
-    level: LevelRun,
-    now: float,
-    verdict: Verdict,
-    value: Any,
-    error: BaseException | None,
-    nodes: dict[str, NodeOutcome],
-    plan: Plan,
-) -> StageOutcome:
-    """The outcome of a stage; nodes that never had a turn are `skipped`."""
-    assert isinstance(plan, StagePlan)  # noqa: S101
-    limit = level.limit
-    return StageOutcome(
-        name=plan.name,
-        status=verdict.status,
-        value=value,
-        error=error,
-        started=level.start - run.origin,
-        elapsed=now - level.start,
-        limit=limit.shown,
-        source=limit.source,
-        grace_used=verdict.grace_used,
-        overrun=verdict.overrun,
-        blame=verdict.blame,
-        secondary=(),
-        nodes=freeze(all_nodes(run, plan, nodes, now)),
-    )
-
-
-def all_nodes(
-    run: RunState, plan: StagePlan, nodes: dict[str, NodeOutcome], now: float
-) -> dict[str, NodeOutcome]:
-    """The outcome of every node, in the order of definition; who had no turn is `skipped`."""
-    if len(nodes) == len(plan.parts) and plan.ordered:
-        return nodes
-    return {
-        name: nodes[name] if name in nodes else _skipped_node(run, part, now)
-        for name, part in plan.parts.items()
-    }
-
-
-def _skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome:
-    """The outcome of a node that never had a turn."""
-    outcome = _unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
-    assert isinstance(outcome, NodeOutcome)  # noqa: S101 - the plan is a node's
-    return outcome
-
-
-def skipped_stage(run: RunState, plan: StagePlan, now: float) -> StageOutcome:
-    """The outcome of a stage that never had a turn."""
-    outcome = _unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
-    assert isinstance(outcome, StageOutcome)  # noqa: S101 - the plan is a stage's
-    return outcome
-
-
-def _unstarted(run: RunState, level: LevelRun, status: Status, blame: Blame | None) -> Outcome:
-    """The outcome of a part that did not start; no handler runs for it."""
-    verdict = Verdict(status, blame)
-    outcome: Outcome
-    if isinstance(level.plan, NodePlan):
-        outcome = _node_outcome(run, level, level.start, verdict)
-    else:
-        outcome = _stage_outcome(run, level, level.start, verdict, None, None, {}, level.plan)
-    level.ended = True
-    _tell(run, level, outcome, level.start)
-    return outcome
-
-
-def _tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
-    """Count the outcome, and hand out its event if anybody may want it."""
-    plan = level.plan
-    plan.stats[outcome.status].add(outcome.elapsed)
-    if isinstance(outcome, NodeOutcome) and outcome.completed:
-        run.completed.append(plan.label)
-    if not run.traced:
-        if outcome.status is Status.OK or outcome.status is Status.SKIPPED:
-            return
-        if not run.hub.heard():
-            return
-    fields: dict[str, Any] = {
-        "status": outcome.status,
-        "started": level.start,
-        "elapsed": outcome.elapsed,
-        "limit": outcome.limit,
-        "source": outcome.source,
-        "grace_used": outcome.grace_used,
-        "overrun": outcome.overrun,
-        "blame": outcome.blame,
-        "error_type": None if outcome.error is None else type(outcome.error).__name__,
-    }
-    if isinstance(plan, NodePlan) and isinstance(outcome, NodeOutcome):
-        fields |= {"stage": plan.stage, "node": plan.name, "attempts": outcome.attempts}
-        run.emit(events.NodeFinished, now, partial=plan.label in run.partial, **fields)
-    else:
-        run.emit(events.StageFinished, now, stage=plan.name, **fields)
 
 
 def route(
