@@ -272,3 +272,85 @@ async def test_a_run_leaves_no_garbage(autojump_clock, engine):
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+async def test_exceptions_of_the_block_and_of_a_run_come_together(autojump_clock):
+    """Where both the block and a started run raise, neither is lost."""
+
+    async def stop(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise KeyboardInterrupt
+
+    with pytest.RaisesGroup(ValueError, KeyboardInterrupt, flatten_subgroups=True):
+        async with open_engine(timeouts=NO_LIMITS) as engine:
+            engine.start(Pipeline("p", [stop]))
+            await trio.testing.wait_all_tasks_blocked()
+            raise ValueError
+
+
+async def test_fresh_ids_avoid_ids_that_were_given(autojump_clock, engine):
+    """An automatic id is never that of a live run, although somebody gave the next one."""
+    first = (await engine.run(Pipeline("p", [add]), 1)).run_id
+    prefix, number = first.rsplit("-", 1)
+    taken = f"{prefix}-{int(number) + 1}"
+    engine.start(Pipeline("p", [trio.sleep]), 1, run_id=taken)
+    runs = [engine.start(Pipeline("p", [add]), 1) for _ in range(2)]
+    assert len({taken, *(run.run_id for run in runs)}) == 3
+
+
+async def test_two_readers_follow_two_runs(autojump_clock, engine):
+    """Each reader gets the events of its own run."""
+    runs = [engine.start(Pipeline(name, [trio.sleep]), 1) for name in ("p", "q")]
+    channels = [run.events() for run in runs]
+    for run, channel in zip(runs, channels, strict=True):
+        assert {event.pipeline async for event in channel} == {run.pipeline}
+
+
+async def test_two_tasks_wait_for_one_run(autojump_clock, engine):
+    """Any number of tasks may wait for a run; all get its result."""
+    run = engine.start(Pipeline("p", [trio.sleep]), 1)
+    results = []
+
+    async def wait():
+        results.append(await run.wait())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+    assert [result.status for result in results] == ["ok", "ok"]
+
+
+async def test_burst_of_an_item_past_the_limit_starts_no_other(autojump_clock, engine):
+    """An item that blocks past the node's limit is the last one."""
+    started = []
+
+    async def burst(item):
+        started.append(item)
+        autojump_clock.jump(2)
+
+    node = each(burst, max_parallel=1, timeout=1)
+    result = await engine.run(Pipeline("p", [node]), [1, 2, 3])
+    assert (result.status, result.blame.level, started) == ("timed_out", "node", [1])
+
+
+async def test_fallback_that_raises_after_a_timeout(autojump_clock, engine):
+    """A fallback that raises fails its part also where the part itself had timed out."""
+    node = Node(forever, timeout=1, critical=False, fallback=lambda v: v.nothing)
+    result = await engine.run(Pipeline("p", [node]))
+    assert (result.status, type(result.error)) == ("failed", AttributeError)
+    assert result.node("forever").secondary == ()
+
+
+async def test_user_cancel_at_the_breather_of_a_long_chain(autojump_clock, engine):
+    """A cancel that comes at the full checkpoint between two nodes is the user's, not the caller's."""
+    run = engine.start(Pipeline("p", sequence(*(Node(add, name=f"n{i}") for i in range(200)))), 0)
+
+    async def cancel():
+        run.cancel("now")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel)
+    result = await run.wait()
+    assert (result.status, result.blame.kind) == ("cancelled", "user")

@@ -42,7 +42,6 @@ class Engine:
 
     def __init__(
         self,
-        nursery: trio.Nursery,
         *,
         timeouts: Timeouts,
         mode: Mode,
@@ -51,7 +50,7 @@ class Engine:
         lane: str,
         sinks: tuple[Sink, ...],
     ) -> None:
-        self._nursery = nursery
+        self._nursery: trio.Nursery
         self._timeouts = timeouts
         self._mode = mode
         self._admission = admission
@@ -186,11 +185,7 @@ class Engine:
         run = self._submit(pipeline, input, run_id, timeout, budget, None, inf)
         # Its place in the queue is that of its submission, whenever the task gets its turn.
         verdict = arrive(run, self._admission, self._refusal(run))
-        try:
-            self._nursery.start_soon(self._carry, run, verdict, name=f"graceline run {run.run_id}")
-        except BaseException:
-            self._forget(run)
-            raise
+        self._nursery.start_soon(self._carry, run, verdict, name=f"graceline run {run.run_id}")
         return Run(run)
 
     async def _carry(self, run: RunState, verdict: Verdict | None) -> None:
@@ -261,6 +256,10 @@ class Engine:
         for run in left:
             run.cancel(Kind.SHUTDOWN, reason, force_after=None)
         return len(left)
+
+    def enter(self, nursery: trio.Nursery) -> None:
+        """Start runs in `nursery` from now on."""
+        self._nursery = nursery
 
     def shut(self) -> None:
         """Accept nothing any more; the block of `open_engine` has ended."""

@@ -93,18 +93,17 @@ async def open_engine(
     if chosen != "enforce":
         log_mode(chosen)
     failure: BaseException | None = None
-    engine: Engine | None = None
+    engine = Engine(
+        timeouts=timeouts or Timeouts.realtime(),
+        mode=chosen,
+        admission=admission,
+        threads=ThreadPool(threads, abandoned),
+        lane=lane,
+        sinks=listeners,
+    )
     try:
         async with trio.open_nursery() as nursery:
-            engine = Engine(
-                nursery,
-                timeouts=timeouts or Timeouts.realtime(),
-                mode=chosen,
-                admission=admission,
-                threads=ThreadPool(threads, abandoned),
-                lane=lane,
-                sinks=listeners,
-            )
+            engine.enter(nursery)
             try:
                 yield engine
             except trio.Cancelled:
@@ -120,7 +119,6 @@ async def open_engine(
         if rest is not None:
             raise BaseExceptionGroup("the engine was closed", [failure, rest]) from None
     finally:
-        if engine is not None:
-            engine.shut()
+        engine.shut()
     if failure is not None:
         raise failure
