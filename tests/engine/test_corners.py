@@ -354,3 +354,53 @@ async def test_user_cancel_at_the_breather_of_a_long_chain(autojump_clock, engin
         nursery.start_soon(cancel)
     result = await run.wait()
     assert (result.status, result.blame.kind) == ("cancelled", "user")
+
+
+async def test_user_cancel_while_trio_is_asked_for_the_callers(autojump_clock, engine):
+    """A user cancel in the tick in which Trio is asked about the caller hides nothing."""
+    asked = trio.Event()
+
+    async def burst(_):
+        asked.set()
+        autojump_clock.jump(5)
+        raise ValueError
+
+    async def cancel():
+        await asked.wait()
+        await engine.cancel("r", "too late", wait=False)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(1) as scope:
+            await engine.run(Pipeline("p", [burst]), run_id="r")
+    assert scope.cancelled_caught
+
+
+async def test_condition_that_holds(autojump_clock, engine):
+    """A condition that is true changes nothing."""
+    nodes = sequence(Node(add, name="a", when=lambda value: value == 1), Node(add, name="b"))
+    stage = Stage("s", nodes, when=lambda value: value == 1)
+    assert (await engine.run(Pipeline("p", [stage]), 1)).value == 3
+
+
+async def test_own_scope_that_is_noticed_after_a_quiet_one(autojump_clock, engine):
+    """A cancel that was hidden, and one that is seen later, are two; each has its grace."""
+
+    async def work(_):
+        with trio.move_on_after(1):
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled:
+                pass
+            with cleanup():
+                await trio.sleep(0.5)
+            try:
+                await trio.sleep_forever()
+            finally:
+                with cleanup() as block:
+                    ends.append(block.deadline - trio.current_time())
+
+    ends = []
+    assert (await engine.run(Pipeline("p", [Node(work, grace=2)]))).status == "ok"
+    assert ends == [pytest.approx(2)]
