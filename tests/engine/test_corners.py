@@ -345,14 +345,21 @@ async def test_fallback_that_raises_after_a_timeout(autojump_clock, engine):
 
 async def test_user_cancel_at_the_breather_of_a_long_chain(autojump_clock, engine):
     """A cancel that comes at the full checkpoint between two nodes is the user's, not the caller's."""
-    run = engine.start(Pipeline("p", sequence(*(Node(add, name=f"n{i}") for i in range(200)))), 0)
+    begun = trio.Event()
+
+    async def begin(value):
+        begun.set()
+        return value
 
     async def cancel():
-        run.cancel("now")
+        await begun.wait()
+        await engine.cancel("r", "now", wait=False)
 
+    nodes = sequence(begin, *(Node(add, name=f"n{i}") for i in range(300)))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel)
-    result = await run.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        result = await engine.run(Pipeline("p", nodes), 0, run_id="r")
     assert (result.status, result.blame.kind) == ("cancelled", "user")
 
 
