@@ -134,8 +134,11 @@ class Level:
         level: Level | None = self
         earliest = inf
         while level is not None:
-            earliest = min(earliest, level.deadline)
-            earliest = min(earliest, level.cancelled_at)
+            # Comparisons instead of `min`: this is asked several times per part of a run.
+            if level.deadline < earliest:
+                earliest = level.deadline
+            if level.cancelled_at < earliest:
+                earliest = level.cancelled_at
             level = level.parent
         return earliest
 

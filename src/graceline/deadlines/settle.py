@@ -54,6 +54,9 @@ class Verdict:
     foreign: bool = False
 
 
+_WELL = Verdict(Status.OK)
+
+
 def settle(
     level: Level, ending: Ending, at: float, *, noticed: float | None = None, strict: bool = False
 ) -> Verdict:
@@ -69,7 +72,7 @@ def settle(
     fired = level.fired()
     if ending is Ending.VALUE:
         if at < fired:
-            return Verdict(Status.OK)
+            return _WELL
         cause = level.cause(at)
         assert cause is not None  # noqa: S101 - fired(x) <= at means that some level's own is
         status = _status(cause) if strict else Status.LATE
@@ -94,7 +97,7 @@ def settle(
 
 def expired(level: Level, at: float) -> Verdict | None:
     """The verdict on a level that was to start at `at`, if it is cancelled already; else None."""
-    cause = level.cause(at)
+    cause = None if at < level.fired() else level.cause(at)
     if cause is None:
         return None
     return Verdict(_status(cause), blame_level(cause, at), foreign=cause.limit.level == "caller")

@@ -134,6 +134,7 @@ def cleanup() -> Cleanup:
     return Cleanup()
 
 
+@trio.lowlevel.disable_ki_protection
 async def run_handlers(
     level: LevelRun, handlers: tuple[Callable[[Any], Awaitable[Any] | None], ...], outcome: Any
 ) -> tuple[Exception, ...]:

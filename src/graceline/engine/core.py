@@ -137,11 +137,12 @@ class Engine:
             DefinitionError: for an unknown name or a bad duration.
             GracelineError: if the engine is closed, or a live run has this id.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        deadline = trio.current_effective_deadline()
+        if deadline == -inf:
+            await trio.lowlevel.checkpoint_if_cancelled()
         parent = CURRENT.get()
         if parent is not None and parent.ended and enclosing_cleanup(parent) is None:
             parent = None  # a background task that outlived its node starts a run of its own
-        deadline = trio.current_effective_deadline()
         run = self._submit(pipeline, input, run_id, timeout, budget, parent, deadline)
         try:
             verdict = arrive(run, self._admission, self._refusal(run))
@@ -269,8 +270,10 @@ class Engine:
 
     def _refusal(self, run: RunState) -> str | None:
         """Why a run is refused; what belongs to a run that goes on is not."""
+        if not self._drain.is_set():
+            return None
         belongs = run.parent is not None and run.parent.run.hub is self._hub
-        return "draining" if self._drain.is_set() and not belongs else None
+        return None if belongs else "draining"
 
     def _submit(
         self,

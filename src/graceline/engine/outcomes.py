@@ -1,21 +1,25 @@
-"""Outcomes: built from a verdict, counted, and told to whoever listens."""
+"""Outcomes: built from a verdict, counted, and told to whoever listens.
+
+What ends well is only written down as a `Record` while the run goes on; it becomes an outcome when
+somebody looks at it. That is half the price of a run whose caller wants nothing but the value.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from graceline.deadlines import Blame, Status, Verdict
 from graceline.engine.levels import UNSET, LevelRun
 from graceline.engine.plan import NodePlan, Plan, StagePlan
 from graceline.engine.state import NOTHING, RunState
-from graceline.results import NodeOutcome, StageOutcome, draft_of, freeze
+from graceline.results import NodeOutcome, StageOutcome
 from graceline.telemetry import events
 
 __all__ = [
-    "NodeDraft",
     "Outcome",
-    "StageDraft",
-    "all_nodes",
+    "Outcomes",
+    "Record",
     "node_outcome",
     "skipped_stage",
     "stage_outcome",
@@ -24,8 +28,53 @@ __all__ = [
 ]
 
 Outcome = NodeOutcome | StageOutcome
-NodeDraft: Any = draft_of(NodeOutcome)
-StageDraft: Any = draft_of(StageOutcome)
+Record: TypeAlias = tuple[Plan, Any, float, float, dict[str, Any] | None]
+"""A part that ended well: plan, value, seconds to its start and of it, the nodes of a stage."""
+
+
+class Outcomes(Mapping[str, Any]):
+    """Outcomes by name, read-only; a record becomes an outcome at the first look.
+
+    Args:
+        kept: outcomes and records by name.
+        order: the names in the order of definition; by default that of `kept`.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, kept: dict[str, Any], order: Iterable[str] | None = None) -> None:
+        self._kept = kept if order is None else {name: kept[name] for name in order}
+
+    def __getitem__(self, name: str) -> Any:
+        kept = self._kept[name]
+        if type(kept) is tuple:
+            kept = self._kept[name] = _built(kept)
+        return kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def _built(record: Record) -> Outcome:
+    plan, value, started, elapsed, nodes = record
+    limit = plan.limit
+    if isinstance(plan, StagePlan):
+        return StageOutcome(
+            name=plan.name, status=Status.OK, value=value, error=None, started=started,
+            elapsed=elapsed, limit=limit.shown, source=limit.source, grace_used=0.0, overrun=0.0,
+            blame=None, secondary=(), nodes=Outcomes(nodes or {}, plan.parts),
+        )  # fmt: skip
+    return NodeOutcome(
+        name=plan.name, status=Status.OK, value=value, partial=None, error=None, started=started,
+        elapsed=elapsed, limit=limit.shown, source=limit.source, attempts=1, grace_used=0.0,
+        overrun=0.0, blame=None, secondary=(),
+    )  # fmt: skip
 
 
 def node_outcome(
@@ -72,7 +121,7 @@ def stage_outcome(
     verdict: Verdict,
     value: Any,
     error: BaseException | None,
-    nodes: dict[str, NodeOutcome],
+    nodes: dict[str, Any],
     plan: Plan,
 ) -> StageOutcome:
     """The outcome of a stage; nodes that never had a turn are `skipped`."""
@@ -91,20 +140,13 @@ def stage_outcome(
         overrun=verdict.overrun,
         blame=verdict.blame,
         secondary=(),
-        nodes=freeze(all_nodes(run, plan, nodes, now)),
+        nodes=Outcomes(
+            {
+                name: nodes[name] if name in nodes else _skipped_node(run, part, now)
+                for name, part in plan.parts.items()
+            }
+        ),
     )
-
-
-def all_nodes(
-    run: RunState, plan: StagePlan, nodes: dict[str, NodeOutcome], now: float
-) -> dict[str, NodeOutcome]:
-    """The outcome of every node, in the order of definition; who had no turn is `skipped`."""
-    if len(nodes) == len(plan.parts) and plan.ordered:
-        return nodes
-    return {
-        name: nodes[name] if name in nodes else _skipped_node(run, part, now)
-        for name, part in plan.parts.items()
-    }
 
 
 def _skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome:

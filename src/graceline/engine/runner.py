@@ -10,7 +10,7 @@ import trio
 from graceline.deadlines import Blame, Kind, Status, Verdict, blame_failure, expired
 from graceline.engine.cleanup import run_handlers
 from graceline.engine.levels import CURRENT
-from graceline.engine.outcomes import skipped_stage
+from graceline.engine.outcomes import Outcomes, skipped_stage
 from graceline.engine.running import run_graph, run_stages, settle_holder
 from graceline.engine.settling import Book, look_outside
 from graceline.engine.strand import Strand
@@ -71,7 +71,24 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
             token = CURRENT.set(run.root)
             strand.open()
             try:
-                result = await _run_pipeline(run, strand)
+                # The pipeline's parts run in this coroutine: one more would cost each run in
+                # flight its frame.
+                run.traced = run.traced or run.hub.traced()
+                if run.traced:
+                    _tell_started(run)
+                book = Book(now)
+                if run.plan.chain is not None:
+                    value = await run_stages(run, strand, run.root, run.plan.chain, run.input, book)
+                else:
+                    value = await run_graph(
+                        run, strand, run.root, run.plan, run.input, book, run_stages
+                    )
+                result = _settle(run, strand, book, value)
+                if not (run.plain and result.status is Status.OK) or run.plan.handlers:
+                    result = await _unwind(run, strand, result)
+                if run.watched:
+                    blame = run.report_watched(strand.now)
+                    result = attrs.evolve(result, would_time_out=blame)
             finally:
                 strand.close()
                 del registry[strand]
@@ -131,61 +148,64 @@ def _left_queue(run: RunState, now: float) -> Verdict | None:
 
 def _never_started(run: RunState, verdict: Verdict) -> PipelineResult:
     now = run.clock()
-    run.stages = {plan.name: skipped_stage(run, plan, now) for plan in run.plan.parts.values()}
-    return _result(run, verdict, None, None, now)
+    stages = {plan.name: skipped_stage(run, plan, now) for plan in run.plan.parts.values()}
+    return _result(run, stages, verdict, None, None, now)
 
 
-@trio.lowlevel.disable_ki_protection
-async def _run_pipeline(run: RunState, strand: Strand) -> PipelineResult:
-    """Run the stages and settle the pipeline."""
-    plan, root = run.plan, run.root
-    run.traced = run.traced or run.hub.traced()
-    if run.traced:
-        limit = root.limit
-        run.emit(
-            events.RunStarted, run.admitted_at, queued=run.admitted_at - run.origin,
-            limit=limit.shown, source=limit.source, fires_at=root.fired(), nodes=plan.shape,
-        )  # fmt: skip
-    book = Book(run.admitted_at)
-    if plan.chain is not None:
-        value = await run_stages(run, strand, root, plan.chain, run.input, book)
-    else:
-        value = await run_graph(run, strand, root, plan, run.input, book, run_stages)
-    verdict, error = settle_holder(run, root, book, strand.now, strict=plan.strict)
-    if verdict.status not in (Status.OK, Status.LATE):
+def _tell_started(run: RunState) -> None:
+    limit = run.root.limit
+    run.emit(
+        events.RunStarted, run.admitted_at, queued=run.admitted_at - run.origin,
+        limit=limit.shown, source=limit.source, fires_at=run.root.fired(), nodes=run.plan.shape,
+    )  # fmt: skip
+
+
+def _settle(run: RunState, strand: Strand, book: Book, value: Any) -> PipelineResult:
+    """Settle the pipeline from what its stages did; those that had no turn are `skipped`."""
+    plan = run.plan
+    verdict, error = settle_holder(run, run.root, book, strand.now, strict=plan.strict)
+    if verdict.status is not Status.OK and verdict.status is not Status.LATE:
         value = None
-    root.ended = True
-    run.stages = outcomes = book.outcomes
-    if len(outcomes) < len(plan.parts) or not plan.ordered:
-        run.stages = {
-            name: outcomes[name] if name in outcomes else skipped_stage(run, part, strand.now)
+    run.root.ended = True
+    stages = book.outcomes
+    if len(stages) < len(plan.parts) or not plan.ordered:
+        stages = {
+            name: stages[name] if name in stages else skipped_stage(run, part, strand.now)
             for name, part in plan.parts.items()
         }
-    result = _result(run, verdict, value, error, strand.now)
-    if plan.handlers:
-        errors = await run_handlers(root, plan.handlers, result)
+    return _result(run, stages, verdict, value, error, strand.now)
+
+
+async def _unwind(run: RunState, strand: Strand, result: PipelineResult) -> PipelineResult:
+    """Run the pipeline's handlers, and find out whether the caller was cancelled meanwhile."""
+    root = run.root
+    if run.plan.handlers:
+        errors = await run_handlers(root, run.plan.handlers, result)
         now = run.clock()
         used = result.grace_used
-        if verdict.blame is not None and verdict.status is not Status.LATE:
+        if result.blame is not None and result.status is not Status.LATE:
             used = max(used, now - min(root.fired(), root.foreign_at), 0.0)
         result = attrs.evolve(result, elapsed=now - run.origin, grace_used=used, secondary=errors)
-    if run.foreign is None and not (run.plain and verdict.status is Status.OK):
+    if run.foreign is None and not (run.plain and result.status is Status.OK):
         above = root.parent
         passed = above is not None and above.fired() <= strand.now
         outside = await look_outside(strand, tick=passed)
         run.foreign = outside and (run.original or outside)
-    if run.watched:
-        result = attrs.evolve(result, would_time_out=run.report_watched(strand.now))
     return result
 
 
 def _result(
-    run: RunState, verdict: Verdict, value: Any, error: BaseException | None, now: float
+    run: RunState,
+    stages: dict[str, Any],
+    verdict: Verdict,
+    value: Any,
+    error: BaseException | None,
+    now: float,
 ) -> PipelineResult:
     limit = run.root.limit
     origin = run.origin
     draft = _Draft(
-        run.run_id, run.plan.name, verdict.status, value, freeze(run.stages), tuple(run.completed),
+        run.run_id, run.plan.name, verdict.status, value, Outcomes(stages), tuple(run.completed),
         run.degraded, freeze(run.partial), verdict.blame, error, now - origin,
         run.admitted_at - origin, limit.shown, limit.source, verdict.grace_used, verdict.overrun,
         (), None,

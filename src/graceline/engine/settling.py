@@ -49,7 +49,7 @@ class Book:
     """What a holder of parts writes down while they run.
 
     Attributes:
-        outcomes: of the parts that have one, by name.
+        outcomes: of the parts that have one, by name; a `Record` where all went well.
         values: of the parts that are usable, as their dependents see them.
         failure: the first outcome, in order of finishing, that ends the holder.
         last: when the last critical part returned.
@@ -192,7 +192,7 @@ async def finish(
     value: Any = None,
     error: Exception | None = None,
     attempts: int = 0,
-    nodes: dict[str, NodeOutcome] | None = None,
+    nodes: dict[str, Any] | None = None,
     last: float | None = None,
 ) -> Outcome:
     """Build the outcome, run the handlers, tell everybody.

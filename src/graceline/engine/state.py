@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,7 @@ from graceline.deadlines import (
     overran,
 )
 from graceline.engine.levels import LevelRun
-from graceline.results import PipelineResult, StageOutcome
+from graceline.results import PipelineResult
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ class RunState:
         "root",
         "run_id",
         "slot",
-        "stages",
         "strands",
         "traced",
         "waiter",
@@ -115,7 +114,6 @@ class RunState:
         self.ended: bool = False
         self.strands: dict[Strand, None] = {}
         self.cleanups: dict[Cleanup, None] = NOTHING
-        self.stages: Mapping[str, StageOutcome] = NOTHING
         self.completed: list[str] = []
         # Most runs never need these: immutable and shared until they do.
         self.degraded: tuple[str, ...] = ()

@@ -38,26 +38,34 @@ class Hub:
 
     def __init__(self, sinks: tuple[Sink, ...] = ()) -> None:
         """Start with `sinks`."""
-        self._sinks = list(sinks)
+        self._sinks: tuple[Sink, ...] = ()
+        self._tracers: tuple[tuple[Sink, Callable[[], bool]], ...] = ()
         self._broken: set[int] = set()
+        self._set(sinks)
 
     def add(self, sink: Sink) -> Callable[[], None]:
         """Add a sink; call what is returned to remove it."""
-        self._sinks = [*self._sinks, sink]
+        self._set((*self._sinks, sink))
 
         def remove() -> None:
-            self._sinks = [other for other in self._sinks if other is not sink]
+            self._set(tuple(other for other in self._sinks if other is not sink))
             self._broken.discard(id(sink))
 
         return remove
 
     def heard(self) -> bool:
         """Whether any sink would take an event now; a sink may say otherwise by a method `deaf`."""
-        return any(not self._ask(sink, "deaf") for sink in self._sinks)
+        return any(not self._deaf(sink) for sink in self._sinks)
 
     def traced(self) -> bool:
         """Whether any sink wants a trace."""
-        return any(self._ask(sink, "wants_trace") for sink in self._sinks)
+        for sink, wants_trace in self._tracers:  # spelled out: it is asked for every run
+            try:
+                if wants_trace():
+                    return True
+            except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+                self._report(sink)
+        return False
 
     def emit(self, event: Event) -> None:
         """Hand an event to every sink; a sink that raises is logged once."""
@@ -67,9 +75,15 @@ class Hub:
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
 
-    def _ask(self, sink: Sink, question: str) -> bool:
+    def _set(self, sinks: tuple[Sink, ...]) -> None:
+        """Have these sinks from now on; one without `wants_trace` wants none."""
+        self._sinks = sinks
+        asked = ((sink, getattr(sink, "wants_trace", None)) for sink in sinks)
+        self._tracers = tuple((sink, method) for sink, method in asked if method is not None)
+
+    def _deaf(self, sink: Sink) -> bool:
         """What a sink answers; a sink that has no such method, or that raises, says no."""
-        method = getattr(sink, question, None)
+        method = getattr(sink, "deaf", None)
         try:
             return method is not None and bool(method())
         except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
