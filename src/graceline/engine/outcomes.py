@@ -29,7 +29,7 @@ __all__ = [
 
 Outcome = NodeOutcome | StageOutcome
 Record: TypeAlias = tuple[Plan, Any, float, float, dict[str, Any] | None]
-"""A part that ended well: plan, value, seconds to its start and of it, the nodes of a stage."""
+"""A part that ended well: plan, value, start and end by the clock, the nodes of a stage."""
 
 
 class Outcomes(Mapping[str, Any]):
@@ -37,18 +37,22 @@ class Outcomes(Mapping[str, Any]):
 
     Args:
         kept: outcomes and records by name.
+        origin: when the run was submitted, by the clock.
         order: the names in the order of definition; by default that of `kept`.
     """
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "_origin")
 
-    def __init__(self, kept: dict[str, Any], order: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, kept: dict[str, Any], origin: float, order: Iterable[str] | None = None
+    ) -> None:
+        self._origin = origin
         self._kept = kept if order is None else {name: kept[name] for name in order}
 
     def __getitem__(self, name: str) -> Any:
         kept = self._kept[name]
         if type(kept) is tuple:
-            kept = self._kept[name] = _built(kept)
+            kept = self._kept[name] = _built(kept, self._origin)
         return kept
 
     def __iter__(self) -> Iterator[str]:
@@ -61,14 +65,14 @@ class Outcomes(Mapping[str, Any]):
         return repr(dict(self))
 
 
-def _built(record: Record) -> Outcome:
-    plan, value, started, elapsed, nodes = record
-    limit = plan.limit
+def _built(record: Record, origin: float) -> Outcome:
+    plan, value, start, end, nodes = record
+    limit, started, elapsed = plan.limit, start - origin, end - start
     if isinstance(plan, StagePlan):
         return StageOutcome(
             name=plan.name, status=Status.OK, value=value, error=None, started=started,
             elapsed=elapsed, limit=limit.shown, source=limit.source, grace_used=0.0, overrun=0.0,
-            blame=None, secondary=(), nodes=Outcomes(nodes or {}, plan.parts),
+            blame=None, secondary=(), nodes=Outcomes(nodes or {}, origin, plan.parts),
         )  # fmt: skip
     return NodeOutcome(
         name=plan.name, status=Status.OK, value=value, partial=None, error=None, started=started,
@@ -144,7 +148,8 @@ def stage_outcome(
             {
                 name: nodes[name] if name in nodes else _skipped_node(run, part, now)
                 for name, part in plan.parts.items()
-            }
+            },
+            run.origin,
         ),
     )
 

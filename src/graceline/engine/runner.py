@@ -205,10 +205,10 @@ def _result(
     limit = run.root.limit
     origin = run.origin
     draft = _Draft(
-        run.run_id, run.plan.name, verdict.status, value, Outcomes(stages), tuple(run.completed),
-        run.degraded, freeze(run.partial), verdict.blame, error, now - origin,
-        run.admitted_at - origin, limit.shown, limit.source, verdict.grace_used, verdict.overrun,
-        (), None,
+        run.run_id, run.plan.name, verdict.status, value, Outcomes(stages, origin),
+        tuple(run.completed), run.degraded, freeze(run.partial), verdict.blame, error,
+        now - origin, run.admitted_at - origin, limit.shown, limit.source, verdict.grace_used,
+        verdict.overrun, (), None,
     )  # fmt: skip
     draft.__class__ = PipelineResult
     result: PipelineResult = draft

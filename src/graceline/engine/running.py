@@ -41,7 +41,6 @@ async def run_nodes(  # noqa: PLR0915 - see above
 ) -> Any:
     """Run a chain of nodes in this task; returns the last value, if `book` has no new failure."""
     clock = run.clock
-    origin = run.origin
     outcomes = book.outcomes
     completed = run.completed
     bound = stage.fired()
@@ -88,11 +87,9 @@ async def run_nodes(  # noqa: PLR0915 - see above
             if plain and now < fires and not strand.dirty and not run.traced:
                 # The fast end: certainly alive, certainly ok. Only a record of it is kept.
                 level.ended = True
-                start = level.start
-                elapsed = now - start
-                outcomes[plan.name] = (plan, result, start - origin, elapsed, None)
+                outcomes[plan.name] = (plan, result, level.start, now, None)
                 completed.append(plan.label)
-                plan.add_ok(elapsed)
+                plan.add_ok(now - level.start)
                 if plan.critical:
                     book.last = now
                 value = result
@@ -169,9 +166,8 @@ async def run_stages(
         if plain and inner.failure is None and now < fires and not strand.dirty and not run.traced:
             # The fast end, as for a node: nothing fired, nothing failed, nobody watches.
             level.ended = True
-            elapsed = now - start
-            book.outcomes[plan.name] = (plan, result, start - run.origin, elapsed, inner.outcomes)
-            plan.add_ok(elapsed)
+            book.outcomes[plan.name] = (plan, result, start, now, inner.outcomes)
+            plan.add_ok(now - start)
             if plan.critical:
                 book.last = now
             value = result
