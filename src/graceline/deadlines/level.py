@@ -47,11 +47,13 @@ sockets for the same reason.)
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import inf
 
 import attrs
 
 from graceline.deadlines.vocabulary import Blame, Source
+from graceline.durations import format_duration
 
 __all__ = ["Level", "Limit"]
 
@@ -87,6 +89,23 @@ class Limit:
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "span", self.timeout - self.reserve if self.enforced else inf)
         object.__setattr__(self, "shown", None if self.timeout == inf else self.timeout)
+
+    @cached_property
+    def exceeded(self) -> str:
+        """What to tell people when it passed; put together once, since timeouts are in a hurry."""
+        if self.source is Source.INHERITED:
+            return "the caller's own deadline passed"
+        message = (
+            f"{self.level} {self.name!r} exceeded its limit of {format_duration(self.timeout)}"
+        )
+        if self.source is Source.DEFAULT:
+            message += (
+                f", the engine's default for a {self.level}: state timeout= on it or on a level "
+                f"above, or change open_engine(timeouts=Timeouts({self.level}=...))"
+            )
+        elif self.source is Source.CALL:
+            message += ", given with the call"
+        return message
 
 
 class Level:

@@ -11,8 +11,7 @@ from math import inf
 import attrs
 
 from graceline.deadlines.level import Level
-from graceline.deadlines.vocabulary import Blame, Kind, Source, Status
-from graceline.durations import format_duration
+from graceline.deadlines.vocabulary import Blame, Kind, Status
 
 __all__ = [
     "Ending",
@@ -121,21 +120,10 @@ def blame_level(cause: Level, at: float) -> Blame:
 def blame_limit(cause: Level, at: float) -> Blame:
     """The blame for a level whose limit passed before `at`, whether it cut anything or not."""
     limit = cause.limit
-    elapsed = at - cause.start
-    if limit.source is Source.INHERITED:
-        message = "the caller's own deadline passed"
-    else:
-        message = (
-            f"{limit.level} {limit.name!r} exceeded its limit of {format_duration(limit.timeout)}"
-        )
-        if limit.source is Source.DEFAULT:
-            message += (
-                f", the engine's default for a {limit.level}: state timeout= on it or on a level "
-                f"above, or change open_engine(timeouts=Timeouts({limit.level}=...))"
-            )
-        elif limit.source is Source.CALL:
-            message += ", given with the call"
-    return Blame(limit.level, limit.name, Kind.TIMEOUT, limit.shown, limit.source, elapsed, message)
+    return Blame(
+        limit.level, limit.name, Kind.TIMEOUT, limit.shown, limit.source, at - cause.start,
+        limit.exceeded,
+    )  # fmt: skip
 
 
 def blame_failure(level: Level, at: float, kind: Kind, message: str) -> Blame:

@@ -190,7 +190,7 @@ def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
     if not run.traced:
         if outcome.status is Status.OK or outcome.status is Status.SKIPPED:
             return
-        if not run.hub.heard():
+        if not run.trouble_heard():
             return
     fields: dict[str, Any] = {
         "status": outcome.status,

@@ -12,7 +12,7 @@ from graceline.engine.cleanup import run_handlers
 from graceline.engine.levels import CURRENT
 from graceline.engine.outcomes import Outcomes, skipped_stage
 from graceline.engine.running import run_graph, run_stages, settle_holder
-from graceline.engine.settling import Book, look_outside
+from graceline.engine.settling import Book
 from graceline.engine.strand import Strand
 from graceline.results import PipelineResult, draft_of, freeze
 from graceline.telemetry import events
@@ -84,8 +84,8 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
                         run, strand, run.root, run.plan, run.input, book, run_stages
                     )
                 result = _settle(run, strand, book, value)
-                if not (run.plain and result.status is Status.OK) or run.plan.handlers:
-                    result = await _unwind(run, strand, result)
+                if run.plan.handlers:
+                    result = await _handle(run, result)
                 if run.watched:
                     blame = run.report_watched(strand.now)
                     result = attrs.evolve(result, would_time_out=blame)
@@ -93,6 +93,8 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
                 strand.close()
                 del registry[strand]
                 CURRENT.reset(token)
+            if run.foreign is None and not (run.plain and result.status is Status.OK):
+                await _look_outside(run, strand.now)
         else:
             if verdict is not None and verdict.foreign:
                 await _tick(run)
@@ -176,22 +178,30 @@ def _settle(run: RunState, strand: Strand, book: Book, value: Any) -> PipelineRe
     return _result(run, stages, verdict, value, error, strand.now)
 
 
-async def _unwind(run: RunState, strand: Strand, result: PipelineResult) -> PipelineResult:
-    """Run the pipeline's handlers, and find out whether the caller was cancelled meanwhile."""
+async def _handle(run: RunState, result: PipelineResult) -> PipelineResult:
+    """Run the pipeline's handlers; they count for its time, and their errors are kept."""
     root = run.root
-    if run.plan.handlers:
-        errors = await run_handlers(root, run.plan.handlers, result)
-        now = run.clock()
-        used = result.grace_used
-        if result.blame is not None and result.status is not Status.LATE:
-            used = max(used, now - min(root.fired(), root.foreign_at), 0.0)
-        result = attrs.evolve(result, elapsed=now - run.origin, grace_used=used, secondary=errors)
-    if run.foreign is None and not (run.plain and result.status is Status.OK):
-        above = root.parent
-        passed = above is not None and above.fired() <= strand.now
-        outside = await look_outside(strand, tick=passed)
-        run.foreign = outside and (run.original or outside)
-    return result
+    errors = await run_handlers(root, run.plan.handlers, result)
+    now = run.clock()
+    used = result.grace_used
+    if result.blame is not None and result.status is not Status.LATE:
+        used = max(used, now - min(root.fired(), root.foreign_at), 0.0)
+    return attrs.evolve(result, elapsed=now - run.origin, grace_used=used, secondary=errors)
+
+
+async def _look_outside(run: RunState, now: float) -> None:
+    """After a run that did not go smoothly: was it the caller who was cancelled?
+
+    The strand is closed, so what is cancelled here is not ours. If a deadline above has passed by
+    our books, Trio gets a tick to notice.
+    """
+    above = run.root.parent
+    passed = above is not None and above.fired() <= now
+    look = trio.lowlevel.checkpoint if passed else trio.lowlevel.checkpoint_if_cancelled
+    try:
+        await look()
+    except trio.Cancelled as error:
+        run.foreign = run.original or error
 
 
 def _result(
@@ -219,7 +229,7 @@ def _tell(run: RunState, result: PipelineResult) -> None:
     """Count the result, and hand out its event if anybody may want it."""
     run.plan.stats[result.status].add(result.elapsed)
     trouble = result.status is not Status.OK or bool(result.degraded)
-    if run.traced or (trouble and run.hub.heard()):
+    if run.traced or (trouble and run.trouble_heard()):
         run.emit(
             events.RunFinished,
             run.origin + result.elapsed,

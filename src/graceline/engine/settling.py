@@ -29,7 +29,6 @@ __all__ = [
     "enter",
     "finish",
     "judge",
-    "look_outside",
     "route",
     "settle_node",
 ]
@@ -159,22 +158,21 @@ async def judge(
         verdict.foreign
         and noticed is not None
         and level.fired() <= strand.now
-        and await look_outside(strand) is None
+        and await _look_outside(strand) is None
     ):
         return settle(level, ending, strand.now), None
     return verdict, noticed
 
 
-async def look_outside(strand: Strand, *, tick: bool = False) -> trio.Cancelled | None:
+async def _look_outside(strand: Strand) -> trio.Cancelled | None:
     """Is what stands outside the strand cancelled? Returns the `Cancelled` that says so.
 
-    The own scope is left first; with `tick`, Trio gets a chance to notice a deadline that passed.
+    The own scope is left first.
     """
-    look = trio.lowlevel.checkpoint if tick else trio.lowlevel.checkpoint_if_cancelled
     while True:
         strand.renew(inf)
         try:
-            await look()
+            await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled as error:
             if strand.dirty:  # our own cut came in between: look again from a fresh scope
                 continue

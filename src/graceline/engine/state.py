@@ -45,6 +45,7 @@ class RunState:
         original: what left a part when the caller's deadline passed; raised if Trio confirms it.
         foreign: the caller's cancel, to be raised again once everything is settled.
         traced: whether the events of what ends well are wanted too.
+        heard: whether any sink takes events at all; None until something does not end well.
         enforced: False in the modes that cancel nothing.
     """
 
@@ -61,6 +62,7 @@ class RunState:
         "enforced",
         "foreign",
         "grace",
+        "heard",
         "hub",
         "input",
         "lane",
@@ -124,6 +126,7 @@ class RunState:
         self.original: BaseException | None = None
         self.plain: bool = True
         self.traced: bool = False
+        self.heard: bool | None = None
         self.done: trio.Event | None = None
         self.waiter: Waiter | None = None
         self.slot: bool = False
@@ -206,6 +209,12 @@ class RunState:
         return forced
 
     # -- telling ------------------------------------------------------------------------------
+
+    def trouble_heard(self) -> bool:
+        """Whether anybody takes the events of what does not end well; asked once per run."""
+        if self.heard is None:
+            self.heard = self.hub.heard()
+        return self.heard
 
     def emit(self, kind: Callable[..., EventT], at: float, **fields: Any) -> None:
         """Build an event of this run and hand it out."""
