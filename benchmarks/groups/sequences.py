@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from benchmarks.floors import bare, hand_written
+from benchmarks.floors import bare, hand_written, rolling
 from benchmarks.measure import interleave, timed
 from benchmarks.rows import Row, compare
 from benchmarks.shapes import Function, checkpointing, plain, stages_of, straight
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["runs", "sequences", "timeouts"]
 
 HAND = "hand-written scopes"
+ROLLING = "one moved scope"
 KINDS: dict[str, Function] = {"plain nodes": plain, "nodes with a checkpoint": checkpointing}
 
 
@@ -32,6 +33,7 @@ def _contestants(
     return {
         "bare loop": partial(bare, work, 1),
         HAND: partial(hand_written, work, 1),
+        ROLLING: partial(rolling, work, 1),
         "engine": partial(engine.run, pipeline, 1),
     }
 
@@ -46,12 +48,14 @@ async def sequences(effort: Effort) -> list[Row]:
                 {name: timed(work, times=4, units=50) for name, work in works.items()},
                 effort.rounds(300),
             )
-            rows.append(
-                compare(
-                    samples, "sequence", f"overhead per node, 50 {kind} in stages of 5",
-                    figure="engine", floor=HAND, base="bare loop", bar=0.6,
-                )
-            )  # fmt: skip
+            what = f"overhead per node, 50 {kind} in stages of 5"
+            for name, bar in (("engine", 0.6), (ROLLING, None)):
+                rows.append(
+                    compare(
+                        samples, "sequence", what if name == "engine" else f"{what}: {name} alone",
+                        figure=name, floor=HAND, base="bare loop", bar=bar,
+                    )
+                )  # fmt: skip
     return rows
 
 

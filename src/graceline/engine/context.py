@@ -58,7 +58,7 @@ def current() -> Current:
         node=plan.name if is_node else None,
         attempt=1,
         input=level.input,
-        lane=run.lane,
+        lane=run.shared.lane,
     )
 
 
@@ -109,12 +109,12 @@ class StopSignal:
 
     def is_set(self) -> bool:
         """Whether it is time to stop. Works in worker threads too."""
-        return self._level.run.drain.is_set() or self._level.run.clock() >= self._at
+        return self._level.run.shared.drain.is_set() or self._level.run.clock() >= self._at
 
     async def wait(self) -> None:
         """Wait until it is time to stop."""
         with trio.CancelScope(deadline=self._at):
-            await self._level.run.drain.wait()
+            await self._level.run.shared.drain.wait()
         await trio.lowlevel.checkpoint_if_cancelled()
 
 

@@ -21,7 +21,7 @@ from graceline.engine.handle import Run
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import PipelinePlan, compile_pipeline
 from graceline.engine.runner import arrive, perform
-from graceline.engine.state import RunState
+from graceline.engine.state import RunState, Shared
 from graceline.errors import DefinitionError, GracelineError
 from graceline.results import PipelineResult
 from graceline.telemetry.hub import Hub, Sink
@@ -67,7 +67,15 @@ class Engine:
         self._prefix = os.urandom(4).hex()
         self._numbers = count(1)
         self._drain = trio.Event()
-        self._idle = trio.Event()
+        self._shared = Shared(
+            hub=self._hub,
+            lane=lane,
+            grace=timeouts.grace,
+            enforced=mode == "enforce",
+            watching=mode == "observe",
+            drain=self._drain,
+        )
+        self._idle: trio.Event | None = None
         self._closed = False
 
     # -- facts --------------------------------------------------------------------------------
@@ -246,7 +254,7 @@ class Engine:
     async def wait_idle(self) -> None:
         """Wait until no run is queued or running."""
         while self._live:
-            if self._idle.is_set():
+            if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
         await trio.lowlevel.checkpoint()
@@ -272,7 +280,7 @@ class Engine:
         """Why a run is refused; what belongs to a run that goes on is not."""
         if not self._drain.is_set():
             return None
-        belongs = run.parent is not None and run.parent.run.hub is self._hub
+        belongs = run.parent is not None and run.parent.run.shared is self._shared
         return None if belongs else "draining"
 
     def _submit(
@@ -298,25 +306,15 @@ class Engine:
         plan = self._plan(self._find(pipeline), stated=stated)
         if timeout is not None or budget is not None:
             plan = _limited(plan, timeout, budget)
-        run = RunState(
-            plan,
-            value,
-            run_id=name,
-            lane=self._lane,
-            hub=self._hub,
-            parent=parent,
-            caller_deadline=deadline,
-            grace=self._timeouts.grace,
-            mode=self._mode,
-            drain=self._drain,
-        )
+        run = RunState(plan, value, self._shared, name, parent, deadline)
         self._live[name] = run
         return run
 
     def _forget(self, run: RunState) -> None:
         del self._live[run.run_id]
-        if not self._live:
+        if self._idle is not None and not self._live:
             self._idle.set()
+            self._idle = None
 
     def _find(self, pipeline: Pipeline | str) -> Pipeline:
         if isinstance(pipeline, Pipeline):

@@ -80,7 +80,7 @@ class Run:
             send.close()
             return receive
         state.traced = True
-        remove = state.hub.add(_Follower(state.run_id, send))
+        remove = state.shared.hub.add(_Follower(state.run_id, send))
         state.at_end += (remove, send.close)
         return receive
 

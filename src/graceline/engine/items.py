@@ -97,7 +97,7 @@ class _Loop:
             finally:
                 level.ended = True
             strand.now = self.run.clock()
-            if self.run.watching:
+            if self.run.shared.watching:
                 self.run.watch(level, strand.now)
 
     async def _fails(self, strand: Strand, level: LevelRun, error: BaseException) -> bool:

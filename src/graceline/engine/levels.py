@@ -44,7 +44,7 @@ class LevelRun(Level):
         self.deadline: float = start + limit.span
         grace = limit.grace
         if grace is None:
-            grace = run.grace if parent is None else parent.grace
+            grace = run.shared.grace if parent is None else parent.grace
         self.grace = grace
         self.cancelled_at = inf
         self.reason: Blame | None = None

@@ -91,6 +91,7 @@ class PipelinePlan(_Holder):
     """
 
     first_span: float
+    add_ok: Callable[[float], None]
 
     parts: Mapping[str, StagePlan]
     chain: tuple[StagePlan, ...] | None
@@ -209,6 +210,7 @@ def compile_pipeline(
             add_ok=stage_stats[Status.OK].add,
         )
 
+    root_stats = stats.part(pipeline.name)
     stages = {stage.name: plan_stage(stage) for stage in pipeline.stages}
     return PipelinePlan(
         name=pipeline.name,
@@ -217,7 +219,8 @@ def compile_pipeline(
         strict=strict,
         stop_before=pipeline.stop_before,
         handlers=pipeline.on_cleanup,
-        stats=stats.part(pipeline.name),
+        stats=root_stats,
+        add_ok=root_stats[Status.OK].add,
         graph=pipeline.graph,
         fail_fast=fail_fast,
         roots=_roots(pipeline.graph),

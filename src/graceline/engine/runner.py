@@ -73,7 +73,7 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
             try:
                 # The pipeline's parts run in this coroutine: one more would cost each run in
                 # flight its frame.
-                run.traced = run.traced or run.hub.traced()
+                run.traced = run.traced or run.shared.hub.traced()
                 if run.traced:
                     _tell_started(run)
                 book = Book(now)
@@ -227,7 +227,10 @@ def _result(
 
 def _tell(run: RunState, result: PipelineResult) -> None:
     """Count the result, and hand out its event if anybody may want it."""
-    run.plan.stats[result.status].add(result.elapsed)
+    if result.status is Status.OK:
+        run.plan.add_ok(result.elapsed)
+    else:
+        run.plan.stats[result.status].add(result.elapsed)
     trouble = result.status is not Status.OK or bool(result.degraded)
     if run.traced or (trouble and run.trouble_heard()):
         run.emit(

@@ -75,7 +75,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
         try:
             # Inside the `try`, after the deadline was moved: a cancel that lands here counts.
             await _checkpoint_if_cancelled()
-            if plan.item is None:
+            if plain or plan.item is None:
                 result = await plan.call(value)
             else:
                 result = await run_items(run, level, plan, value)
@@ -212,7 +212,7 @@ def settle_holder(
     The first critical part in order of finishing that is not usable decides. Else it is late if its
     own `fired` passed before its last critical part returned.
     """
-    if run.watching:
+    if run.shared.watching:
         run.watch(level, now)
     failure = book.failure
     if failure is None:

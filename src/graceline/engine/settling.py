@@ -135,7 +135,7 @@ async def settle_node(
                 # The caller's deadline by our books; whether Trio agrees is asked at the end, since
                 # a deadline may have been moved meanwhile.
                 run.original = run.original or error
-    if run.watching:
+    if run.shared.watching:
         run.watch(level, now)
     outcome = await finish(
         run, strand, level, verdict, book, value=value, error=failure, attempts=attempts

@@ -7,6 +7,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import trio
 
 from graceline.deadlines import (
@@ -21,19 +22,40 @@ from graceline.deadlines import (
 from graceline.engine.levels import LevelRun
 from graceline.results import PipelineResult
 from graceline.telemetry import events
+from graceline.telemetry.hub import Hub
 
 if TYPE_CHECKING:
     from graceline.engine.admission import Waiter
     from graceline.engine.cleanup import Cleanup
     from graceline.engine.plan import PipelinePlan
     from graceline.engine.strand import Strand
-    from graceline.telemetry.hub import Hub
 
-__all__ = ["NOTHING", "RunState"]
+__all__ = ["NOTHING", "RunState", "Shared"]
 
 NOTHING: Any = MappingProxyType({})
 """Stands for a dict that most runs never need; shared, and never written to."""
 EventT = TypeVar("EventT", bound=events.Event)
+
+
+@attrs.frozen(eq=False)
+class Shared:
+    """What all runs of one engine share.
+
+    Attributes:
+        hub: takes their events.
+        lane: the lane under which telemetry shows them.
+        grace: the engine's default grace period in seconds.
+        enforced: False in the modes that cancel nothing.
+        watching: True in `observe`: limits that pass are reported.
+        drain: set when the engine drains.
+    """
+
+    hub: Hub
+    lane: str
+    grace: float
+    enforced: bool
+    watching: bool
+    drain: trio.Event
 
 
 class RunState:
@@ -46,7 +68,6 @@ class RunState:
         foreign: the caller's cancel, to be raised again once everything is settled.
         traced: whether the events of what ends well are wanted too.
         heard: whether any sink takes events at all; None until something does not end well.
-        enforced: False in the modes that cancel nothing.
     """
 
     __slots__ = (
@@ -57,15 +78,10 @@ class RunState:
         "completed",
         "degraded",
         "done",
-        "drain",
         "ended",
-        "enforced",
         "foreign",
-        "grace",
         "heard",
-        "hub",
         "input",
-        "lane",
         "origin",
         "original",
         "parent",
@@ -75,43 +91,33 @@ class RunState:
         "result",
         "root",
         "run_id",
+        "shared",
         "slot",
         "strands",
         "traced",
         "waiter",
         "watched",
-        "watching",
     )
 
     def __init__(
         self,
         plan: PipelinePlan,
         value: Any,
-        *,
+        shared: Shared,
         run_id: str,
-        lane: str,
-        hub: Hub,
         parent: LevelRun | None,
         caller_deadline: float,
-        grace: float,
-        mode: str,
-        drain: trio.Event,
     ) -> None:
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self.plan: PipelinePlan = plan
         self.input: Any = value
+        self.shared: Shared = shared
         self.run_id: str = run_id
-        self.lane: str = lane
-        self.hub: Hub = hub
-        self.enforced: bool = mode == "enforce"
-        self.watching: bool = mode == "observe"
-        self.drain: trio.Event = drain
         self.parent: LevelRun | None = parent
         now = self.clock()
         self.origin: float = now
         self.admitted_at: float = now
-        self.grace: float = grace
-        above = _above(plan.limit, parent, caller_deadline, now, grace)
+        above = _above(plan.limit, parent, caller_deadline, now, shared.grace)
         self.root: LevelRun = LevelRun(self, plan, above, now, value)
         self.ended: bool = False
         self.strands: dict[Strand, None] = {}
@@ -200,7 +206,7 @@ class RunState:
 
     def cleanup_end(self, level: LevelRun, now: float) -> float:
         """When a cleanup block opened now is cut; in a mode that cuts nothing, if it is forced."""
-        if self.enforced:
+        if self.shared.enforced:
             return level.cleanup_ends(now)
         forced = inf
         above: Level | None = level
@@ -213,13 +219,15 @@ class RunState:
     def trouble_heard(self) -> bool:
         """Whether anybody takes the events of what does not end well; asked once per run."""
         if self.heard is None:
-            self.heard = self.hub.heard()
+            self.heard = self.shared.hub.heard()
         return self.heard
 
     def emit(self, kind: Callable[..., EventT], at: float, **fields: Any) -> None:
         """Build an event of this run and hand it out."""
-        self.hub.emit(
-            kind(at=at, run_id=self.run_id, pipeline=self.plan.name, lane=self.lane, **fields)
+        self.shared.hub.emit(
+            kind(
+                at=at, run_id=self.run_id, pipeline=self.plan.name, lane=self.shared.lane, **fields
+            )
         )
 
     def cleanup_overran(self, level: LevelRun) -> None:
