@@ -3,6 +3,7 @@
 from itertools import pairwise
 from math import inf
 
+import attrs
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -77,6 +78,22 @@ def test_without_a_limit_nothing_ever_fires():
     assert one.limit.shown is None
 
 
+def test_any_infinity_is_no_limit():
+    """An infinity that was computed or parsed means unlimited as much as `math.inf` does."""
+    assert level(timeout=float("inf")).limit.shown is None
+
+
+def test_a_limit_is_not_stated_unless_somebody_states_it():
+    """A bare limit leaves room for the engine's default."""
+    assert Limit("node", "x").stated is False
+
+
+def test_a_limit_is_frozen():
+    """The runs of a pipeline share its limits, so none of them can change one."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Limit("node", "x").timeout = 1.0
+
+
 def test_a_limit_that_is_not_enforced_never_fires():
     """In `observe` and `off` a limit is shown, and cancels nothing."""
     one = level(timeout=1.0, enforced=False)
@@ -144,6 +161,15 @@ def test_levels_above_share_the_instant_of_a_foreign_cancel():
     bottom = level(middle)
     bottom.inherit_foreign(4.0)
     assert [one.hard() for one in (top, middle, bottom)] == [5.0, 5.0, 5.0]
+
+
+def test_a_foreign_cancel_stays_below_the_last_level_that_it_leaves():
+    """What lies above the root of the run is not told of a cancel that ends at the root."""
+    above = level(grace=1.0)
+    root = level(above)
+    bottom = level(root)
+    bottom.inherit_foreign(4.0, upto=root)
+    assert [one.foreign_at for one in (above, root, bottom)] == [inf, 4.0, 4.0]
 
 
 def test_the_earliest_foreign_instant_stays():

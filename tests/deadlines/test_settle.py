@@ -2,6 +2,7 @@
 
 from math import inf
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,12 +23,14 @@ from graceline.deadlines import (
 )
 
 
-def level(parent=None, *, kind="node", name="x", source=Source.NODE, timeout=1.0, **limit):
-    return Level(Limit(kind, name, timeout=timeout, source=source, **limit), parent, 0.0, 10.0)
+def level(
+    parent=None, *, start=0.0, kind="node", name="x", source=Source.NODE, timeout=1.0, **limit
+):
+    return Level(Limit(kind, name, timeout=timeout, source=source, **limit), parent, start, 10.0)
 
 
-def cancelled(kind, at, *, timeout=inf):
-    one = level(timeout=timeout)
+def cancelled(kind, at, *, timeout=inf, start=0.0):
+    one = level(timeout=timeout, start=start)
     one.cancel(at, Blame("pipeline", "p", kind, None, None, 0.0, "enough", by="them"))
     return one
 
@@ -40,6 +43,25 @@ def test_a_value_before_the_limit_is_ok():
     """A value in time has no blame and no overrun."""
     verdict = settle(level(), Ending.VALUE, 0.999)
     assert (verdict.status, verdict.blame, verdict.overrun) == (Status.OK, None, 0.0)
+
+
+def test_what_was_not_cancelled_has_used_no_grace():
+    """The grace is untouched by a value, in time or late, and by a failure."""
+    assert settle(level(), Ending.VALUE, 0.5).grace_used == 0.0
+    assert settle(level(), Ending.VALUE, 1.5).grace_used == 0.0
+    assert settle(level(), Ending.ERROR, 0.5).grace_used == 0.0
+
+
+def test_a_verdict_is_frozen():
+    """Runs that end well share one verdict, so nobody can change it for the others."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        settle(level(), Ending.VALUE, 0.5).foreign = True
+
+
+def test_the_options_of_settle_are_named():
+    """A call cannot mix up an instant and a flag, because each is given by name."""
+    with pytest.raises(TypeError, match="positional"):
+        settle(level(), Ending.VALUE, 1.5, None, True)
 
 
 @pytest.mark.parametrize("at", [1.0, 1.5])
@@ -83,6 +105,11 @@ def test_a_cancel_after_the_limit_is_timed_out():
     assert verdict.foreign is False
 
 
+def test_the_grace_used_counts_from_the_cancel():
+    """An unwinding that takes longer than the limit itself is reported in full."""
+    assert settle(level(timeout=1.0), Ending.CANCELLED, 3.5).grace_used == 2.5
+
+
 def test_a_cancel_that_somebody_asked_for_is_cancelled():
     """An explicit cancel keeps its own reason, with the time that the work had run."""
     verdict = settle(cancelled(Kind.SHUTDOWN, 2.0), Ending.CANCELLED, 2.5)
@@ -118,6 +145,13 @@ def test_a_cancel_that_nothing_of_ours_explains_is_the_callers(noticed):
     assert (verdict.blame.kind, verdict.blame.level) == (Kind.CALLER, "caller")
     assert (verdict.blame.limit, verdict.blame.source) == (None, None)
     assert verdict.grace_used == (0.0 if noticed is None else 0.25)
+
+
+def test_the_blame_of_a_foreign_cancel_says_whose_it_was():
+    """A caller who cancels reads that it was a scope of theirs, and how long the work had run."""
+    assert settle(level(start=5.0), Ending.CANCELLED, 5.75).blame == Blame(
+        "caller", "caller", Kind.CALLER, None, None, 0.75, "cancelled by a scope of the caller's"
+    )
 
 
 def test_a_foreign_cancel_stays_foreign_when_our_limit_passes_meanwhile():
@@ -176,6 +210,13 @@ def test_what_was_cancelled_before_it_starts_is_cancelled():
     )
 
 
+def test_what_is_cancelled_at_the_instant_of_its_start_does_not_start():
+    """A cancel and a start at the very same instant: the cancel wins."""
+    now = 2.5
+    verdict = expired(level(cancelled(Kind.USER, now), timeout=inf), now)
+    assert verdict.status is Status.CANCELLED
+
+
 def test_what_starts_after_the_callers_deadline_is_foreign():
     """A run that the caller has no time for ends with the caller's own cancel."""
     assert expired(under_a_caller(0.0), 0.0).foreign is True
@@ -208,6 +249,25 @@ def test_the_blame_of_a_calls_limit_says_so():
     """A limit that came with the call is not looked for in the definition."""
     message = blame_level(level(source=Source.CALL), 1.0).message
     assert message.endswith("exceeded its limit of 1s, given with the call")
+
+
+@pytest.mark.parametrize(
+    "source", sorted(set(Source) - {Source.INHERITED, Source.DEFAULT, Source.CALL})
+)
+def test_the_blame_of_a_stated_limit_adds_no_advice(source):
+    """Who stated a limit in the definition, or let it adapt, reads the limit and nothing else."""
+    message = blame_level(level(source=source), 1.0).message
+    assert message == "node 'x' exceeded its limit of 1s"
+
+
+def test_the_elapsed_time_of_a_blame_counts_from_the_start_of_its_level():
+    """How long a level had run does not depend on when the clock began."""
+    blames = [
+        blame_level(level(start=5.0), 6.5),
+        blame_level(cancelled(Kind.USER, 6.0, start=5.0), 6.5),
+        blame_failure(level(start=5.0), 6.5, Kind.FAILED, "broke"),
+    ]
+    assert [blame.elapsed for blame in blames] == [1.5, 1.5, 1.5]
 
 
 def test_the_blame_of_a_reserve_shows_the_timeout():

@@ -1,0 +1,54 @@
+"""A level of a live run is a `Level`, however fast it is set up."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from graceline.deadlines import Level, Limit, Source
+from graceline.engine.levels import UNSET, LevelRun
+
+ENGINES_GRACE = 0.5
+RUN = SimpleNamespace(shared=SimpleNamespace(grace=ENGINES_GRACE))
+
+LIMITS = {
+    "unlimited": Limit("node", "x"),
+    "limited": Limit("node", "x", timeout=2.0, source=Source.NODE, stated=True),
+    "with a grace": Limit("node", "x", timeout=2.0, grace=0.25),
+    "with a grace of zero": Limit("node", "x", timeout=2.0, grace=0.0),
+    "with a reserve": Limit("node", "x", timeout=2.0, reserve=0.5, grace=0.5),
+    "not enforced": Limit("node", "x", timeout=2.0, enforced=False),
+}
+PARENTS = {
+    "root": None,
+    "below": Level(Limit("stage", "s", grace=0.125), None, 1.0),
+}
+
+
+def start(limit, parent):
+    return LevelRun(RUN, SimpleNamespace(limit=limit), parent, 3.0, "input")
+
+
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("parent", PARENTS.values(), ids=PARENTS)
+def test_a_level_of_a_run_starts_as_the_pure_level_does(limit, parent):
+    """Every attribute that decides when and whose has the value that a plain `Level` has."""
+    live = start(limit, parent)
+    pure = Level(limit, parent, 3.0, ENGINES_GRACE)
+    assert {name: getattr(live, name) for name in Level.__slots__} == {
+        name: getattr(pure, name) for name in Level.__slots__
+    }
+
+
+def test_a_level_of_a_run_has_all_its_attributes_from_the_start():
+    """Whoever looks at a fresh level finds each attribute: nothing partial, ended or noticed yet."""
+    live = start(LIMITS["limited"], None)
+    own = {name: getattr(live, name) for name in LevelRun.__slots__}
+    assert own == {
+        "run": RUN,
+        "plan": live.plan,
+        "input": "input",
+        "partial": UNSET,
+        "ended": False,
+        "notice": None,
+    }
+    assert live.plan.limit is LIMITS["limited"]
