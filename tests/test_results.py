@@ -175,8 +175,42 @@ def test_a_name_in_several_stages_needs_its_stage():
 
 def test_an_unknown_node_is_a_key_error():
     """A name that no node has is refused."""
-    with pytest.raises(KeyError, match="no node is called 'plan'"):
+    with pytest.raises(KeyError, match=r"no node is called 'plan'; there are s\.fetch"):
         result(Status.OK, stage("s", node())).node("plan")
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"), [("fetsch", "fetch"), ("s.fetsch", "s.fetch"), ("ftech", "fetch")]
+)
+def test_an_unknown_node_gets_the_nearest_name(asked, near):
+    """A typo is answered with the name that was probably meant, with its stage if it had one."""
+    run = result(Status.OK, stage("s", node()), stage("t.u", node("rank")))
+    with pytest.raises(KeyError, match=f"no node is called '{asked}'; did you mean '{near}'"):
+        run.node(asked)
+
+
+def test_a_result_is_one_line_as_text():
+    """As text a result says what became of it; its repr still has everything."""
+    good = result(Status.OK, stage("s", node()), value=42)
+    assert str(good) == "p ok after 300ms; completed nodes: 1"
+    bad = attrs.evolve(result(Status.TIMED_OUT, blame=blamed()), degraded=("rank", "hint"))
+    assert str(bad) == (
+        "p timed_out after 300ms: it took too long; completed nodes: 1; degraded: rank, hint"
+    )
+    assert "stages=" in repr(good)
+    assert "value=42" in repr(good)
+
+
+def test_an_outcome_is_one_line_as_text():
+    """As text a stage or a node says what became of it."""
+    assert str(node()) == "fetch ok after 100ms"
+    assert str(node(status=Status.SKIPPED, elapsed=0.0)) == "fetch skipped"
+    assert str(stage("s", node())) == "s ok after 100ms"
+    assert str(node(status=Status.TIMED_OUT, blame=blamed())) == (
+        "fetch timed_out after 100ms: it took too long"
+    )
+    assert "attempts=1" in repr(node())
+    assert "nodes=" in repr(stage())
 
 
 @pytest.mark.parametrize("outcome", [node(), stage(), result()])

@@ -23,7 +23,7 @@ FLOORS = {
     "testing": 5,
     "cli": 6,
 }
-SAME_ROOM = {"documents": "results"}
+SAME_ROOM = {"__main__": "cli", "documents": "results"}
 
 
 def room(module):

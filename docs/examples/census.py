@@ -1,8 +1,8 @@
 """A census of Python's own standard library, as a pipeline that answers in time.
 
-    graceline run docs/examples/census.py:census
-    graceline run docs/examples/census.py:census --timeout 300ms
-    graceline run docs/examples/census.py:census -i limit=200 -i top=5
+    .venv/bin/graceline run docs/examples/census.py:census
+    .venv/bin/graceline run docs/examples/census.py:census --timeout 300ms
+    .venv/bin/graceline run docs/examples/census.py:census -i limit=200 -i top=5
 
 The stages: `discover` lists the files, `parse` reads them in parallel shards (worker threads),
 `summarise` adds the shards up, and `crosscheck` counts again with another method. The last one is
@@ -45,7 +45,10 @@ raises `SystemError` if a garbage collection lets another one in."""
 
 @attrs.frozen
 class Options:
-    """What `-i` may set: how many files to read at most, and how long the tables are."""
+    """What `-i` may set: how many files to read at most, and how long the tables are.
+
+    `discover` refuses anything else, so a mistake in it is a failed run.
+    """
 
     limit: int | None = None
     top: int = 10

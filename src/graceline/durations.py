@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -16,6 +17,8 @@ Duration: TypeAlias = float | str | timedelta
 
 _UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(us|µs|ms|s|m|h|d)\s*")
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 60
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -58,7 +61,7 @@ def _to_seconds(value: Duration, what: str) -> float:
     if isinstance(value, str):
         return _parse_text(value, what)
     raise DefinitionError(
-        f"{what}: {value!r} is a {type(value).__name__}, not a duration; "
+        f"{what}: {_brief.repr(value)} is of type {type(value).__name__}, not a duration; "
         'write seconds (0.25), a string ("250ms") or a timedelta'
     )
 
@@ -79,11 +82,13 @@ def _parse_text(text: str, what: str) -> float:
     if start < position == len(stripped):
         return sign * total
     if _NUMBER.fullmatch(stripped):
+        number = f"{float(stripped):.15g}"
         raise DefinitionError(
-            f"{what}: {text!r} has no unit; write '{stripped}s', '{stripped}ms' or a plain number"
+            f"{what}: {text!r} has no unit; write '{number}s', '{number}ms' or a number, without "
+            "quotes"
         )
     raise DefinitionError(
-        f"{what}: {text!r} is not a duration; write '250ms', '30s', '2m' or '1h30m'"
+        f"{what}: {_brief.repr(text)} is not a duration; write '250ms', '30s', '2m' or '1h30m'"
     )
 
 

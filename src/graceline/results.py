@@ -5,6 +5,7 @@ Immutable attrs objects. Times are seconds; `started` counts from the submission
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import attrs
 
 from graceline.deadlines import Blame, Source, Status
+from graceline.durations import format_duration
 from graceline.errors import (
     AttemptTimeoutError,
     DeadlineExceededError,
@@ -77,6 +79,10 @@ class NodeOutcome:
         """Whether it returned a value that was kept."""
         return _completed(self.status)
 
+    def __str__(self) -> str:
+        """One line: what became of it, and whose fault it was."""
+        return _line(self.name, self)
+
 
 _OK, _LATE = Status.OK, Status.LATE
 
@@ -127,6 +133,10 @@ class StageOutcome:
     def completed(self) -> bool:
         """Whether it gave a value."""
         return _completed(self.status)
+
+    def __str__(self) -> str:
+        """One line: what became of it, and whose fault it was."""
+        return _line(self.name, self)
 
 
 @attrs.frozen(weakref_slot=False)
@@ -179,6 +189,11 @@ class PipelineResult:
         """Whether there is a value: the status is `ok` or `late`."""
         return _completed(self.status)
 
+    def __str__(self) -> str:
+        """One line: status, time, whom to blame, how much was finished. `repr` has everything."""
+        said = f"{_line(self.pipeline, self)}; completed nodes: {len(self.completed)}"
+        return f"{said}; degraded: {', '.join(self.degraded)}" if self.degraded else said
+
     def node(self, name: str) -> NodeOutcome:
         """The outcome of a node by its name, or by `stage.node`.
 
@@ -196,7 +211,11 @@ class PipelineResult:
         if found:
             where = [f"{s.name}.{name}" for s in self.stages.values() if name in s.nodes]
             raise KeyError(f"several nodes are called {name!r}: ask for one of {where}")
-        raise KeyError(f"no node is called {name!r}")
+        labels = [f"{s.name}.{node}" for s in self.stages.values() for node in s.nodes]
+        names = dict.fromkeys(node for s in self.stages.values() for node in s.nodes)
+        close = difflib.get_close_matches(str(name), [*names, *labels], n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(labels)}"
+        raise KeyError(f"no node is called {name!r}; {hint}")
 
     def unwrap(self) -> Any:
         """The value of a run that has one.
@@ -253,6 +272,14 @@ class PipelineResult:
         from graceline.documents import from_document  # noqa: PLC0415
 
         return from_document(cls, document)
+
+
+def _line(name: str, outcome: NodeOutcome | StageOutcome | PipelineResult) -> str:
+    """What became of a part, in words."""
+    said = f"{name} {outcome.status}"
+    if outcome.elapsed > 0:
+        said += f" after {format_duration(outcome.elapsed)}"
+    return said if outcome.blame is None else f"{said}: {outcome.blame.message}"
 
 
 def _same(one: Blame | None, other: Blame | None) -> bool:

@@ -4,6 +4,8 @@ import sys
 from textwrap import dedent
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from graceline.cli import main
 
@@ -28,6 +30,17 @@ def write(tmp_path, monkeypatch):
     for name in set(sys.modules) - modules:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+@pytest.fixture
+def virtual(monkeypatch):
+    """Let the command run in virtual time: a busy machine changes nothing."""
+    real = trio.run
+
+    def run(*args):
+        return real(*args, clock=MockClock(autojump_threshold=0))
+
+    monkeypatch.setattr(trio, "run", run)
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 import builtins
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 from graceline import PipelineResult, Status
 from graceline.cli import main
@@ -65,7 +67,7 @@ def test_no_input(write, call):
     assert (code, json.loads(out)["value"]) == (0, {"twice": None})
 
 
-def test_timeout(write, call):
+def test_timeout(write, virtual, call):
     """--timeout limits the run: exit code 1, the level to blame and the partial values."""
     code, out, _ = call("run", write(SLOW), "--timeout", "20ms")
     assert code == 1
@@ -116,7 +118,7 @@ def test_degraded(write, call):
     assert call("run", target, "--allow-degraded")[0] == 0
 
 
-def test_late(write, call):
+def test_late(write, virtual, call):
     """A late run has its value: exit code 0."""
     target = write("""
     async def stubborn(given):
@@ -156,8 +158,15 @@ def test_huge_value(write, call):
     ("argv", "message"),
     [
         (["run", "jobs.py:q"], "did you mean 'p'|pipelines there: p"),
-        (["run", "jobs.py", "--timeout", "2"], "'2' has no unit; write '2s'"),
-        (["run", "jobs.py", "--timeout", "-1s"], "--timeout"),
+        (["run", "jobs.py", "--timeout", "2"], "a number needs its unit; write 2s or 2ms"),
+        (["run", "jobs.py", "--timeout", "1e3"], "write 1000s or 1000ms"),
+        (["run", "jobs.py", "--timeout", "0"], "--timeout 0: write 0s"),
+        (["run", "jobs.py", "--timeout", "-5"], "--timeout -5: a limit is not negative; write 0s"),
+        (["run", "jobs.py", "--timeout", "-1s"], "-1s: a limit is not negative; write 0s"),
+        (["run", "jobs.py", "--timeout", "inf"], "'inf' is not a duration; write '250ms'"),
+        (["run", "jobs.py", "--timeout", "soon"], "'soon' is not a duration; write '250ms'"),
+        (["run", "jobs.py", "--timeout"], "--timeout requires an argument"),
+        (["run", "jobs.py", "extra", "more"], "too many words: 'extra', 'more'; run takes one"),
         (["run", "jobs.py", "-i", "n"], "write key=value"),
         (["run", "jobs.py", "--no-such-option"], "(?i)unknown option"),
         (["run"], "(?i)target"),
@@ -175,6 +184,12 @@ def test_usage(write, call, argv, message):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(("limit", "code"), [("0s", 1), ("1h", 0), ("90m", 0)])
+def test_limits_that_can_be_typed(write, call, limit, code):
+    """What the messages say that one should write is taken."""
+    assert call("run", write(GOOD), "--timeout", limit)[0] == code
+
+
 def test_bad_definition(write, call):
     """A definition that is wrong is exit code 2 and its message; --debug shows where."""
     target = write("p = Pipeline('p', [Stage('s', [])])")
@@ -182,7 +197,175 @@ def test_bad_definition(write, call):
     assert (code, out) == (2, "")
     assert "stage 's'" in err
     assert "Traceback" not in err
-    assert "Traceback" in call("run", target, "--debug")[2]
+    assert "--debug shows the traceback" in err
+    debugged = call("run", target, "--debug")[2]
+    assert "Traceback" in debugged
+    assert "--debug shows" not in debugged
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "message"),
+    [
+        ("\np = Pipeline('p', [Stage('s', [])])", 5, "stage 's': it has no parts"),
+        ("def make():\n    return Stage('s', [])\np = make()", 5, "stage 's': it has no parts"),
+        ("import json\njson.loads('{')", 5, "JSONDecodeError: Expecting property name"),
+        ("def f(:", 4, "SyntaxError: invalid syntax (while"),
+        ("import no_such_thing", 4, "ModuleNotFoundError: No module named 'no_such_thing'"),
+        (
+            "try:\n    raise ExceptionGroup('two', [ValueError('a')])\nfinally: pass",
+            5,
+            "ValueError: a",
+        ),
+    ],
+)
+def test_place_of_a_mistake(write, call, source, line, message):
+    """What is wrong while a file is loaded has the file and the line of the user's own code."""
+    target = write("")
+    Path(target).write_text(Path(target).read_text() + source)
+    code, _, err = call("run", target)
+    assert code == 2
+    assert err.startswith(f"graceline: jobs.py:{line}: {message}")
+    assert err.endswith("graceline: --debug shows the traceback\n")
+
+
+def test_place_in_a_module(write, call):
+    """A module that is imported by its name has places too, also in what it imports."""
+    write("boom = 1 / 0", "inner.py")
+    write("import inner", "outer.py")
+    assert call("run", "outer")[2].startswith("graceline: inner.py:4: ZeroDivisionError")
+
+
+def test_place_of_a_failure(write, call):
+    """A failure says at which line of the user's it was raised, and how to see the traceback."""
+    target = write("""
+    import json
+    def load(given): return json.loads("{")
+    @node
+    async def boom(given): load(given)
+    p = Pipeline("p", [boom])
+    """)
+    _, out, _ = call("run", target)
+    assert "(jobs.py:6)\n" in out
+    assert "hint      --debug shows the traceback" in out
+    assert "hint" not in call("run", target, "--debug", "-i", "a=1")[1]
+
+
+NEEDS_INPUT = """
+@node
+async def first(given): return given["n"] if given else 0
+@node
+async def hungry(given): return given["n"]
+soft = {"critical": False}
+p = Pipeline("p", [
+    Stage("a", [first, hungry]), Stage("b", [Node(hungry.function, name="later")], **soft)
+])
+later = Pipeline("later", [
+    Stage("a", [first, Node(hungry.function, name="after", after="first", **soft)], **soft),
+    Stage("b", [hungry]),
+])
+"""
+
+
+def test_no_input_is_said_where_it_hurts(write, call):
+    """A node that fails on the run's input is told that there was none, if there was none."""
+    target = f"{write(NEEDS_INPUT)}:p"
+    _, out, _ = call("run", target)
+    assert "hint      the input of hungry was None: there was no -i key=value\n" in out
+    _, out, _ = call("run", target, "-i", "n=3")
+    assert "there was no -i" not in out
+    assert "there was no -i" not in call("run", target, "-i", "m=3")[1]
+    _, out, _ = call("run", "jobs.py:later")
+    assert "raised TypeError" in out
+    assert "there was no -i" not in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_encoding(write, encoding):
+    """A terminal that cannot show some characters gets them as escapes, and the whole result."""
+    target = write("""
+    @node
+    async def größe(given):
+        print("解 on the way")
+        return {"naïve": "解" * 3, "lost": chr(0xD800)}
+    @node(critical=False)
+    async def slow(given):
+        save_partial("é" * 300)
+        await trio.sleep_forever()
+    p = Pipeline("bücher", [Stage("s", [größe]), Stage("slow", [slow], timeout="300ms")])
+    """)
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "graceline", "run", target],
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"PYTHONIOENCODING": encoding, "COLUMNS": "80"},
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    out = done.stdout.decode(encoding)
+    expected = {
+        "ascii": ("b\\xfccher  ok after", "gr\\xf6\\xdfe", "\\u89e3\\u89e3"),
+        "latin-1": ("bücher  ok after", "größe", "\\u89e3\\u89e3"),
+        "utf-8": ("bücher  ok after", "größe", "解解解"),
+    }[encoding]
+    assert [word for word in expected if word not in out] == []
+    assert ("…" if encoding == "utf-8" else "...") in out
+    assert "\\ud800" in out
+
+
+def test_as_a_module(write):
+    """`python -m graceline` is the same command."""
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "graceline", "run", write(GOOD), "--json"],
+        capture_output=True, check=False, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "ok")
+
+
+def test_streams_are_left_as_they_were(write, call):
+    """Whoever calls the command in a process keeps the streams of that process."""
+    before = sys.stdout.errors, sys.stderr.errors
+    call("run", write(GOOD))
+    assert (sys.stdout.errors, sys.stderr.errors) == before
+
+
+def test_no_time_in_a_queue(write, virtual, monkeypatch, capsys):
+    """One run alone never waits, whatever else the command does; its first bar begins at the left."""
+    from rich.console import Console
+
+    from graceline.cli import command, session
+
+    target = write("""
+    @node
+    async def work(given): await trio.sleep(1)
+    p = Pipeline("p", [work])
+    """)
+
+    async def progress(*_):
+        trio.lowlevel.current_clock().jump(5)  # as if it took so long until it could show anything
+
+    def console(**options):
+        return Console(**options, width=80, force_terminal=True, color_system=None)
+
+    monkeypatch.setattr(command, "Console", console)
+    monkeypatch.setattr(session, "_show_progress", progress)
+    for _ in range(5):  # the order of tasks is random
+        assert main(["run", target]) == 0
+        head, axis, stage = capsys.readouterr().out.splitlines()[:3]
+        assert head == "p  ok after 5s"
+        assert stage.index("─") == axis.index("0")
+
+
+def test_abandoned_thread(write, call):
+    """A worker thread that was left behind is named."""
+    target = write("""
+    import threading
+    release = threading.Event()
+    def hang(given):
+        os.kill(os.getpid(), signal.SIGINT)
+        release.wait(60)
+    p = Pipeline("p", [hang], on_cleanup=lambda outcome: release.set())
+    """)
+    assert "threads   abandoned at the cancel, and went on: hang" in call("run", target)[1]
 
 
 def test_bad_mode(write, call, monkeypatch):

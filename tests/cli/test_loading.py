@@ -2,7 +2,7 @@ import pytest
 
 from graceline import Pipeline
 from graceline.cli.failures import UsageError
-from graceline.cli.loading import load_pipeline, parse_input
+from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
 
 TWO = """
 async def work(value): ...
@@ -64,6 +64,47 @@ def test_name_left_out(write):
     assert isinstance(load_pipeline(write(ONE)), Pipeline)
     write(ONE, "one.py")
     assert isinstance(load_pipeline("one"), Pipeline)
+
+
+def test_own_name(write):
+    """A pipeline answers to its own name as well as to that of its variable."""
+    target = write("async def f(value): ...\njob = again = Pipeline('nightly job', [f])")
+    assert load_pipeline(f"{target}:job") is not None
+    assert load_pipeline(f"{target}:nightly job").name == "nightly job"
+
+
+@pytest.mark.parametrize("name", ["a", "same"])
+def test_name_of_several(write, name):
+    """A name that several pipelines have, as a variable or as their own, is refused with all of them."""
+    target = write("""
+    async def f(value): ...
+    a, b = Pipeline("other", [f]), Pipeline("a", [f])
+    c, d = Pipeline("same", [f]), Pipeline("same", [f])
+    """)
+    both = {
+        "a": r"a \(Pipeline 'other'\) and b \(Pipeline 'a'\)",
+        "same": r"c \(Pipeline 'same'\) and d \(Pipeline 'same'\)",
+    }
+    with pytest.raises(UsageError, match=f"'{name}' names several .*: {both[name]}; use a name"):
+        load_pipeline(f"{target}:{name}")
+
+
+def test_the_list_is_said_once(write):
+    """A name that is near nothing gets the list of what there is, once, with both names."""
+    target = write("async def f(value): ...\nx = Pipeline('nightly', [f])\ny = Pipeline('y', [f])")
+    with pytest.raises(UsageError) as caught:
+        load_pipeline(f"{target}:quite-other")
+    assert str(caught.value) == (
+        "there is no pipeline 'quite-other' in jobs.py (pipelines there: x (Pipeline 'nightly'), y)"
+    )
+    with pytest.raises(UsageError, match="did you mean 'nightly'"):
+        load_pipeline(f"{target}:nigthly")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0s", 0.0), ("5s", 5.0), ("1m30s", 90.0)])
+def test_timeout(text, seconds):
+    """A limit on the command line is a duration with its unit."""
+    assert parse_timeout(text) == seconds
 
 
 def test_neighbours(write):

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from graceline import DefinitionError
+from graceline import DefinitionError, Node, Pipeline, Stage
 from graceline.definitions import checks
 
 
@@ -139,6 +139,45 @@ def test_what_cannot_be_called_is_refused(function):
     """Anything but a function is refused with what it is."""
     with pytest.raises(DefinitionError, match="is not a function"):
         checks.check_callable(function, "here")
+
+
+def _two(first, second, third):
+    return first
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (Node(work), "node 'work'"),
+        (Stage("s", [work]), "stage 's'"),
+        (Pipeline("p", [work]), "pipeline 'p'"),
+        ({"a": [Node(work)]}, "{'a': [node 'work']}"),
+        (work, "function work"),
+        (len, "function len"),
+        (functools.partial(functools.partial(_two, 1), 2), "function _two"),
+        ("x" * 1000, f"'{'x' * 27}...{'x' * 28}'"),
+        (3, "3"),
+    ],
+)
+def test_a_value_in_a_message_is_short(value, said):
+    """Parts and functions go by their names, and everything else is cut."""
+    assert checks.brief(value) == said
+
+
+def test_any_value_in_a_message_is_short():
+    """However deep or long a value is, a message stays a line or two."""
+    deep = [[[[[[1] * 9] * 9] * 9] * 9] * 9]
+    assert len(checks.brief(deep)) < 1000
+    huge = [Pipeline(f"p{i}", [Stage("s", [work])]) for i in range(1000)]
+    assert len(checks.brief([huge, dict.fromkeys(range(99), huge)])) < 1000
+
+
+def test_a_partial_goes_by_its_function():
+    """A partial that does not fit is called as the function inside it."""
+    with pytest.raises(
+        DefinitionError, match=r"^here: _two\(second, third\) must be callable with"
+    ):
+        checks.check_callable(functools.partial(_two, 1), "here")
 
 
 def test_metadata_is_a_frozen_copy():

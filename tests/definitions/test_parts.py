@@ -259,6 +259,39 @@ def test_a_bad_name_is_refused(name):
             make()
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Stage([Node(a)], "s"),
+            "stage: its name must be a non-empty string, not [node 'a']; "  # noqa: ISC004
+            "the name comes first: Stage('name', [...])",
+        ),
+        (
+            lambda: Pipeline([Stage("s", [a])]),
+            "pipeline: its name must be a non-empty string, not [stage 's']; "  # noqa: ISC004
+            "the name comes first: Pipeline('name', [...])",
+        ),
+        (lambda: Node(a, name=3), "node: its name must be a non-empty string, not 3"),
+        (lambda: Stage("", [a]), "stage: its name must be a non-empty string, not ''"),
+        (
+            lambda: Node(functools.partial(a)),
+            "node of function a: it has no name of its own; state name=",
+        ),
+        (
+            lambda: Stage("s", {"a": Node(a)}),
+            "stage 's': its parts must be a list, not {'a': node 'a'}",
+        ),
+        (lambda: Stage("s", [a], after=[len]), "stage 's': after= takes names, not function len"),
+    ],
+)
+def test_a_message_names_parts_instead_of_showing_them(make, message):
+    """Arguments in the wrong order give one readable line."""
+    with pytest.raises(DefinitionError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
 def test_the_function_decides_where_a_node_runs():
     """Async functions run in the loop and plain ones in a thread."""
     assert (Node(a).runs_on, Node(plain).runs_on) == ("coroutine", "thread")

@@ -73,7 +73,7 @@ def test_whole_picture():
         "  c              ████┊                     timed_out   500ms",
         "third                                      skipped",
         "  d                                        skipped",
-        "        █ work  ─ stage  ░ cleanup  ┊ limit",
+        "        █ work  ─ stage  ░ unwinding  ┊ limit",
         "to blame  pipeline 'p' exceeded its limit of 3s",
         "degraded  c: timed_out, node 'c' exceeded its limit of 500ms",
         "partial   b = {'by': 'b'}",
@@ -161,9 +161,11 @@ def test_failure():
     async def boom(value):
         raise ValueError("not [bold]markup[/bold]\nsecond line")
 
-    lines = drawn(Pipeline("p", [Stage("s", [boom, sleeper("b", 9)])], timeout=8))
+    lines = drawn(Pipeline("p", [Stage("s", [boom, sleeper("b", 9)])], timeout=8), width=300)
     assert "to blame  node 'boom' raised ValueError" in lines
-    assert "error     ValueError: not [bold]markup[/bold]?second line" in lines
+    error = next(line for line in lines if line.startswith("error"))
+    assert error.startswith("error     ValueError: not [bold]markup[/bold]?second line (")
+    assert error.endswith(f"test_waterfall.py:{boom.__code__.co_firstlineno + 1})")
     assert "░" not in line_of(lines, "boom")
 
 
@@ -179,13 +181,66 @@ def test_errors_of_cleanup():
             [Stage("s", [sleeper("a", 1, on_cleanup=handler)], on_cleanup=handler)],
             timeout=8,
             on_cleanup=handler,
-        )
+        ),
+        width=300,
     )
-    assert lines[-3:] == [
+    assert [line.split(" (")[0] for line in lines[-3:]] == [
         "cleanup  a: OSError: disk",
         "         s: OSError: disk",
         "         p: OSError: disk",
     ]
+    place = f"test_waterfall.py:{handler.__code__.co_firstlineno + 1})"
+    assert all(line.endswith(place) for line in lines[-3:])
+
+
+def test_degraded_by_an_error():
+    """A degraded part says what it raised, whether the node or its stage is the non-critical one."""
+
+    async def boom(value):
+        raise OSError("disk")
+
+    def broken(value):
+        raise KeyError("broken")
+
+    stages = [
+        Stage("s", [Node(boom, critical=False), sleeper("a", 1)]),
+        Stage("t", [Node(boom, name="inner")], critical=False),
+        Stage("u", [Node(boom, name="late", when=broken, critical=False)]),
+    ]
+    lines = drawn(Pipeline("p", stages, timeout=8), width=300)
+    said = [line[10:].split(" (")[0] for line in lines[-3:]]
+    assert said == [
+        "boom: failed, node 'boom' raised OSError: disk",
+        "t: failed, node 'inner' raised OSError: disk",
+        "late: failed, node 'late': when= of node 'late' raised KeyError: 'broken'",
+    ]
+    assert all("test_waterfall.py:" in line for line in lines[-3:])
+
+
+def test_abandoned_threads():
+    """Threads that were left behind are named, the first ten of them, with their stage if needed."""
+    timeline = Timeline("r")
+    run = {"run_id": "r", "pipeline": "p", "lane": "default"}
+    limit = {"limit": None, "source": None, "fires_at": inf}
+    timeline(events.RunStarted(at=0.0, queued=0.0, nodes=(), **limit, **run))
+
+    def abandon(stage, node):
+        timeline(events.NodeStarted(at=0.0, stage=stage, node=node, **limit, **run))
+        timeline(events.ThreadAbandoned(at=1.0, stage=stage, node=node, abandoned=1, **run))
+
+    def said():
+        console = Console(width=200, color_system=None)
+        with console.capture() as capture:
+            console.print(Waterfall(timeline))
+        return capture.get().splitlines()[-1]
+
+    abandon("s", "hang")
+    assert said() == "threads  abandoned at the cancel, and went on: hang"
+    abandon("t", "hang")
+    assert said() == "threads  abandoned at the cancel, and went on: s.hang, t.hang"
+    for number in range(9):
+        abandon("t", f"n{number}")
+    assert said().endswith("n6, n7 and 1 more")
 
 
 def test_never_started():
@@ -226,6 +281,46 @@ def test_queue():
     with console.capture() as capture:
         console.print(Waterfall(timeline))
     assert "750ms in the queue" in capture.get().splitlines()[0]
+
+
+def heard(queued, took):
+    """The drawing of a run of one node that had its first turn `queued` seconds after its start."""
+    timeline = Timeline("r")
+    run = {"run_id": "r", "pipeline": "p", "lane": "default", "limit": None, "source": None}
+    end = {"grace_used": 0.0, "overrun": 0.0, "blame": None, "error_type": None, "status": "ok"}
+    part = {"started": queued, "elapsed": took, **end, **run}
+    timeline(events.RunStarted(at=queued, queued=queued, fires_at=inf, nodes=(), **run))
+    timeline(events.NodeStarted(at=queued, stage="s", node="work", fires_at=inf, **run))
+    at = queued + took
+    timeline(events.NodeFinished(at=at, stage="s", node="work", attempts=1, partial=False, **part))
+    facts = {"queued": queued, "degraded": (), "completed": 1}
+    timeline(events.RunFinished(at=at, **(part | facts | {"started": 0.0, "elapsed": at})))
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(Waterfall(timeline))
+    return capture.get().splitlines()
+
+
+def test_first_turn_is_no_queue():
+    """What passes before a run has its first turn is no wait: its first bar begins at the left."""
+    head, axis, work = heard(0.0004, 0.0006)[:3]
+    assert head == "p  ok after 1ms"
+    assert work.index("█") == axis.index("0")
+    head, axis, work = heard(0.004, 0.006)[:3]
+    assert head == "p  ok after 10ms, 4ms in the queue"
+    assert work.index("█") > axis.index("0") + 10
+
+
+def test_names_that_cannot_be_encoded():
+    """What a console cannot encode is an escape, and the columns stay straight."""
+    stage = Stage("größe", [sleeper("naïve" * 9, 1), sleeper("a", 1)])
+    for encoding, more in (("ascii", "..."), ("latin-1", "..."), ("utf-8", "…")):
+        lines = drawn(Pipeline("解" * 50, [stage], timeout=8), encoding=encoding)
+        assert all(line.encode(encoding) and cell_len(line) <= 80 for line in lines)
+        assert more in lines[3]
+        assert lines[0].endswith(more)
+        work = "█" if encoding == "utf-8" else "#"
+        assert lines[3].index(work) == lines[4].index(work)
 
 
 def test_while_it_runs():

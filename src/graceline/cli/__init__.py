@@ -20,8 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; by default those of the process.
 
     Returns:
-        0 if the run succeeded, 1 if it did not, 2 for a mistake in the command line, the definition
-        or the input, 130 after an interrupt and 143 after a termination signal.
+        0 if the run succeeded, 1 if it did not, 2 for a mistake in the command line or the
+        definition, 130 after an interrupt and 143 after a termination signal.
     """
     try:
         from graceline.cli.command import dispatch  # noqa: PLC0415 - the extra may be missing

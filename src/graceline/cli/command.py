@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import signal
 import sys
 import traceback
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import trio
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from rich.console import Console
 from rich.highlighter import ReprHighlighter
 from rich.pretty import pretty_repr
 from rich.text import Text
 
 from graceline.cli.failures import UsageError
-from graceline.cli.loading import load_pipeline, parse_input
+from graceline.cli.hints import hints
+from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
 from graceline.cli.session import GRACE, run_session
-from graceline.durations import parse_duration
 from graceline.errors import DefinitionError
+from graceline.telemetry.places import place_of
 from graceline.telemetry.waterfall import Waterfall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from graceline.cli.session import Session
     from graceline.results import PipelineResult
@@ -34,6 +36,8 @@ __all__ = ["dispatch"]
 _OK, _NOT_OK, _USAGE = 0, 1, 2
 _VALUE_LINES = 40
 _PROGRAM = (Exception, BaseExceptionGroup, KeyboardInterrupt, SystemExit)
+_SEE = "see: graceline run --help"
+_DEBUG = "--debug shows the traceback"
 _highlight = ReprHighlighter()
 
 _ABOUT = "Run pipelines that must answer in time."
@@ -62,7 +66,8 @@ Exit codes:
 
   0    ok, or late (the value is there)
   1    failed, timed_out, cancelled or rejected; degraded, unless allowed
-  2    a mistake in the command line, the definition or the input
+  2    a mistake in the command line or in the definition; an input that a
+       node refuses is a failed run: 1
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)
 """
@@ -79,16 +84,40 @@ _app = App(
 
 def dispatch(argv: list[str]) -> int:
     """Carry out a command line and return its exit code."""
+    with _encodable(sys.stdout), _encodable(sys.stderr):
+        return _dispatch(argv)
+
+
+@contextlib.contextmanager
+def _encodable(stream: TextIO) -> Iterator[None]:
+    """Let a stream write what its encoding lacks as escapes: a result is shown in any terminal."""
+    errors = getattr(stream, "errors", None)
+    if not isinstance(stream, io.TextIOWrapper) or errors not in ("strict", "surrogateescape"):
+        yield
+        return
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        stream.reconfigure(errors=errors)
+
+
+def _dispatch(argv: list[str]) -> int:
     debug = "--debug" in argv
     try:
         code = _app(argv, exit_on_error=False, print_error=False)
+    except UnusedCliTokensError as error:
+        words = ", ".join(map(repr, error.unused_tokens or ()))
+        return _complain(f"too many words: {words}; run takes one TARGET", _SEE)
     except CycloptsError as error:
         error.verbose = False
-        return _complain(str(error).strip(), "see: graceline run --help")
+        return _complain(str(error).strip(), _SEE)
     except (UsageError, DefinitionError) as error:
+        place = place_of(error)
         if debug:
             _trace(error)
-        return _complain(str(error))
+        more = (_DEBUG,) if place and not debug else ()
+        return _complain(f"{place}: {error}" if place else str(error), *more)
     return code if isinstance(code, int) else _OK
 
 
@@ -97,8 +126,8 @@ def _run(
     target: Annotated[
         str,
         Parameter(
-            help="`pkg.module:name` or `path/file.py:name`; the name may be left out if there is "
-            "exactly one pipeline."
+            help="`pkg.module:name` or `path/file.py:name`: the name of the variable or of the "
+            "pipeline. It may be left out if there is exactly one pipeline."
         ),
     ],
     /,
@@ -114,7 +143,10 @@ def _run(
     ] = None,
     timeout: Annotated[
         str | None,
-        Parameter(help="Limit of this run, instead of the pipeline's own: `300ms`, `2s`, `1m30s`."),
+        Parameter(
+            allow_leading_hyphen=True,  # a negative limit gets a message of its own
+            help="Limit of this run, instead of the pipeline's own: `300ms`, `2s`, `1m30s`.",
+        ),
     ] = None,
     as_json: Annotated[
         bool,
@@ -131,7 +163,7 @@ def _run(
     ] = False,
 ) -> int:
     """Run a pipeline."""
-    seconds = None if timeout is None else parse_duration(timeout, "--timeout")
+    seconds = None if timeout is None else parse_timeout(timeout)
     value = parse_input(inputs or ())
     err = Console(stderr=True)
     # What the user's code prints must not get between the lines of a document.
@@ -152,7 +184,7 @@ def _run(
     if as_json:
         sys.stdout.write(json.dumps(session.result.to_dict(), indent=2) + "\n")
     else:
-        _show(Console(), session)
+        _show(Console(), session, hints(pipeline, session.result, value, debug=debug))
     if debug:
         for problem in _errors(session.result):
             _trace(problem)
@@ -168,10 +200,12 @@ def _exit_code(session: Session, *, allow_degraded: bool) -> int:
     return _NOT_OK
 
 
-def _show(out: Console, session: Session) -> None:
-    """The waterfall, and the value below it, cut where it is huge."""
+def _show(out: Console, session: Session, said: Iterable[str]) -> None:
+    """The waterfall and the hints; below them the value, cut where it is huge."""
     result = session.result
     out.print(Waterfall(session.timeline, result))
+    for hint in said:
+        out.print(Text(f"hint      {hint}", style="dim"), soft_wrap=True)
     if not result.ok:
         return
     text = pretty_repr(
@@ -210,8 +244,12 @@ def _broken(error: BaseException, code: int, *, debug: bool) -> int:
         _trace(error)
     for leaf in leaves:
         notes = "".join(f" ({note})" for note in getattr(leaf, "__notes__", ()))
-        said = f"{type(leaf).__name__}: {leaf}" if str(leaf) else type(leaf).__name__
-        _complain(f"{said}{notes}")
+        text = leaf.msg if isinstance(leaf, SyntaxError) else str(leaf)
+        said = f"{type(leaf).__name__}: {text}" if text else type(leaf).__name__
+        place = place_of(leaf) or place_of(error)
+        _complain(f"{place}: {said}{notes}" if place else f"{said}{notes}")
+    if not debug:
+        _complain(_DEBUG)
     return code
 
 

@@ -1,10 +1,11 @@
-"""Finding a pipeline: `pkg.module:name` or `path/file.py:name`, and the input beside it."""
+"""The words of a command line: which pipeline, which input, which limit."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,35 +13,42 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from graceline.cli.failures import UsageError
 from graceline.definitions import Pipeline
 from graceline.definitions.checks import nearest
+from graceline.durations import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
-__all__ = ["load_pipeline", "parse_input"]
+__all__ = ["load_pipeline", "parse_input", "parse_timeout"]
 
 
 def load_pipeline(target: str) -> Pipeline:
     """Import a module or a file and find a pipeline in it.
 
     Args:
-        target: `pkg.module:name` or `path/file.py:name`; the name may be left out if there is
-            exactly one pipeline.
+        target: `pkg.module:name` or `path/file.py:name`. The name is that of the variable, or the
+            pipeline's own; it may be left out if there is exactly one pipeline.
 
     Raises:
-        UsageError: if there is no such file, module or pipeline; lists what there is.
+        UsageError: if there is no such file, module or pipeline, or if several fit; lists what
+            there is.
         Exception: whatever the module raises while it is imported, with a note that says where.
     """
     place, name = _split(target)
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     found = {key: value for key, value in vars(module).items() if isinstance(value, Pipeline)}
-    if name:
-        return found[name] if name in found else _missing(module, place, name, found)
-    different = {id(pipeline): pipeline for pipeline in found.values()}
-    if len(different) == 1:
-        return next(iter(different.values()))
+    fitting = {key: pipeline for key, pipeline in found.items() if name in ("", key, pipeline.name)}
+    if len({id(pipeline) for pipeline in fitting.values()}) == 1:
+        return next(iter(fitting.values()))
+    if not fitting and name:
+        _missing(module, place, name, found)
     if not found:
         raise UsageError(f"there is no Pipeline in {place}: define one at its top level")
+    if name:
+        both = " and ".join(f"{key} (Pipeline {p.name!r})" for key, p in fitting.items())
+        raise UsageError(
+            f"{name!r} names several pipelines in {place}: {both}; use a name that only one has"
+        )
     raise UsageError(
         f"there are several pipelines in {place}; add one of them: "
         + ", ".join(f"{place}:{key}" for key in found)
@@ -57,14 +65,21 @@ def _split(target: str) -> tuple[str, str]:
 
 
 def _missing(module: ModuleType, place: str, name: str, found: dict[str, Pipeline]) -> NoReturn:
-    listed = ", ".join(found) or "none"
+    listed = (
+        ", ".join(
+            key if key == pipeline.name else f"{key} (Pipeline {pipeline.name!r})"
+            for key, pipeline in found.items()
+        )
+        or "none"
+    )
     if hasattr(module, name):
         kind = type(getattr(module, name)).__name__
         raise UsageError(
             f"{name!r} in {place} is not a Pipeline, but of type {kind}; pipelines there: {listed}"
         )
-    hint = f"; {nearest(name, found)}" if found else ""
-    raise UsageError(f"there is no pipeline {name!r} in {place}{hint} (pipelines there: {listed})")
+    hint = nearest(name, [*found, *(pipeline.name for pipeline in found.values())])
+    close = f"; {hint}" if hint.startswith("did you mean") else ""  # else it is the list again
+    raise UsageError(f"there is no pipeline {name!r} in {place}{close} (pipelines there: {listed})")
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -131,6 +146,41 @@ def parse_input(pairs: Iterable[str]) -> dict[str, Any] | None:
             raise UsageError(f"-i {pair}: the key {key!r} is given twice")
         given[key] = _value(text)
     return given or None
+
+
+def parse_timeout(text: str) -> float:
+    """The seconds of `--timeout`.
+
+    Raises:
+        UsageError: for a number without its unit, and for a negative limit.
+        DefinitionError: for what is no duration at all.
+    """
+    number = _number(text)
+    if number is None:
+        seconds = parse_duration(text, "--timeout", signed=True)
+        if seconds >= 0:
+            return seconds
+    elif number > 0:
+        raise UsageError(
+            f"--timeout {text}: a number needs its unit; write {number:.15g}s or {number:.15g}ms"
+        )
+    elif number == 0:
+        raise UsageError(
+            f"--timeout {text}: write 0s for a limit that has passed on arrival; for the "
+            "pipeline's own limit leave --timeout out"
+        )
+    raise UsageError(
+        f"--timeout {text}: a limit is not negative; write 0s for one that has passed on arrival"
+    )
+
+
+def _number(text: str) -> float | None:
+    """A finite number, or None for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _value(text: str) -> Any:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from graceline.definitions import Pipeline
-    from graceline.engine import Run
+    from graceline.engine import Engine
 
 __all__ = ["GRACE", "Session", "run_session"]
 
@@ -69,47 +69,54 @@ async def run_session(
     Raises:
         BaseException: what a node raised that is for the program, such as `SystemExit`.
     """
+    if screen is not None:
+        import rich.live  # noqa: F401, PLC0415 - only a terminal needs it, and not in the run's time
     timeline, received = Timeline(), _Received()
     defaults = Timeouts(node=None, stage=None, pipeline=None, grace=GRACE)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with open_engine(timeouts=defaults, sinks=[timeline]) as engine:
-            run = engine.start(pipeline, value, timeout=timeout)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_watch, signals, run, received)
-                if screen is not None:
-                    nursery.start_soon(_show_progress, screen, timeline, run)
-                result = await run.wait()
-                nursery.cancel_scope.cancel("the run has ended")
+        async with (
+            open_engine(timeouts=defaults, sinks=[timeline]) as engine,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(_watch, signals, engine, received)
+            if screen is not None:
+                nursery.start_soon(_show_progress, screen, timeline, pipeline.name)
+            # In this task, so that the run starts at once; the others wait for a checkpoint.
+            result = await engine.run(pipeline, value, timeout=timeout)
+            nursery.cancel_scope.cancel("the run has ended")
     return Session(result, timeline, received.first)
 
 
-async def _watch(signals: AsyncIterator[int], run: Run, received: _Received) -> None:
+async def _watch(signals: AsyncIterator[int], engine: Engine, received: _Received) -> None:
     async for number in signals:
         received.first = received.first or number
         received.count += 1
         if received.count == 1:
-            run.cancel("interrupted" if number == signal.SIGINT else "terminated")
-        elif received.count == 2:
-            run.cancel("interrupted again", force_after=0)
-        else:  # a node that swallows its cancel cannot be ended in any other way
+            word, force_after = "interrupted" if number == signal.SIGINT else "terminated", None
+        else:
+            word, force_after = "interrupted again", 0.0
+        for run in engine.runs():
+            run.cancel(word, force_after=force_after)
+        if received.count > 2:  # a node that swallows its cancel cannot be ended in any other way
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
 
-async def _show_progress(screen: Console, timeline: Timeline, run: Run) -> None:
-    from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+async def _show_progress(screen: Console, timeline: Timeline, name: str) -> None:
+    from rich.live import Live  # noqa: PLC0415 - loaded already
 
     start = trio.current_time()
+    await trio.sleep(_FRAME)  # a short run needs no progress, and is not held up by it
     with Live(console=screen, auto_refresh=False, transient=True, redirect_stdout=False) as live:
         while True:
-            live.update(_progress(timeline, run, trio.current_time() - start), refresh=True)
+            live.update(_progress(timeline, name, trio.current_time() - start), refresh=True)
             await trio.sleep(_FRAME)
 
 
-def _progress(timeline: Timeline, run: Run, elapsed: float) -> str:
+def _progress(timeline: Timeline, name: str, elapsed: float) -> str:
     nodes = [row for row in timeline.rows() if row.level == "node"]
     done = sum(row.status is not None for row in nodes)
     running = [row.name for row in nodes if row.status is None and row.started is not None]
     took = format_duration(round(elapsed, 1))
-    said = f"{run.pipeline}  {took}  {done} of {len(nodes)} nodes"
+    said = f"{name}  {took}  {done} of {len(nodes)} nodes"
     return said + (f", running: {', '.join(running[:4])}" if running else "")

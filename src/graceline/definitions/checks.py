@@ -6,6 +6,7 @@ import difflib
 import functools
 import inspect
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,7 @@ from graceline.errors import DefinitionError
 
 __all__ = [
     "as_callables",
+    "brief",
     "check_callable",
     "check_cleanup",
     "check_flag",
@@ -24,8 +26,31 @@ __all__ = [
     "frozen_metadata",
     "is_async",
     "nearest",
+    "no_pipeline",
     "optional_duration",
 ]
+
+
+class _Brief(reprlib.Repr):
+    """A short `repr` for messages: parts and functions by their names, all else cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 60
+        self.maxlevel = 3
+
+    def repr1(self, x: Any, level: int) -> str:
+        """A part is its kind and name, a function its name; the rest is left to `reprlib`."""
+        kind = type(x).__name__.lower()
+        if kind in ("node", "stage", "pipeline") and isinstance(getattr(x, "name", None), str):
+            return f"{kind} {super().repr1(x.name, level)}"
+        if isinstance(x, functools.partial) or inspect.isroutine(x):
+            return f"function {_label(x)}"
+        return super().repr1(x, level)
+
+
+brief = _Brief().repr
+"""What a value is, on a short line."""
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
@@ -37,17 +62,27 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     return f"valid are: {', '.join(map(repr, names))}" if names else "there is none to choose from"
 
 
-def check_name(name: object, what: str) -> str:
-    """Return a usable name, or raise."""
+def no_pipeline(value: object) -> str:
+    """Why something that is no pipeline cannot be run, and what would be right."""
+    kind = type(value).__name__
+    if kind in ("Node", "Stage"):
+        return f"{brief(value)} is a {kind}, not a Pipeline; wrap it in Pipeline('name', [...])"
+    return f"{brief(value)} is neither a Pipeline nor the name of a registered one"
+
+
+def check_name(name: object, what: str, hint: str = "") -> str:
+    """Return a usable name, or raise; `hint` says how it is written down."""
     if not isinstance(name, str) or not name.strip():
-        raise DefinitionError(f"{what}: its name must be a non-empty string, not {name!r}")
+        raise DefinitionError(
+            f"{what}: its name must be a non-empty string, not {brief(name)}{hint and '; '}{hint}"
+        )
     return name
 
 
 def check_flag(value: object, what: str) -> bool:
     """Return a bool, or raise."""
     if not isinstance(value, bool):
-        raise DefinitionError(f"{what} must be True or False, not {value!r}")
+        raise DefinitionError(f"{what} must be True or False, not {brief(value)}")
     return value
 
 
@@ -99,7 +134,7 @@ def frozen_metadata(value: Mapping[str, Any] | None, what: str) -> Mapping[str, 
     if value is None:
         return MappingProxyType({})
     if not isinstance(value, Mapping):
-        raise DefinitionError(f"{what}: metadata= must be a mapping, not {value!r}")
+        raise DefinitionError(f"{what}: metadata= must be a mapping, not {brief(value)}")
     if value.get("timeout") is not None:
         parse_duration(value["timeout"], f"{what}, metadata['timeout']")
     return MappingProxyType(dict(value))
@@ -125,7 +160,7 @@ def check_callable(function: object, what: str) -> Callable[..., Any]:
         function.close()
         raise DefinitionError(f"{what}: this is a coroutine object; pass the function, without ()")
     if not callable(function):
-        raise DefinitionError(f"{what}: {function!r} is not a function")
+        raise DefinitionError(f"{what}: {brief(function)} is not a function")
     bare = _bare(function)
     if inspect.isasyncgenfunction(bare) or inspect.isgeneratorfunction(bare):
         raise DefinitionError(
@@ -146,7 +181,10 @@ def check_callable(function: object, what: str) -> Callable[..., Any]:
 
 
 def _label(function: Any) -> str:
-    return getattr(function, "__qualname__", None) or repr(function)
+    """What to call a function in a message: its name, also inside a partial."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__qualname__", None) or brief(function)
 
 
 def as_callables(value: Any, what: str) -> tuple[Callable[..., Any], ...]:

@@ -15,6 +15,7 @@ import attrs
 
 from graceline.definitions.checks import (
     as_callables,
+    brief,
     check_callable,
     check_cleanup,
     check_flag,
@@ -113,7 +114,9 @@ class Part:
     on_cleanup: tuple[Callable[[Any], Any], ...] = attrs.field(default=None, converter=_handlers)
 
     def __attrs_post_init__(self) -> None:
-        check_name(self.name, type(self).__name__.lower())
+        kind = type(self).__name__
+        hint = "" if isinstance(self.name, str) else f"the name comes first: {kind}('name', [...])"
+        check_name(self.name, kind.lower(), hint if kind != "Node" else "")
         where = _where(self)
         put = object.__setattr__
         for field in ("timeout", "grace", "reserve", "stop_before", "slo"):
@@ -174,11 +177,11 @@ def _plain(function: object, what: str) -> None:
 def _names(value: object, where: str) -> tuple[str, ...]:
     entries = (value,) if isinstance(value, str | Part) else value
     if not isinstance(entries, Iterable):
-        raise DefinitionError(f"{where}: after= takes names, not {value!r}")
+        raise DefinitionError(f"{where}: after= takes names, not {brief(value)}")
     names = tuple(entry.name if isinstance(entry, Part) else entry for entry in entries)
     for name in names:
         if not isinstance(name, str):
-            raise DefinitionError(f"{where}: after= takes names, not {name!r}")
+            raise DefinitionError(f"{where}: after= takes names, not {brief(name)}")
     return tuple(dict.fromkeys(names))
 
 
@@ -224,7 +227,9 @@ class Node(_Step):
         own_name = getattr(self.function, "__name__", "")
         check_callable(self.function, f"node {self.name or own_name or '?'!r}")
         if not self.name and not own_name:
-            raise DefinitionError(f"node {self.function!r}: it has no name of its own; state name=")
+            raise DefinitionError(
+                f"node of {brief(self.function)}: it has no name of its own; state name="
+            )
         object.__setattr__(self, "name", self.name or own_name)
         super().__attrs_post_init__()
         kind = "coroutine" if is_async(self.function) else "thread"
@@ -295,7 +300,7 @@ def _flat(parts: object, where: str) -> list[Any]:
     if isinstance(parts, Part) or callable(parts) or inspect.iscoroutine(parts):
         parts = [parts]
     if not isinstance(parts, Iterable) or isinstance(parts, str | bytes | Mapping):
-        raise DefinitionError(f"{where}: its parts must be a list, not {parts!r}")
+        raise DefinitionError(f"{where}: its parts must be a list, not {brief(parts)}")
     flat: list[Any] = []
     for part in parts:
         flat += _flat(part, where) if isinstance(part, list | tuple) else [part]

@@ -29,7 +29,7 @@ async def run_items(run: RunState, level: LevelRun, plan: NodePlan, value: Any) 
     """
     if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
         raise TypeError(
-            f"node {plan.name!r} runs over a list, and its input is a {type(value).__name__}"
+            f"node {plan.name!r} runs over a list, and its input is of type {type(value).__name__}"
         )
     items = list(value)
     loop = _Loop(run, level, plan, iter(enumerate(items)))

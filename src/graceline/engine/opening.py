@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from math import inf
+from typing import Any, NoReturn
 
 import trio
 
 from graceline.definitions import Timeouts
-from graceline.definitions.checks import check_name, nearest
+from graceline.definitions.checks import brief, check_name, nearest
 from graceline.engine.admission import Admission
 from graceline.engine.core import Engine, Mode
 from graceline.engine.endings import split_cancelled
-from graceline.errors import DefinitionError
+from graceline.errors import DefinitionError, GracelineError
 from graceline.telemetry.hub import Sink
 from graceline.telemetry.logs import log_mode
 from graceline.work import ThreadPool
@@ -37,14 +38,33 @@ def _number(value: float | None, what: str, *, least: int) -> float:
     if value is None:
         return inf
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-        raise DefinitionError(f"{what} must be at least {least}, or None, not {value!r}")
+        raise DefinitionError(f"{what} must be at least {least}, or None, not {brief(value)}")
     if value != inf and value != int(value):
-        raise DefinitionError(f"{what} must be a whole number, not {value!r}")
+        raise DefinitionError(f"{what} must be a whole number, not {brief(value)}")
     return value
 
 
-@asynccontextmanager
-async def open_engine(
+class _Block(AbstractAsyncContextManager[Engine]):
+    """The block of an engine; a plain `with` is told what it lacks."""
+
+    def __init__(self, inner: AbstractAsyncContextManager[Engine]) -> None:
+        self._inner = inner
+
+    async def __aenter__(self) -> Engine:
+        return await self._inner.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> bool | None:  # noqa: PYI036 - as they come
+        return await self._inner.__aexit__(*error)
+
+    def __enter__(self) -> NoReturn:
+        raise GracelineError(
+            "an engine needs `async with`: async with open_engine() as engine: ..."
+        )
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_engine(
     *,
     timeouts: Timeouts | None = None,
     mode: Mode | None = None,
@@ -54,7 +74,7 @@ async def open_engine(
     max_abandoned_threads: int = 64,
     lane: str | None = None,
     sinks: Iterable[Sink] = (),
-) -> AsyncIterator[Engine]:
+) -> AbstractAsyncContextManager[Engine]:
     """Give an engine to a block of code: `async with open_engine() as engine`.
 
     Leaving the block normally waits for started runs; leaving it by an exception cancels them as
@@ -74,10 +94,34 @@ async def open_engine(
 
     Raises:
         DefinitionError: for an unknown mode or a bad number.
+        GracelineError: outside of Trio, or for a plain `with`.
     """
+    return _Block(
+        _opened(
+            timeouts, mode, max_concurrent_pipelines, max_queue, max_threads,
+            max_abandoned_threads, lane, sinks,
+        )
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def _opened(
+    timeouts: Timeouts | None,
+    mode: Mode | None,
+    max_concurrent_pipelines: float | None,
+    max_queue: float | None,
+    max_threads: int,
+    max_abandoned_threads: int,
+    lane: str | None,
+    sinks: Iterable[Sink],
+) -> AsyncIterator[Engine]:
+    if not trio.lowlevel.in_trio_task():
+        raise GracelineError(
+            "graceline runs under Trio: use trio.run(main), not asyncio.run(main())"
+        )
     if timeouts is not None and not isinstance(timeouts, Timeouts):
         raise DefinitionError(
-            f"timeouts= takes a Timeouts such as Timeouts.interactive(), not {timeouts!r}"
+            f"timeouts= takes a Timeouts such as Timeouts.interactive(), not {brief(timeouts)}"
         )
     chosen = _choose_mode(mode)
     if lane is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from graceline.deadlines import Blame, Status, Verdict
+from graceline.definitions.checks import nearest
 from graceline.engine.levels import UNSET, LevelRun
 from graceline.engine.plan import NodePlan, Plan, StagePlan
 from graceline.engine.state import NOTHING, RunState
@@ -50,7 +51,10 @@ class Outcomes(Mapping[str, Any]):
         self._kept = kept if order is None else {name: kept[name] for name in order}
 
     def __getitem__(self, name: str) -> Any:
-        kept = self._kept[name]
+        try:
+            kept = self._kept[name]
+        except KeyError:
+            raise KeyError(f"nothing is called {name!r}; {nearest(name, self._kept)}") from None
         if type(kept) is tuple:
             kept = self._kept[name] = _built(kept, self._origin)
         return kept

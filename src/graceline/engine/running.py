@@ -26,6 +26,12 @@ from graceline.telemetry import events
 __all__ = ["run_graph", "run_nodes", "run_stages", "settle_holder"]
 
 _COMPLETED = (Status.OK, Status.LATE)
+_ENDED = {
+    Status.FAILED: "failed",
+    Status.TIMED_OUT: "timed out",
+    Status.CANCELLED: "was cancelled",
+    Status.REJECTED: "was refused",
+}
 _checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 _BREATHE = 64  # parts between two full checkpoints: stale deadlines are pruned only on a tick
 
@@ -322,6 +328,6 @@ class _GraphRun:
         by = f"{kind} {failure.name!r}"
         blame = Blame(
             limit.level, limit.name, Kind.SIBLING_FAILED, limit.shown, limit.source,
-            now - self.level.start, f"cancelled because {by} is {failure.status}", by,
+            now - self.level.start, f"cancelled because {by} {_ENDED[failure.status]}", by,
         )  # fmt: skip
         self.run.cut(self.level, now, blame)

@@ -5,15 +5,15 @@ Needs rich: `pip install 'graceline[cli]'`. Nothing else in graceline imports th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 from rich.cells import cell_len
-from rich.pretty import pretty_repr
 from rich.text import Text
 
-from graceline.deadlines import Blame, Status
+from graceline.deadlines import Status
 from graceline.durations import format_duration
+from graceline.telemetry.facts import closing_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ _RUNNING = "running"
 _NOT_YET = "-"
 _WIDE = 100  # columns from which there is room for each part's own limit
 _ROOM = 1.5  # a limit is drawn if it lies within this multiple of what was used
-_PARTIALS = 10
+_WAITED = 1e-3  # seconds before its first turn that a run has without any queue
 
 
 @attrs.frozen
@@ -48,25 +48,24 @@ class _Marks:
     work: str = "█"
     brief: str = "▏"
     span: str = "─"
-    cleanup: str = "░"
+    unwinding: str = "░"
     limit: str = "┊"
     blamed: str = "◄"
-    queue: str = "·"
     more: str = "…"
 
 
 _UNICODE = _Marks()
-_ASCII = _Marks(
-    work="#", brief="#", span="-", cleanup="~", limit="|", blamed="<", queue=".", more="."
-)
+_ASCII = _Marks(work="#", brief="#", span="-", unwinding="~", limit="|", blamed="<", more="...")
 
 
 class Waterfall:
     """Draws a timeline: `rich.print(Waterfall(timeline, result))`.
 
-    One line per stage and node: a bar for its work, a lighter one for its cleanup, a tick where it
-    was to be cancelled, the status and the seconds it took. The lines below name the level to
-    blame, the degraded parts and the partial values.
+    One line per stage and node: a bar for its work, a lighter one while it unwinds (from its cancel
+    to its end, with its cleanup or without), a tick where it was to be cancelled, the status and
+    the seconds it took. The lines below name the level to blame, what was raised and where, the
+    degraded parts, the abandoned threads and the partial values. What a console cannot encode is
+    written as an escape.
 
     Args:
         timeline: the events of a run, finished or not.
@@ -90,17 +89,26 @@ class Waterfall:
             yield Text("nothing was heard of a run")
             return
         marks = _ASCII if options.ascii_only else _UNICODE
-        yield _headline(run, self._timeline.queued)
-        lines = _arranged(self._timeline.rows())
+        width, encoding = options.max_width, options.encoding
+        run = attrs.evolve(run, name=_shown(run.name, encoding))
+        queued = self._timeline.queued
+        yield _cropped(_headline(run, queued), width, marks.more)
+        lines = [
+            (indent, attrs.evolve(row, name=_shown(row.name, encoding)))
+            for indent, row in _arranged(self._timeline.rows())
+        ]
         if lines:
-            yield from _Picture(run, lines, options.max_width, self._now, marks).lines()
-        facts = list(_facts(run, self._timeline, self._result))
+            yield from _Picture(run, lines, width, self._now, queued, marks).lines()
+        facts = [
+            (word, _shown(said, encoding))
+            for word, said in closing_facts(run, self._timeline, self._result)
+        ]
         if facts:
-            yield from _listed(facts, console, options.max_width)
+            yield from _listed(facts, console, width, marks.more)
 
 
 def _headline(run: Row, queued: float) -> Text:
-    text = Text(_printable(run.name), style="bold", no_wrap=True, overflow="ellipsis")
+    text = Text(run.name, style="bold", no_wrap=True, overflow="crop")
     text.append("  ")
     if run.status is None:
         text.append(_RUNNING, style="cyan not bold")
@@ -111,7 +119,7 @@ def _headline(run: Row, queued: float) -> Text:
         text.append(f" after {_short(run.ended)}", style="not bold")
     if run.limit is not None:
         said.append(f"limit {format_duration(run.limit)} ({run.source})")
-    if queued > 0:
+    if queued >= _WAITED:
         said.append(f"{_short(queued)} in the queue")
     text.append("".join(f", {fact}" for fact in said), style="not bold")
     return text
@@ -148,8 +156,15 @@ class _Picture:
     """The lines of a picture: its columns, and the scale of its bars."""
 
     def __init__(
-        self, run: Row, lines: list[tuple[int, Row]], width: int, now: float, marks: _Marks
+        self,
+        run: Row,
+        lines: list[tuple[int, Row]],
+        width: int,
+        now: float,
+        queued: float,
+        marks: _Marks,
     ) -> None:
+        self._width = width
         self._lines = lines
         self._marks = marks
         rows = [run, *(row for _, row in lines)]
@@ -157,11 +172,13 @@ class _Picture:
         limits = [row.limit_at for row in rows if row.limit_at is not None]
         self._now = now
         self._scale = max([used, *(at for at in limits if at <= used * _ROOM)]) or 1.0
-        wanted = max(cell_len(_printable(row.name)) + 2 * indent for indent, row in lines)
+        # A run that did not wait is drawn from its first turn: nothing happened before.
+        self._zero = queued if queued < min(_WAITED, self._scale) else 0.0
+        wanted = max(cell_len(row.name) + 2 * indent for indent, row in lines)
         self._name = min(wanted, max(8, width * 3 // 10))
         self._limits = width >= _WIDE and any(row.limit is not None for _, row in lines)
         taken = self._name + 2 + 3 + 9 + 1 + 7 + (2 + 20 if self._limits else 0)
-        # Two cells more than the scale: a limit at its very end, and the cleanup behind it.
+        # Two cells more than the scale: a limit at its very end, and the unwinding behind it.
         self._cells = max(8, width - taken - 2)
 
     def lines(self) -> Iterator[Text]:
@@ -183,18 +200,19 @@ class _Picture:
     def _legend(self, seen: set[str]) -> Text:
         marks = self._marks
         words = {
-            marks.work: "work", marks.span: "stage", marks.cleanup: "cleanup",
-            marks.limit: "limit", marks.blamed: "to blame", marks.queue: "queued",
+            marks.work: "work", marks.span: "stage", marks.unwinding: "unwinding",
+            marks.limit: "limit", marks.blamed: "to blame",
         }  # fmt: skip
         if marks.brief in seen:
             seen.add(marks.work)
         said = "  ".join(f"{mark} {word}" for mark, word in words.items() if mark in seen)
-        return Text(" " * (self._name + 2) + said, style="dim", no_wrap=True, overflow="ellipsis")
+        text = Text(" " * (self._name + 2) + said, style="dim", no_wrap=True, overflow="crop")
+        return _cropped(text, self._width, marks.more)
 
     def _line(self, indent: int, row: Row) -> tuple[Text, set[str]]:
         style = "cyan" if row.status is None else _STYLES[row.status]
         text = Text(no_wrap=True, overflow="crop")
-        name = _fitted("  " * indent + _printable(row.name), self._name, self._marks.more)
+        name = _fitted("  " * indent + row.name, self._name, self._marks.more)
         text.append(name, style="bold reverse" if row.blamed else "" if indent else "bold")
         text.append("  ")
         bar = self._bar(row)
@@ -218,12 +236,13 @@ class _Picture:
         return _short(max(0.0, end - row.started))
 
     def _mark_style(self, mark: str, style: str) -> str:
-        if mark == self._marks.cleanup:
+        if mark == self._marks.unwinding:
             return "yellow"
         return "cyan" if mark == self._marks.limit else style
 
     def _at(self, instant: float) -> int:
-        return max(0, min(self._cells, round(instant / self._scale * self._cells)))
+        share = (instant - self._zero) / (self._scale - self._zero)
+        return max(0, min(self._cells, round(share * self._cells)))
 
     def _bar(self, row: Row) -> str:
         """The bar of one part, `cells + 2` characters long."""
@@ -241,9 +260,9 @@ class _Picture:
                 begin = min(begin, self._cells - 1)
                 middle, fill = begin + 1, marks.brief
             cells[begin:middle] = fill * (middle - begin)
-            shift = 1 if tick == middle else 0  # the tick stands between work and cleanup
+            shift = 1 if tick == middle else 0  # the tick stands between work and unwinding
             end = max(end, middle)
-            cells[middle + shift : end + shift] = marks.cleanup * (end - middle)
+            cells[middle + shift : end + shift] = marks.unwinding * (end - middle)
         if tick is not None:
             cells[tick] = marks.limit
         return "".join(cells)
@@ -257,76 +276,19 @@ def _limit(row: Row) -> str:
     return f"{format_duration(row.limit or 0.0)}{source}"
 
 
-def _facts(
-    run: Row, timeline: Timeline, result: PipelineResult | None
-) -> Iterator[tuple[str, str]]:
-    """The closing lines: a word, and what it says."""
-    if run.blame is not None:
-        yield "to blame", _blame(run.blame)
-    if result is not None and result.error is not None:
-        yield "error", _error(result.error)
-    places = {
-        name: row for row in timeline.rows() for name in (row.name, f"{row.stage}.{row.name}")
-    }
-    for name in timeline.degraded:
-        row = places.get(name)
-        why = "" if row is None or row.blame is None else f": {row.status}, {_blame(row.blame)}"
-        yield "degraded", f"{_printable(name)}{why}"
-    if result is None:
-        return
-    order = list(places)
-    partial = sorted(
-        result.partial.items(), key=lambda item: order.index(item[0]) if item[0] in places else -1
-    )
-    for name, value in partial[:_PARTIALS]:
-        yield "partial", f"{_printable(name)} = {_brief(value)}"
-    if len(result.partial) > _PARTIALS:
-        yield "partial", f"and of {len(result.partial) - _PARTIALS} more"
-    for where, error in _secondary(result):
-        yield "cleanup", f"{_printable(where)}: {_error(error)}"
-
-
-def _secondary(result: PipelineResult) -> Iterator[tuple[str, BaseException]]:
-    for stage in result.stages.values():
-        for node in stage.nodes.values():
-            for error in node.secondary:
-                yield node.name, error
-        for error in stage.secondary:
-            yield stage.name, error
-    for error in result.secondary:
-        yield result.pipeline, error
-
-
-def _blame(blame: Blame) -> str:
-    who = f"{blame.level} {blame.name!r}"
-    said = blame.message if blame.message.startswith(who) else f"{who}: {blame.message}"
-    return _printable(said)
-
-
-def _error(error: BaseException) -> str:
-    name = getattr(error, "type_name", type(error).__name__)
-    message = str(getattr(error, "message", None) or error)
-    return _printable(f"{name}: {message}" if message else name)
-
-
-def _brief(value: Any) -> str:
-    """A value on one line."""
-    return _printable(
-        pretty_repr(value, max_width=100_000, max_length=6, max_string=80, max_depth=3)
-    )
-
-
-def _listed(facts: list[tuple[str, str]], console: Console, width: int) -> Iterator[Text]:
+def _listed(
+    facts: list[tuple[str, str]], console: Console, width: int, more: str
+) -> Iterator[Text]:
     """The closing lines under one another, each kind of fact named once."""
     indent = 2 + max(len(word) for word, _ in facts)
     previous = ""
     for word, said in facts:
         text = Text(said)
         if word == "partial":
-            text.truncate(max(8, width - indent), overflow="ellipsis")
+            text = _cropped(text, max(8, width - indent), more)
         head = "" if word == previous else word
         for line in text.wrap(console, max(8, width - indent)):
-            full = Text(f"{head:<{indent}}", style="bold") + Text(line.plain.rstrip())
+            full = Text.assemble((f"{head:<{indent}}", "bold"), line.plain.rstrip())
             full.no_wrap, full.overflow = True, "crop"
             yield full
             head = ""
@@ -337,9 +299,18 @@ def _short(seconds: float) -> str:
     return format_duration(0.0 if seconds < 1e-6 else seconds)
 
 
-def _printable(text: str) -> str:
-    """One line of text, without characters that would move the cursor."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+def _shown(text: str, encoding: str) -> str:
+    """One line of text: nothing that would move the cursor, and nothing that cannot be encoded."""
+    line = "".join(char if char.isprintable() else "?" for char in text)
+    return line.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _cropped(text: Text, cells: int, more: str) -> Text:
+    """A text that fits, with a sign where something is missing."""
+    if text.cell_len > cells:
+        text.truncate(max(0, cells - cell_len(more)), overflow="crop")
+        text.append(more)
+    return text
 
 
 def _fitted(text: str, cells: int, more: str) -> str:
@@ -347,7 +318,7 @@ def _fitted(text: str, cells: int, more: str) -> str:
     length = cell_len(text)
     if length <= cells:
         return text + " " * (cells - length)
-    room = cells - 1
+    room = max(0, cells - cell_len(more))
     head = _taken(text, room - room * 2 // 5)
     tail = _taken(text[::-1], room - cell_len(head))[::-1]
     cut = f"{head}{more}{tail}"

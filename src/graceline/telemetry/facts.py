@@ -1,0 +1,111 @@
+"""The closing lines of a waterfall: whom to blame, what was raised and where, what is left.
+
+Needs rich, for values on one line: `pip install 'graceline[cli]'`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from rich.pretty import pretty_repr
+
+from graceline.telemetry.places import place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from graceline.deadlines import Blame
+    from graceline.results import PipelineResult
+    from graceline.telemetry.timeline import Row, Timeline
+
+__all__ = ["closing_facts"]
+
+_MANY = 10
+
+
+def closing_facts(
+    run: Row, timeline: Timeline, result: PipelineResult | None
+) -> Iterator[tuple[str, str]]:
+    """The facts that a picture cannot show, each as a word and what it says.
+
+    Args:
+        run: the row of the run.
+        timeline: its events.
+        result: adds errors and partial values, None if there is none.
+    """
+    rows = timeline.rows()
+    places = {name: row for row in rows for name in (row.name, f"{row.stage}.{row.name}")}
+    if run.blame is not None:
+        yield "to blame", _blame(run.blame)
+    if result is not None and result.error is not None:
+        yield "error", _error(result.error)
+    for name in timeline.degraded:
+        yield "degraded", f"{name}{_why(places.get(name), result)}"
+    threads = _labels(row for row in rows if row.abandoned)
+    if threads:
+        more = f" and {len(threads) - _MANY} more" if len(threads) > _MANY else ""
+        yield "threads", f"abandoned at the cancel, and went on: {', '.join(threads[:_MANY])}{more}"
+    if result is None:
+        return
+    order = list(places)
+    partial = sorted(
+        result.partial.items(), key=lambda item: order.index(item[0]) if item[0] in places else -1
+    )
+    for name, value in partial[:_MANY]:
+        yield "partial", f"{name} = {_brief(value)}"
+    if len(result.partial) > _MANY:
+        yield "partial", f"and of {len(result.partial) - _MANY} more"
+    for where, error in _secondary(result):
+        yield "cleanup", f"{where}: {_error(error)}"
+
+
+def _why(row: Row | None, result: PipelineResult | None) -> str:
+    """Why a part did not succeed, with the words of what it raised."""
+    if row is None or row.blame is None:
+        return ""
+    said = f": {row.status}, {_blame(row.blame)}"
+    if result is None or row.stage not in result.stages:
+        return said
+    stage = result.stages[row.stage]
+    error = stage.error if row.level == "stage" else stage.nodes[row.name].error
+    if error is None:
+        return said
+    kind, text = _error(error).partition(":")[::2]
+    return f"{said}:{text}" if text and said.endswith(kind) else f"{said}; {_error(error)}"
+
+
+def _labels(rows: Iterable[Row]) -> list[str]:
+    """The names of nodes, with their stage where a name occurs twice."""
+    found = list(rows)
+    times = Counter(row.name for row in found)
+    return [row.name if times[row.name] == 1 else f"{row.stage}.{row.name}" for row in found]
+
+
+def _secondary(result: PipelineResult) -> Iterator[tuple[str, BaseException]]:
+    for stage in result.stages.values():
+        for node in stage.nodes.values():
+            for error in node.secondary:
+                yield node.name, error
+        for error in stage.secondary:
+            yield stage.name, error
+    for error in result.secondary:
+        yield result.pipeline, error
+
+
+def _blame(blame: Blame) -> str:
+    who = f"{blame.level} {blame.name!r}"
+    return blame.message if blame.message.startswith(who) else f"{who}: {blame.message}"
+
+
+def _error(error: BaseException) -> str:
+    name = getattr(error, "type_name", type(error).__name__)
+    message = str(getattr(error, "message", None) or error)
+    place = place_of(error)
+    said = f"{name}: {message}" if message else str(name)
+    return f"{said} ({place})" if place else said
+
+
+def _brief(value: Any) -> str:
+    """A value on one line."""
+    return pretty_repr(value, max_width=100_000, max_length=6, max_string=80, max_depth=3)
