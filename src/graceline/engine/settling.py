@@ -131,9 +131,10 @@ async def settle_node(
         elif verdict.foreign and verdict.blame is not None:
             if verdict.blame.kind is Kind.CALLER:
                 run.caller_cancelled(level, now if noticed is None else noticed, error)
-            else:
-                # The caller's deadline by our books; whether Trio agrees is asked at the end, since
-                # a deadline may have been moved meanwhile.
+            # The caller's deadline by our books; whether Trio agrees is asked at the end, since
+            # a deadline may have been moved meanwhile. An error that the unwinding raised is
+            # the node's own, and not what the caller has to see.
+            elif ending is Ending.CANCELLED:
                 run.original = run.original or error
     if run.shared.watching:
         run.watch(level, now)
