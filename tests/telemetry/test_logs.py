@@ -39,6 +39,7 @@ SAMPLES = {
     "level": "node",
     "name": "n",
     "follows": False,
+    "fault": "error",
     "abandoned": 1,
 }
 NEEDS_BLAME = {events.CancelRequested, events.WouldTimeOut}
@@ -96,6 +97,7 @@ def test_every_event_is_one_record_that_a_json_formatter_takes(write, kind):
         (events.CancelRequested, "cancel_requested", logging.INFO),
         (events.CleanupOverran, "cleanup_overran", logging.WARNING),
         (events.WouldTimeOut, "would_time_out", logging.WARNING),
+        (events.FaultInjected, "fault_injected", logging.WARNING),
         (events.ThreadAbandoned, "thread_abandoned", logging.WARNING),
         (events.ThreadEnded, "thread_ended", logging.DEBUG),
     ],

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from graceline.deadlines.level import Level
-from graceline.testing import NodeModel, PipelineModel, Scenario, StageModel, disagreements
+from graceline.testing.agreement import disagreements
+from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageModel
 from graceline.testing.strategies import scenarios
 
 THOROUGH = os.environ.get("GRACELINE_PROFILE") == "thorough"

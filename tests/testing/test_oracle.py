@@ -3,17 +3,10 @@
 import ast
 from pathlib import Path
 
-from graceline.testing import (
-    NodeModel,
-    PipelineModel,
-    Scenario,
-    StageModel,
-    accounts,
-    admissible,
-    disagreements,
-    oracle,
-    reference_run,
-)
+from graceline.testing import accounts, oracle
+from graceline.testing.agreement import disagreements
+from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageModel
+from graceline.testing.oracle import admissible, play
 
 
 def run(*stages, nodes=(), scenario=None, **options):
@@ -21,7 +14,7 @@ def run(*stages, nodes=(), scenario=None, **options):
     stages = stages or (StageModel("s", tuple(nodes)),)
     made = Scenario(PipelineModel("p", stages, **options), **(scenario or {}))
     assert disagreements(made) == [], "the engine differs from the oracle"
-    return reference_run(made)["p"]
+    return play(made)["p"]
 
 
 def times(part):
@@ -216,7 +209,7 @@ def test_nested():
         PipelineModel("p", (StageModel("s", (NodeModel("a", 1, nested=inner, timeout=3),)),))
     )
     assert disagreements(made) == []
-    accounts = reference_run(made)
+    accounts = play(made)
     assert accounts["q"].raised
     assert accounts["q"].blame == ("node", "a", "timeout")
     assert times(accounts["p"].parts["s.a"]) == (0, 4)
@@ -237,7 +230,7 @@ def test_absorbed():
         PipelineModel("p", (StageModel("s", (NodeModel("a", 1, nested=inner, absorb_after=3),)),))
     )
     assert disagreements(made) == []
-    accounts = reference_run(made)
+    accounts = play(made)
     assert accounts["q"].blame == ("caller", "caller", "timeout")
     assert (accounts["p"].status, accounts["p"].end) == ("ok", 3)
 

@@ -13,7 +13,7 @@ import trio
 
 from graceline.deadlines import Kind, Source, Verdict
 from graceline.definitions import Pipeline, Timeouts
-from graceline.definitions.checks import check_name, nearest
+from graceline.definitions.checks import check_name, nearest, no_pipeline
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
 from graceline.engine.cleanup import enclosing_cleanup
@@ -58,10 +58,9 @@ class Engine:
         self._lane = lane
         self._hub = Hub((LoggingSink(), *sinks))
         self._stats = Stats()
-        self._plans: tuple[WeakKeyDictionary[Pipeline, PipelinePlan], ...] = (
-            WeakKeyDictionary(),
-            WeakKeyDictionary(),
-        )
+        self._changes: tuple[Callable[[Pipeline], Pipeline], ...] = ()
+        self._plans: tuple[WeakKeyDictionary[Pipeline, PipelinePlan], ...]
+        self._set_changes(())
         self._registered: dict[str, Pipeline] = {}
         self._live: dict[str, RunState] = {}
         self._prefix = os.urandom(4).hex()
@@ -108,6 +107,24 @@ class Engine:
         """Add a sink for the events of all runs; call what is returned to remove it."""
         return self._hub.add(sink)
 
+    def alter(self, change: Callable[[Pipeline], Pipeline]) -> Callable[[], None]:
+        """Run `change(pipeline)` for each pipeline submitted from now on, as chaos does.
+
+        It is asked once per pipeline. Runs in flight stay as they are. Call what is returned to
+        remove it.
+        """
+        self._set_changes((*self._changes, change))
+
+        def remove() -> None:
+            self._set_changes(tuple(other for other in self._changes if other is not change))
+
+        return remove
+
+    def _set_changes(self, changes: tuple[Callable[[Pipeline], Pipeline], ...]) -> None:
+        """Change pipelines so from now on; what was compiled otherwise is forgotten."""
+        self._changes = changes
+        self._plans = (WeakKeyDictionary(), WeakKeyDictionary())
+
     # -- running ------------------------------------------------------------------------------
 
     def register(self, pipeline: Pipeline) -> Pipeline:
@@ -117,9 +134,12 @@ class Engine:
             DefinitionError: if another pipeline has this name.
         """
         if not isinstance(pipeline, Pipeline):
-            raise DefinitionError(f"register(): {pipeline!r} is not a Pipeline")
+            raise DefinitionError(f"register(): {no_pipeline(pipeline)}")
         if self._registered.setdefault(pipeline.name, pipeline) is not pipeline:
-            raise DefinitionError(f"another pipeline is registered as {pipeline.name!r}")
+            raise DefinitionError(
+                f"another pipeline is registered as {pipeline.name!r}; give one of them another "
+                "name, or hand the pipeline itself to run()"
+            )
         return pipeline
 
     async def run(
@@ -320,7 +340,7 @@ class Engine:
         if isinstance(pipeline, Pipeline):
             return pipeline
         if not isinstance(pipeline, str):
-            raise DefinitionError(f"{pipeline!r} is neither a Pipeline nor a registered name")
+            raise DefinitionError(no_pipeline(pipeline))
         found = self._registered.get(pipeline)
         if found is None:
             hint = nearest(pipeline, self._registered)
@@ -331,8 +351,11 @@ class Engine:
         plans = self._plans[stated]
         plan = plans.get(pipeline)
         if plan is None:
+            changed = pipeline
+            for change in self._changes:
+                changed = change(changed)
             plan = plans[pipeline] = compile_pipeline(
-                pipeline,
+                changed,
                 self._timeouts,
                 stated=stated,
                 enforced=self._mode == "enforce",

@@ -15,9 +15,21 @@ from graceline.engine.levels import current_level
 from graceline.telemetry.stats import Durations, Stats
 from graceline.work import Bound, ThreadPool, bind_coroutine
 
-__all__ = ["NodePlan", "PipelinePlan", "Plan", "StagePlan", "compile_pipeline"]
+__all__ = ["NodePlan", "PipelinePlan", "Plan", "StagePlan", "Surrounded", "compile_pipeline"]
 
 _SOURCES = {"node": Source.NODE, "stage": Source.STAGE, "pipeline": Source.PIPELINE}
+
+
+class Surrounded:
+    """A node's function that has something done around its work, in the event loop.
+
+    A plain function runs in a worker thread, from where it could do nothing that a cancel reaches.
+    It is asked once, when its pipeline is compiled.
+    """
+
+    def around(self, work: Bound) -> Bound:
+        """What is awaited in place of `work`, which is this function, bound."""
+        return work
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -162,6 +174,8 @@ def compile_pipeline(
                 if node.runs_on == "coroutine"
                 else threads.bind(node.function, current_level)
             )
+            if isinstance(node.function, Surrounded):
+                call = node.function.around(call)
             item = None
             if node.each is not None:
                 span = inf if node.each.item_timeout is None else node.each.item_timeout

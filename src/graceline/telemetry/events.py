@@ -14,6 +14,7 @@ __all__ = [
     "CancelRequested",
     "CleanupOverran",
     "Event",
+    "FaultInjected",
     "NodeFinished",
     "NodeStarted",
     "RunFinished",
@@ -128,6 +129,15 @@ class CleanupOverran(Event):
 
     level: str
     name: str
+
+
+@attrs.frozen(kw_only=True)
+class FaultInjected(Event):
+    """Chaos put a fault into a call of a node's work: `latency`, `error` or `hang`."""
+
+    stage: str
+    node: str
+    fault: str
 
 
 @attrs.frozen(kw_only=True)

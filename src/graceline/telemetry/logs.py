@@ -40,11 +40,12 @@ _NAMES: dict[type[Event], str] = {
     events.NodeStarted: "node_started",
     events.CancelRequested: "cancel_requested",
     events.CleanupOverran: "cleanup_overran",
+    events.FaultInjected: "fault_injected",
     events.WouldTimeOut: "would_time_out",
     events.ThreadAbandoned: "thread_abandoned",
     events.ThreadEnded: "thread_ended",
 }
-_WARNINGS = frozenset({"cleanup_overran", "would_time_out", "thread_abandoned"})
+_WARNINGS = frozenset({"cleanup_overran", "fault_injected", "would_time_out", "thread_abandoned"})
 
 
 class LoggingSink:

@@ -13,7 +13,20 @@ import attrs
 if TYPE_CHECKING:
     from graceline.testing.models import PipelineModel, StageModel
 
-__all__ = ["Blamed", "Holder", "Level", "Node", "PartAccount", "Run", "RunAccount", "Stage"]
+__all__ = [
+    "KEEP_INPUT",
+    "Blamed",
+    "Holder",
+    "Level",
+    "Node",
+    "PartAccount",
+    "Run",
+    "RunAccount",
+    "Stage",
+]
+
+KEEP_INPUT: Any = type("KeepInput", (), {"__repr__": lambda _: "KEEP_INPUT"})()
+"""The fallback of a part that states none: its dependents get its input."""
 
 Blamed = tuple[str, str, str]
 """The blame's level, name and kind."""
@@ -163,12 +176,18 @@ class Run(Holder):
         self.above: Level = above
         self.owner: Node | None = owner
         self.start: float = level.start
+        names = [node.name for stage in model.stages for node in stage.nodes]
+        self.repeated: set[str] = {name for name in names if names.count(name) > 1}
         self.noticed = inf  # when an explicit cancel of the caller's was first noticed
         self.plain = True  # whether every part so far was ok
         self.raised = False
         self.completed: list[str] = []
         self.degraded: list[str] = []
         self.parts: dict[str, PartAccount] = {}
+
+    def label(self, stage: str, node: str) -> str:
+        """The node's name, with that of its stage where it occurs in several."""
+        return f"{stage}.{node}" if node in self.repeated else node
 
 
 class Stage(Holder):

@@ -21,7 +21,7 @@ from graceline.testing.clock import run_virtual
 from graceline.testing.models import Scenario, build
 from graceline.testing.oracle import admissible
 
-__all__ = ["Observation", "disagreements", "observe"]
+__all__ = ["Observation", "differences", "disagreements", "observe"]
 
 _SAME = 1e-9
 
@@ -92,13 +92,15 @@ async def _observe(scenario: Scenario, watcher: _Watcher) -> Observation:
             scope.deadline = scenario.caller_deadline
         if scenario.user_cancel_at is not None:
             nursery.start_soon(_cancel_user, engine, scenario.user_cancel_at)
+        if scenario.drain_at is not None:
+            nursery.start_soon(_drain, engine, scenario.drain_at)
         if scenario.caller_cancel_at is not None:
             nursery.start_soon(_cancel_scope, scope, scenario.caller_cancel_at)
         seen.starts[pipeline.name] = trio.current_time()
         with scope:
             seen.raised = True
             try:
-                result = await engine.run(pipeline, "input", run_id="top")
+                result = await engine.run(pipeline, scenario.input, run_id="top")
                 seen.raised = False
                 seen.results[pipeline.name] = result
             finally:
@@ -113,6 +115,11 @@ async def _observe(scenario: Scenario, watcher: _Watcher) -> Observation:
 async def _cancel_user(engine: Any, at: float) -> None:
     await trio.sleep_until(at)
     await engine.cancel("top", "the user asks", wait=False)
+
+
+async def _drain(engine: Any, at: float) -> None:
+    await trio.sleep_until(at)
+    await engine.drain(0)
 
 
 async def _cancel_scope(scope: trio.CancelScope, at: float) -> None:
@@ -136,14 +143,15 @@ def disagreements(
     seen = observe(scenario, trace=trace)
     first: list[str] | None = None
     for answer in admissible(scenario) if expected is None else expected:
-        found = _compare(scenario.pipeline.name, answer, seen)
+        found = differences(scenario.pipeline.name, answer, seen)
         if not found:
             return []
         first = found if first is None else first
     return first or []
 
 
-def _compare(top: str, answer: dict[str, RunAccount], seen: Observation) -> list[str]:
+def differences(top: str, answer: dict[str, RunAccount], seen: Observation) -> list[str]:
+    """Where an observation of run `top` differs from one of the oracle's answers."""
     found: list[str] = []
 
     def check(what: str, engine: Any, oracle: Any) -> None:

@@ -16,6 +16,7 @@ import trio
 from graceline.definitions import Node, Pipeline, Stage
 from graceline.engine import cleanup
 from graceline.errors import DefinitionWarning
+from graceline.testing.accounts import KEEP_INPUT
 
 __all__ = [
     "ModelError",
@@ -69,6 +70,9 @@ class NodeModel(_PartModel):
         after: as of `Node`.
         absorb_after: seconds of a `move_on_after` of its own around the work; None for none.
         nested: a pipeline that it runs.
+        returns: makes its value of its input; None for a tuple that tells of it.
+        when: as of `Node`.
+        fallback: as of `Node`.
     """
 
     name: str
@@ -80,6 +84,9 @@ class NodeModel(_PartModel):
     after: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     absorb_after: float | None = attrs.field(default=None, kw_only=True)
     nested: PipelineModel | None = attrs.field(default=None, kw_only=True)
+    returns: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True)
+    when: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True)
+    fallback: Any = attrs.field(default=KEEP_INPUT, kw_only=True)
 
 
 @attrs.frozen(repr=False)
@@ -91,6 +98,8 @@ class StageModel(_PartModel):
     critical: bool = attrs.field(default=True, kw_only=True)
     after: tuple[str, ...] | None = attrs.field(default=None, kw_only=True)
     fail_fast: bool | None = attrs.field(default=None, kw_only=True)
+    when: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True)
+    fallback: Any = attrs.field(default=KEEP_INPUT, kw_only=True)
 
 
 @attrs.frozen(repr=False)
@@ -112,6 +121,8 @@ class Scenario(_Short):
         user_cancel_at: when the run is cancelled through the engine; None for never.
         caller_cancel_at: when the caller's scope is cancelled explicitly; None for never.
         caller_deadline: the deadline of the caller's scope; None for none.
+        drain_at: when the engine is drained and waits for nothing; None for never.
+        input: what the run gets.
     """
 
     pipeline: PipelineModel
@@ -119,6 +130,8 @@ class Scenario(_Short):
     user_cancel_at: float | None = attrs.field(default=None, kw_only=True)
     caller_cancel_at: float | None = attrs.field(default=None, kw_only=True)
     caller_deadline: float | None = attrs.field(default=None, kw_only=True)
+    drain_at: float | None = attrs.field(default=None, kw_only=True)
+    input: Any = attrs.field(default="input", kw_only=True)
 
 
 RunNested = Callable[[Pipeline, Any], Awaitable[Any]]
@@ -144,6 +157,8 @@ def _stage(model: StageModel, run_nested: RunNested) -> Stage:
             name=node.name,
             after=node.after,
             critical=node.critical,
+            when=node.when,
+            **_fallback(node),
             **_limits(node),
         )
         for node in model.nodes
@@ -154,12 +169,21 @@ def _stage(model: StageModel, run_nested: RunNested) -> Stage:
         after=model.after,
         critical=model.critical,
         fail_fast=model.fail_fast,
+        when=model.when,
+        **_fallback(model),
         **_limits(model),
     )
 
 
+def _fallback(model: NodeModel | StageModel) -> dict[str, Any]:
+    return {} if model.fallback is KEEP_INPUT else {"fallback": model.fallback}
+
+
 def _body(model: NodeModel, run_nested: RunNested) -> Callable[[Any], Awaitable[Any]]:
     nested = None if model.nested is None else build(model.nested, run_nested)
+
+    def given(value: Any, inner: Any) -> Any:
+        return (model.name, value, inner) if model.returns is None else model.returns(value)
 
     async def work(value: Any) -> Any:
         inner = None
@@ -171,7 +195,7 @@ def _body(model: NodeModel, run_nested: RunNested) -> Callable[[Any], Awaitable[
                 inner = await run_nested(nested, value)
         if model.ending == "raises":
             raise ModelError(model.name)
-        return (model.name, value, inner)
+        return given(value, inner)
 
     async def body(value: Any) -> Any:
         try:
@@ -182,7 +206,7 @@ def _body(model: NodeModel, run_nested: RunNested) -> Callable[[Any], Awaitable[
                     raise
             with trio.CancelScope(shield=True):
                 await trio.sleep(model.tail)
-            return (model.name, value, "swallowed")
+            return given(value, "swallowed")
         finally:
             for duration in model.cleanups:
                 with cleanup():

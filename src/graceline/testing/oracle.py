@@ -32,7 +32,10 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from graceline.testing.accounts import (
+    KEEP_INPUT,
     Blamed,
     Holder,
     Level,
@@ -46,13 +49,13 @@ from graceline.testing.accounts import (
 if TYPE_CHECKING:
     from graceline.testing.models import PipelineModel, Scenario, StageModel
 
-__all__ = ["admissible", "reference_run"]
+__all__ = ["admissible", "play"]
 
 _STOPS_ALL = ("user", "shutdown", "caller")
 _BY_CALLER: Blamed = ("caller", "caller", "caller")
 
 
-def reference_run(scenario: Scenario, order: int = 0) -> dict[str, RunAccount]:
+def play(scenario: Scenario, order: int = 0) -> dict[str, RunAccount]:
     """The accounts of the run and of the runs inside it, by the name of the pipeline.
 
     Args:
@@ -66,8 +69,7 @@ def reference_run(scenario: Scenario, order: int = 0) -> dict[str, RunAccount]:
 
 def admissible(scenario: Scenario, orders: int = 60) -> Iterator[dict[str, RunAccount]]:
     """The right answers: one for each of several orders within an instant."""
-    for order in range(orders):
-        yield reference_run(scenario, order)
+    yield from (play(scenario, order) for order in range(orders))
 
 
 class _World:
@@ -76,7 +78,8 @@ class _World:
     def __init__(self, scenario: Scenario, order: int) -> None:
         self.scenario = scenario
         self.now = 0.0
-        self.user_at = inf if scenario.user_cancel_at is None else scenario.user_cancel_at
+        cancels = ((scenario.user_cancel_at, "user"), (scenario.drain_at, "shutdown"))
+        self.outside = sorted((at, kind) for at, kind in cancels if at is not None)
         self.caller_at = inf if scenario.caller_cancel_at is None else scenario.caller_cancel_at
         self.alive: list[Node] = []
         self.starts: list[tuple[float, Holder, Run, Any]] = []
@@ -90,16 +93,16 @@ class _World:
         caller = Level("caller", "caller", None, 0.0, None, scenario.engine_grace)
         if scenario.caller_deadline is not None:
             caller.deadline = scenario.caller_deadline
-        root = self._submit(top, caller, None, "input").level
+        root = self._submit(top, caller, None, scenario.input).level
         while self.alive or self.starts:
             due: list[tuple[float, float, Any]] = [
                 (self._next(node), node.rank, node) for node in self.alive
             ]
             due += [(self.now, start[0], start) for start in self.starts]
             at, rank, item = min(due, key=lambda entry: entry[:2])
-            if self.user_at <= at:
-                self.now, self.user_at = self.user_at, inf
-                self._cancel(root, "user")
+            if self.outside and self.outside[0][0] <= at:
+                self.now, kind = self.outside.pop(0)
+                self._cancel(root, kind)
                 continue
             self.now, self.batch = at, int(rank)
             if isinstance(item, Node):
@@ -181,7 +184,8 @@ class _World:
         self.alive.remove(node)
         level, stage, now = node.level, node.stage, self.now
         strict = stage.strict if node.model.strict is None else node.model.strict
-        value: Any = (node.model.name, node.input, node.inner)
+        given = node.model.returns
+        value: Any = given(node.input) if given else (node.model.name, node.input, node.inner)
         status: str
         blame: Blamed | None
         if node.ending == "error":
@@ -198,7 +202,7 @@ class _World:
         else:
             status, blame, value = self._returned(level, now, value, strict=strict)
         if status in ("ok", "late"):
-            stage.run.completed.append(level.name)
+            stage.run.completed.append(stage.run.label(stage.level.name, level.name))
         account = PartAccount(status, blame, level.start, now, value)
         stage.alive -= 1
         self._part_ended(stage, stage.run, node.model, node.input, account)
@@ -236,6 +240,10 @@ class _World:
         """
         path = part.name if holder is run else f"{holder.level.name}.{part.name}"
         run.parts[path] = account
+        if account.status == "skipped":  # by its own condition
+            holder.values[part.name] = given
+            self._advance(holder, run)
+            return
         completed = account.status in ("ok", "late")
         if part.critical:
             holder.last = max(holder.last, self.now if last is None else last)
@@ -244,14 +252,31 @@ class _World:
         if completed:
             holder.values[part.name] = account.value
         elif part.critical or kind in _STOPS_ALL or run.raised:
-            if holder.failure is None:
-                holder.failure = account
-                if holder.fail_fast and not holder.chain:
-                    self._cancel(holder.level, "sibling_failed")
+            self._fail(holder, account)
         else:
-            run.degraded.append(part.name)
-            holder.values[part.name] = given
+            soft = part.name if holder is run else run.label(holder.level.name, part.name)
+            run.degraded.append(soft)
+            try:
+                holder.values[part.name] = self._substitute(part, given)
+            except Exception:  # noqa: BLE001 - a fallback that raises is a failure that counts
+                blamed = ("stage" if holder is run else "node", part.name, "failed")
+                account = attrs.evolve(account, status="failed", blame=blamed)
+                run.parts[path] = account
+                self._fail(holder, account)
         self._advance(holder, run)
+
+    def _fail(self, holder: Holder, account: PartAccount) -> None:
+        if holder.failure is None:
+            holder.failure = account
+            if holder.fail_fast and not holder.chain:
+                self._cancel(holder.level, "sibling_failed")
+
+    @staticmethod
+    def _substitute(part: Any, given: Any) -> Any:
+        """What the dependents of a part that did not succeed get in its place."""
+        if part.fallback is KEEP_INPUT:
+            return given
+        return part.fallback(given) if callable(part.fallback) else part.fallback
 
     def _advance(self, holder: Holder, run: Run) -> None:
         for part in holder.ready():
@@ -294,12 +319,26 @@ class _World:
                 self._skip(run, part)
             holder.alive -= 1
             self._part_ended(holder, run, part, given, account)
+        elif (decided := self._condition(part, kind, given)) is not None:
+            if kind == "stage":
+                self._skip(run, part)
+            holder.alive -= 1
+            self._part_ended(holder, run, part, given, decided)
         elif isinstance(holder, Stage):
             absorbs = inf if part.absorb_after is None else self.now + part.absorb_after
             ends = self.now + part.latency
             self.alive.append(Node(part, holder, level, given, ends, absorbs, self._rank()))
         else:
             self._advance(Stage(part, run, level, given), run)
+
+    def _condition(self, part: Any, kind: str, given: Any) -> PartAccount | None:
+        """What becomes of a part whose `when` is false or raises; None if it runs."""
+        try:
+            if part.when is None or part.when(given):
+                return None
+        except Exception:  # noqa: BLE001 - the part's failure
+            return PartAccount("failed", (kind, part.name, "failed"), self.now, self.now)
+        return PartAccount("skipped", None, self.now, self.now)
 
     def _skip(self, run: Run, stage: StageModel) -> None:
         for node in stage.nodes:

@@ -1,118 +1,44 @@
-"""Hypothesis strategies for whole scenarios: sequences, parallels, graphs, nested runs and cancels.
+"""Hypothesis strategies: definitions that run, what their nodes do, and what meets them.
 
-Every duration is a multiple of an eighth of a second, which one can read in a report, plus a tiny
-amount of its own, so that two unrelated instants never coincide. Limits have no such amount: equal
-limits are wanted, since ties go to the outermost level. All are exact in binary, and so are their
-sums: the virtual clock and the oracle agree to the last bit.
+Everything is made of round numbers: each duration is a multiple of an eighth of a second, exact in
+binary, and so are sums of them. Limits come from a small set, so that equal ones are common. The
+first choice is always the plainest one, so a failing example shrinks to a handful of nodes.
+
+    @given(pipelines(), cancellations())
+    def test_it_ends_in_time(pipeline, cancels):
+        recording = simulate(pipeline, [1, 2], cancels=cancels)
 """
 
 from __future__ import annotations
 
-import random
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
 from hypothesis import strategies as st
 
-from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageModel
+from graceline.definitions import Node, Pipeline, Stage, Timeouts
+from graceline.errors import DefinitionError
+from graceline.testing import behaviours as does
+from graceline.testing.behaviours import Behaviour
+from graceline.testing.drawing import Drawing, eighths
+from graceline.testing.latency import Bimodal, Constant, Latency, Lognormal, Pareto, Trace
+from graceline.testing.load import Load
+from graceline.testing.models import Scenario
+from graceline.testing.scenarios import draw_scenario
+from graceline.testing.world import Cancels
 
-__all__ = ["scenarios"]
-
-_UNIT = 0.125
-_TINY = [  # multiples of 2**-42, all below 2**-12; sums of a few of them are distinct
-    seed * 2.0**-42
-    for seed in random.Random(2024).sample(range(1, 2**30), 400)  # noqa: S311
+__all__ = [
+    "behaviours",
+    "cancellations",
+    "cooperative_pipelines",
+    "latencies",
+    "loads",
+    "nodes",
+    "pipelines",
+    "scenarios",
+    "stages",
+    "timeouts",
 ]
-
-_DURATION = st.integers(1, 12).map(_UNIT.__mul__)
-_LIMIT = st.sampled_from([None, None, *(n * _UNIT for n in (0, 2, 4, 4, 6, 8, 8, 10, 14, 20))])
-_GRACE = st.sampled_from([None, None, None, *(n * _UNIT for n in (0, 1, 2, 4, 8, 16))])
-_CLEANUPS = st.sampled_from([(), (), (), (1,), (2,), (4,), (1, 2), (3, 3), (1, 2, 4), (8, 1)])
-_ENDINGS: list[Literal["value", "raises", "swallows"]] = ["value", "raises", "swallows"]
-_ENDING = st.sampled_from([*_ENDINGS, *_ENDINGS, "value", "value", "value"])
-_CRITICAL = st.sampled_from([True, True, False])
-_STRICT = st.sampled_from([None, None, None, True, False])
-_FAIL_FAST = st.sampled_from([None, None, True, False])
-_SHAPE = st.sampled_from(["sequence", "sequence", "parallel", "graph"])
-_SOMETIMES = st.sampled_from([False, False, False, True])
-_AT = st.one_of(st.none(), st.none(), st.integers(1, 30).map(_UNIT.__mul__))
-
-
-class _Names:
-    """Unique names, and a unique tiny amount for each duration."""
-
-    def __init__(self) -> None:
-        self.used = 0
-        self.tiny = iter(_TINY)
-
-    def name(self, prefix: str) -> str:
-        self.used += 1
-        return f"{prefix}{self.used}"
-
-    def own(self, seconds: float) -> float:
-        return seconds + next(self.tiny)
-
-
-def _limits(draw: st.DrawFn, names: _Names) -> dict[str, Any]:
-    timeout, grace = draw(_LIMIT), draw(_GRACE)
-    strict = draw(_STRICT)
-    if timeout and grace is not None and grace + _UNIT <= timeout and draw(st.booleans()):
-        return {"timeout": timeout, "reserve": names.own(grace), "strict": strict}
-    grace = None if grace is None else names.own(grace)
-    return {"timeout": timeout, "grace": grace, "strict": strict}
-
-
-def _after(draw: st.DrawFn, shape: str, earlier: list[str]) -> tuple[str, ...]:
-    if shape == "parallel" or not earlier:
-        return ()
-    if shape == "sequence":
-        return (earlier[-1],)
-    return tuple(name for name in earlier[-3:] if draw(st.booleans()))
-
-
-def _node(draw: st.DrawFn, names: _Names, after: tuple[str, ...], depth: int) -> NodeModel:
-    absorb = names.own(draw(_DURATION)) if draw(_SOMETIMES) else None
-    nested = _pipeline(draw, names, depth - 1) if depth and draw(_SOMETIMES) else None
-    ending = draw(_ENDING)
-    return NodeModel(
-        names.name("n"),
-        names.own(draw(_DURATION)),
-        ending,
-        names.own(draw(_DURATION)) if ending == "swallows" else 0.0,
-        tuple(names.own(length * _UNIT) for length in draw(_CLEANUPS)),
-        critical=draw(_CRITICAL),
-        after=after,
-        absorb_after=absorb,
-        nested=nested,
-        **_limits(draw, names),
-    )
-
-
-def _stage(draw: st.DrawFn, names: _Names, after: tuple[str, ...] | None, depth: int) -> StageModel:
-    shape = draw(_SHAPE)
-    nodes: list[NodeModel] = []
-    for _ in range(draw(st.integers(1, 3 if depth else 2))):
-        earlier = [node.name for node in nodes]
-        nodes.append(_node(draw, names, _after(draw, shape, earlier), depth))
-    return StageModel(
-        names.name("s"),
-        tuple(nodes),
-        critical=draw(_CRITICAL),
-        after=after,
-        fail_fast=draw(_FAIL_FAST),
-        **_limits(draw, names),
-    )
-
-
-def _pipeline(draw: st.DrawFn, names: _Names, depth: int) -> PipelineModel:
-    shape = draw(_SHAPE)
-    stages: list[StageModel] = []
-    for _ in range(draw(st.integers(1, 3 if depth == 2 else 2))):
-        earlier = [stage.name for stage in stages]
-        after = None if shape == "sequence" else _after(draw, shape, earlier)
-        stages.append(_stage(draw, names, after, depth))
-    return PipelineModel(
-        names.name("p"), tuple(stages), fail_fast=draw(_FAIL_FAST), **_limits(draw, names)
-    )
 
 
 @st.composite
@@ -124,16 +50,203 @@ def scenarios(draw: st.DrawFn, *, depth: int = 2, caller: bool = True) -> Scenar
         depth: how deep runs inside nodes may nest.
         caller: whether the caller may have a deadline and may be cancelled.
     """
-    names = _Names()
+    return draw_scenario(draw, depth=depth, caller=caller)
 
-    def at() -> float | None:
-        instant = draw(_AT)
-        return None if instant is None else names.own(instant)
 
-    return Scenario(
-        _pipeline(draw, names, depth),
-        engine_grace=names.own(draw(st.integers(0, 16)) * _UNIT),
-        user_cancel_at=at(),
-        caller_cancel_at=at() if caller else None,
-        caller_deadline=at() if caller else None,
+def timeouts() -> st.SearchStrategy[Timeouts]:
+    """Default limits of an engine; the plainest has none, and a grace of 1 s."""
+    limits = st.sampled_from([None, 1.0, 0.5, 0.25, 2.0])
+    return st.builds(
+        Timeouts,
+        node=limits,
+        stage=limits,
+        pipeline=limits,
+        grace=st.sampled_from([1.0, 0.5, 0.125, 0.0]),
+        fail_fast=st.sampled_from([True, False]),
+        strict=st.booleans(),
+    )
+
+
+def latencies(*, smooth: bool = False) -> st.SearchStrategy[Latency]:
+    """How long a call takes: `Constant`, `Bimodal` and `Trace`, up to 1.5 s.
+
+    Args:
+        smooth: `Lognormal` and `Pareto` too. Their samples are no round numbers, and Pareto's have
+            no upper bound.
+    """
+    kinds: list[st.SearchStrategy[Latency]] = [
+        st.builds(Constant, eighths(1, 12)),
+        st.builds(
+            Bimodal, eighths(1, 4), eighths(5, 12), st.sampled_from([0.5, 0.25, 0.125, 0.0, 1.0])
+        ),
+        st.builds(Trace, st.lists(eighths(1, 12), min_size=1, max_size=4).map(tuple)),
+    ]
+    if smooth:
+        kinds.append(st.builds(Lognormal, eighths(1, 8), st.sampled_from([0.5, 0.25, 1.0])))
+        kinds.append(st.builds(Pareto, eighths(1, 4), st.sampled_from([2.0, 1.5, 3.0])))
+    return st.one_of(*kinds)
+
+
+_BEHAVIOURS: dict[type, st.SearchStrategy[Any]] = {
+    does.Obeys: st.just(does.Obeys()),
+    does.Raises: st.just(does.Raises()),
+    does.SlowCleanup: st.lists(eighths(1, 8), min_size=1, max_size=3).map(
+        lambda lengths: does.SlowCleanup(*lengths)
+    ),
+    does.SwallowsOnce: st.builds(does.SwallowsOnce, eighths(0, 8)),
+    does.OwnScope: st.builds(does.OwnScope, eighths(1, 8)),
+    does.SavesPartials: st.builds(does.SavesPartials, eighths(1, 4)),
+    does.SpawnsNursery: st.builds(does.SpawnsNursery, st.integers(1, 3)),
+    does.RaisesInCleanup: st.just(does.RaisesInCleanup()),
+    does.SwallowsLoop: st.builds(does.SwallowsLoop, st.integers(1, 4)),
+    does.OwnShield: st.just(does.OwnShield()),
+    does.AtDeadline: st.just(does.AtDeadline()),
+    does.SyncBurst: st.builds(does.SyncBurst, eighths(1, 8)),
+}
+
+_OBEDIENT = (
+    does.Obeys,
+    does.Raises,
+    does.SlowCleanup,
+    does.OwnScope,
+    does.SavesPartials,
+    does.SpawnsNursery,
+    does.RaisesInCleanup,
+)
+
+
+def behaviours(*, only: Iterable[type] | None = None) -> st.SearchStrategy[Behaviour]:
+    """What a node does besides taking time; the plainest obeys.
+
+    Args:
+        only: the classes that are wanted, such as `(Obeys, Raises)`; None for all. Runs inside
+            nodes come from `pipelines(depth=)`.
+
+    Raises:
+        DefinitionError: for no class, and for one that there is no strategy for.
+    """
+    wanted = tuple(_BEHAVIOURS) if only is None else tuple(only)
+    known = ", ".join(kind.__name__ for kind in _BEHAVIOURS)
+    if not wanted:
+        raise DefinitionError(f"behaviours(only=) needs at least one of {known}")
+    for kind in wanted:
+        if kind not in _BEHAVIOURS:
+            raise DefinitionError(f"behaviours(only=): {kind!r} is none of {known}")
+    return st.one_of(*(_BEHAVIOURS[kind] for kind in wanted))
+
+
+def _drawing(behaviour: Any, latency: Any, *, loops: bool) -> Drawing:
+    return Drawing(
+        behaviours() if behaviour is None else behaviour,
+        latencies() if latency is None else latency,
+        loops=loops,
+    )
+
+
+@st.composite
+def nodes(
+    draw: st.DrawFn,
+    *,
+    behaviour: st.SearchStrategy[Behaviour] | None = None,
+    latency: st.SearchStrategy[Latency] | None = None,
+    depth: int = 1,
+    loops: bool = True,
+) -> Node:
+    """A node with a modelled body and limits; the arguments are those of `pipelines`."""
+    run = _drawing(behaviour, latency, loops=loops)
+    return run.tell(draw, run.node(draw, (), depth, lists=True))
+
+
+@st.composite
+def stages(
+    draw: st.DrawFn,
+    *,
+    behaviour: st.SearchStrategy[Behaviour] | None = None,
+    latency: st.SearchStrategy[Latency] | None = None,
+    depth: int = 1,
+    loops: bool = True,
+) -> Stage:
+    """A stage of up to three nodes; the arguments are those of `pipelines`."""
+    run = _drawing(behaviour, latency, loops=loops)
+    return run.tell(draw, run.stage(draw, None, depth))
+
+
+@st.composite
+def pipelines(
+    draw: st.DrawFn,
+    *,
+    behaviour: st.SearchStrategy[Behaviour] | None = None,
+    latency: st.SearchStrategy[Latency] | None = None,
+    depth: int = 1,
+    loops: bool = True,
+) -> Pipeline:
+    """A pipeline of up to three stages of up to three nodes: sequences, parallels and graphs.
+
+    Names are unique in the whole definition, and start with `p`, `s` and `n`. Give a run a list as
+    its input: nodes return what they get, and those made by `each()` need a list.
+
+    Args:
+        draw: given by Hypothesis.
+        behaviour: what nodes do; by default `behaviours()`.
+        latency: how long they take; by default `latencies()`.
+        depth: how deep runs inside nodes may nest; they need `running_on(engine)`.
+        loops: whether nodes may be made by `each()`.
+    """
+    run = _drawing(behaviour, latency, loops=loops)
+    return run.tell(draw, run.pipeline(draw, depth))
+
+
+def cooperative_pipelines(
+    *,
+    latency: st.SearchStrategy[Latency] | None = None,
+    depth: int = 1,
+    loops: bool = True,
+) -> st.SearchStrategy[Pipeline]:
+    """Pipelines whose nodes end as soon as they are cancelled, cleanup aside; see `pipelines`.
+
+    They may raise, clean up for longer than they may, and limit themselves. All invariants hold.
+    """
+    obedient = behaviours(only=_OBEDIENT)
+    return pipelines(behaviour=obedient, latency=latency, depth=depth, loops=loops)
+
+
+def cancellations(*, caller: bool = True, drain: bool = True) -> st.SearchStrategy[Cancels]:
+    """What cancels a run from outside within 4 s, by the user, its caller, or a drain; or nothing.
+
+    Args:
+        caller: whether the caller may have a deadline and may be cancelled.
+        drain: whether the engine may be drained.
+    """
+    at = st.none() | eighths(0, 32)
+    return st.builds(
+        Cancels,
+        user_at=at,
+        caller_at=at if caller else st.none(),
+        caller_deadline=at if caller else st.none(),
+        drain_at=at if drain else st.none(),
+    )
+
+
+def loads(
+    *,
+    pipeline: st.SearchStrategy[Pipeline] | None = None,
+    cancels: st.SearchStrategy[Cancels] | None = None,
+    most: int = 6,
+) -> st.SearchStrategy[Load]:
+    """Up to `most` runs within 2 s against one to three slots and a short queue.
+
+    Args:
+        pipeline: what is run; by default `pipelines(depth=0)`.
+        cancels: what cancels each run; by default the user, now and then.
+        most: how many runs arrive at most, at least 1.
+    """
+    if most < 1:
+        raise DefinitionError(f"loads(most=) must be at least 1, not {most!r}")
+    met = cancellations(caller=False, drain=False) if cancels is None else cancels
+    arrival = st.tuples(eighths(0, 16), pipelines(depth=0) if pipeline is None else pipeline, met)
+    return st.builds(
+        Load,
+        slots=st.integers(1, 3),
+        max_queue=st.sampled_from([None, 2, 1, 0]),
+        arrivals=st.lists(arrival, min_size=1, max_size=most).map(tuple),
     )

@@ -1,0 +1,132 @@
+"""Drawing whole scenarios for the oracle: sequences, parallels, graphs, nested runs and cancels.
+
+Every duration is a multiple of an eighth of a second, which one can read in a report, plus a tiny
+amount of its own, so that two unrelated instants never coincide. Limits have no such amount: equal
+limits are wanted, since ties go to the outermost level. All are exact in binary, and so are their
+sums: the virtual clock and the oracle agree to the last bit.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Literal
+
+from hypothesis import strategies as st
+
+from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageModel
+
+__all__ = ["draw_scenario"]
+
+_UNIT = 0.125
+_TINY = [  # multiples of 2**-42, all below 2**-12; sums of a few of them are distinct
+    seed * 2.0**-42
+    for seed in random.Random(2024).sample(range(1, 2**30), 400)  # noqa: S311
+]
+
+_DURATION = st.integers(1, 12).map(_UNIT.__mul__)
+_LIMIT = st.sampled_from([None, None, *(n * _UNIT for n in (0, 2, 4, 4, 6, 8, 8, 10, 14, 20))])
+_GRACE = st.sampled_from([None, None, None, *(n * _UNIT for n in (0, 1, 2, 4, 8, 16))])
+_CLEANUPS = st.sampled_from([(), (), (), (1,), (2,), (4,), (1, 2), (3, 3), (1, 2, 4), (8, 1)])
+_ENDINGS: list[Literal["value", "raises", "swallows"]] = ["value", "raises", "swallows"]
+_ENDING = st.sampled_from([*_ENDINGS, *_ENDINGS, "value", "value", "value"])
+_CRITICAL = st.sampled_from([True, True, False])
+_STRICT = st.sampled_from([None, None, None, True, False])
+_FAIL_FAST = st.sampled_from([None, None, True, False])
+_SHAPE = st.sampled_from(["sequence", "sequence", "parallel", "graph"])
+_SOMETIMES = st.sampled_from([False, False, False, True])
+_AT = st.one_of(st.none(), st.none(), st.integers(1, 30).map(_UNIT.__mul__))
+
+
+class _Names:
+    """Unique names, and a unique tiny amount for each duration."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.tiny = iter(_TINY)
+
+    def name(self, prefix: str) -> str:
+        self.used += 1
+        return f"{prefix}{self.used}"
+
+    def own(self, seconds: float) -> float:
+        return seconds + next(self.tiny)
+
+
+def _limits(draw: st.DrawFn, names: _Names) -> dict[str, Any]:
+    timeout, grace = draw(_LIMIT), draw(_GRACE)
+    strict = draw(_STRICT)
+    if timeout and grace is not None and grace + _UNIT <= timeout and draw(st.booleans()):
+        return {"timeout": timeout, "reserve": names.own(grace), "strict": strict}
+    grace = None if grace is None else names.own(grace)
+    return {"timeout": timeout, "grace": grace, "strict": strict}
+
+
+def _after(draw: st.DrawFn, shape: str, earlier: list[str]) -> tuple[str, ...]:
+    if shape == "parallel" or not earlier:
+        return ()
+    if shape == "sequence":
+        return (earlier[-1],)
+    return tuple(name for name in earlier[-3:] if draw(st.booleans()))
+
+
+def _node(draw: st.DrawFn, names: _Names, after: tuple[str, ...], depth: int) -> NodeModel:
+    absorb = names.own(draw(_DURATION)) if draw(_SOMETIMES) else None
+    nested = _pipeline(draw, names, depth - 1) if depth and draw(_SOMETIMES) else None
+    ending = draw(_ENDING)
+    return NodeModel(
+        names.name("n"),
+        names.own(draw(_DURATION)),
+        ending,
+        names.own(draw(_DURATION)) if ending == "swallows" else 0.0,
+        tuple(names.own(length * _UNIT) for length in draw(_CLEANUPS)),
+        critical=draw(_CRITICAL),
+        after=after,
+        absorb_after=absorb,
+        nested=nested,
+        **_limits(draw, names),
+    )
+
+
+def _stage(draw: st.DrawFn, names: _Names, after: tuple[str, ...] | None, depth: int) -> StageModel:
+    shape = draw(_SHAPE)
+    nodes: list[NodeModel] = []
+    for _ in range(draw(st.integers(1, 3 if depth else 2))):
+        earlier = [node.name for node in nodes]
+        nodes.append(_node(draw, names, _after(draw, shape, earlier), depth))
+    return StageModel(
+        names.name("s"),
+        tuple(nodes),
+        critical=draw(_CRITICAL),
+        after=after,
+        fail_fast=draw(_FAIL_FAST),
+        **_limits(draw, names),
+    )
+
+
+def _pipeline(draw: st.DrawFn, names: _Names, depth: int) -> PipelineModel:
+    shape = draw(_SHAPE)
+    stages: list[StageModel] = []
+    for _ in range(draw(st.integers(1, 3 if depth == 2 else 2))):
+        earlier = [stage.name for stage in stages]
+        after = None if shape == "sequence" else _after(draw, shape, earlier)
+        stages.append(_stage(draw, names, after, depth))
+    return PipelineModel(
+        names.name("p"), tuple(stages), fail_fast=draw(_FAIL_FAST), **_limits(draw, names)
+    )
+
+
+def draw_scenario(draw: st.DrawFn, *, depth: int, caller: bool) -> Scenario:
+    """Draw a scenario; see `graceline.testing.strategies.scenarios`."""
+    names = _Names()
+
+    def at() -> float | None:
+        instant = draw(_AT)
+        return None if instant is None else names.own(instant)
+
+    return Scenario(
+        _pipeline(draw, names, depth),
+        engine_grace=names.own(draw(st.integers(0, 16)) * _UNIT),
+        user_cancel_at=at(),
+        caller_cancel_at=at() if caller else None,
+        caller_deadline=at() if caller else None,
+    )
