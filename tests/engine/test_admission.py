@@ -76,20 +76,12 @@ async def test_cancel_in_the_queue(autojump_clock):
     assert (run.result.status, run.result.blame.kind) == ("cancelled", "user")
 
 
-async def test_caller_cancelled_in_the_queue(autojump_clock):
+async def test_caller_cancelled_in_the_queue(autojump_clock, cancelled_after):
     """A caller that is cancelled while its run is queued gets its `Cancelled`, and no slot is lost."""
     async with open_engine(timeouts=NO_LIMITS, max_concurrent_pipelines=1) as engine:
         engine.start(Pipeline("long", [trio.sleep]), 5)
         await trio.testing.wait_all_tasks_blocked()
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-
-                @nursery.start_soon
-                async def cancel():
-                    await trio.sleep(1)
-                    scope.cancel()
-
-                await engine.run(Pipeline("p", [trio.sleep]), 1)
+        scope = await cancelled_after(1, engine.run, Pipeline("p", [trio.sleep]), 1)
         assert scope.cancelled_caught
         assert (await engine.run(Pipeline("p", [trio.sleep]), 1)).status == "ok"
 

@@ -1,11 +1,14 @@
 """Semantics 1: levels, clamping, defaults, grace and reserve, as a running engine keeps them."""
 
+import ast
 import math
+import pathlib
 
 import pytest
 import trio
 import trio.testing
 
+import graceline
 from graceline import (
     DefinitionError,
     Node,
@@ -55,39 +58,6 @@ async def test_child_limit_is_clamped_by_its_parent(autojump_clock, engine):
         pipeline = Pipeline("p", [Node(forever, timeout=9)], timeout=1)
     result = await engine.run(pipeline)
     assert (result.blame.level, result.elapsed) == ("pipeline", pytest.approx(1))
-
-
-async def test_defaults_do_not_cut_what_a_level_above_states(autojump_clock):
-    """A pipeline that states a limit is not cut into nodes of the default limit."""
-    async with open_engine() as engine:
-        result = await engine.run(Pipeline("p", [sleeper(5)], timeout=30))
-    assert result.status == "ok"
-    assert result.node("sleep").limit is None
-
-
-async def test_stated_infinity_is_a_stated_limit(autojump_clock):
-    """`math.inf` on the pipeline switches the defaults off below it."""
-    async with open_engine() as engine:
-        result = await engine.run(Pipeline("p", [sleeper(5)], timeout=math.inf))
-    assert result.status == "ok"
-    assert result.limit is None
-
-
-async def test_blame_on_a_default_says_so_and_how_to_change_it(autojump_clock):
-    """An outcome that a default has cut names the default and the way to change it."""
-    async with open_engine() as engine:
-        result = await engine.run(Pipeline("p", [forever]))
-    assert result.blame.source == "default"
-    assert "Timeouts(node=...)" in result.blame.message
-
-
-async def test_default_of_the_pipeline_bounds_the_sum(autojump_clock):
-    """Nodes that each keep the default node limit still share the default pipeline limit."""
-    async with open_engine() as engine:
-        nodes = [Node(sleeper(0.15), name=f"n{i}") for i in range(5)]
-        result = await engine.run(Pipeline("p", sequence(*nodes)))
-    assert (result.blame.level, result.blame.limit) == ("pipeline", 0.5)
-    assert result.completed == ("n0", "n1", "n2")
 
 
 async def test_timeout_zero_never_starts(autojump_clock, engine):
@@ -279,16 +249,107 @@ async def test_queue_time_counts(autojump_clock):
     assert result.queued == pytest.approx(1)
 
 
-async def test_default_stage_limit(autojump_clock):
-    """The batch preset limits a stage where the pipeline states nothing, and no node."""
-    async with open_engine(timeouts=Timeouts.batch()) as engine:
-        result = await engine.run(Pipeline("p", [Stage("s", [forever])]))
-    assert (result.blame.level, result.blame.limit) == ("stage", 3600.0)
-    assert result.node("forever").limit is None
+async def test_the_clock_of_a_level_runs_from_its_own_start(autojump_clock, engine):
+    """A limit counts from the start of its own level, whatever ran before in the same run."""
+    nodes = sequence(Node(sleeper(3), name="a"), Node(forever, name="b", timeout=2))
+    stages = [Stage("s", nodes), Stage("never", [sleeper(1)])]
+    result = await engine.run(Pipeline("p", stages))
+    assert (result.blame.name, result.elapsed) == ("b", pytest.approx(5))
+    soft = Stage("first", [sleeper(3)])
+    result = await engine.run(Pipeline("p", [soft, Stage("second", [forever], timeout=2)]))
+    assert (result.blame.name, result.elapsed) == ("second", pytest.approx(5))
 
 
-async def test_limit_of_the_call_switches_the_defaults_off(autojump_clock):
-    """A limit that the call states is a stated limit: the nodes get no default limit."""
-    async with open_engine() as engine:
-        result = await engine.run(Pipeline("p", [Node(trio.sleep, name="n")]), 5, timeout=30)
-    assert (result.status, result.node("n").limit) == ("ok", None)
+@pytest.mark.parametrize("level", ["stage", "pipeline"])
+async def test_timeout_zero_of_a_holder_starts_nothing(autojump_clock, engine, level):
+    """A stage or pipeline with `timeout=0` is timed out, and none of its nodes is called."""
+    called = []
+    limits = {"stage": None, "pipeline": None, level: 0}
+    stage = Stage("s", [called.append], timeout=limits["stage"])
+    result = await engine.run(Pipeline("p", [stage], timeout=limits["pipeline"]))
+    assert (result.status, result.blame.level, called) == ("timed_out", level, [])
+    assert result.node("append").status == "skipped"
+    assert result.stages["s"].status == ("timed_out" if level == "stage" else "skipped")
+
+
+async def test_an_expired_run_does_not_wait_for_a_slot(autojump_clock):
+    """A run without any time is timed out at submission, also where it would have to queue."""
+    async with open_engine(max_concurrent_pipelines=1) as engine:
+        engine.start(Pipeline("long", [trio.sleep], timeout=9), 5)
+        await trio.testing.wait_all_tasks_blocked()
+        result = await engine.run(Pipeline("p", [forever]), timeout=0)
+        assert trio.current_time() == 0
+    assert (result.blame.kind, result.stages["p"].status) == ("timeout", "skipped")
+
+
+@pytest.mark.parametrize("level", ["node", "stage", "pipeline"])
+@pytest.mark.parametrize(
+    ("option", "cut", "end"), [({"grace": 0.1}, 0.25, 0.35), ({"reserve": 0.05}, 0.2, 0.25)]
+)
+async def test_any_level_may_use_grace_or_reserve(autojump_clock, engine, level, option, cut, end):
+    """`timeout=0.25` ends by 0.35 s with `grace=0.1`, and by 0.25 s with `reserve=0.05`, on any level."""
+    cuts = []
+
+    async def stubborn(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            cuts.append(trio.current_time())
+            with cleanup():
+                await trio.sleep_forever()
+
+    options = {"node": {}, "stage": {}, "pipeline": {}, level: {"timeout": 0.25, **option}}
+    stage = Stage("s", [Node(stubborn, **options["node"])], **options["stage"])
+    result = await engine.run(Pipeline("p", [stage], **options["pipeline"]))
+    assert cuts == [pytest.approx(cut)]
+    assert (result.elapsed, result.blame.level) == (pytest.approx(end), level)
+    assert result.blame.limit == 0.25
+
+
+async def test_a_reserve_is_the_grace_of_the_levels_below(autojump_clock, engine):
+    """A node inside a stage with `reserve` has that as its grace, like any grace of a level above."""
+
+    async def stubborn(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                await trio.sleep_forever()
+
+    stage = Stage("s", [Node(stubborn, timeout=2)], timeout=9, reserve=0.5)
+    result = await engine.run(Pipeline("p", [stage]))
+    assert (result.blame.level, result.elapsed) == ("node", pytest.approx(2.5))
+
+
+async def test_the_clock_of_a_started_run_runs_from_the_call(autojump_clock, engine):
+    """Time between `start()` and the first turn of its task counts, as time in the queue does."""
+    run = engine.start(Pipeline("p", [forever], timeout=3))
+    autojump_clock.jump(2)
+    result = await run.wait()
+    assert (result.elapsed, trio.current_time()) == (pytest.approx(3), pytest.approx(3))
+
+
+async def test_a_started_run_is_not_bounded_by_its_starter(autojump_clock, engine):
+    """`start` has no virtual parent: deadline and cancel of the task that starts a run stay outside."""
+    left = []
+
+    async def look(_):
+        left.append(remaining())
+        await trio.sleep(3)
+
+    with trio.move_on_after(1) as scope:
+        run = engine.start(Pipeline("p", [look]))
+        await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert ((await run.wait()).status, left) == ("ok", [math.inf])
+
+
+def test_the_state_machine_imports_no_trio():
+    """Whoever imports the rules of deadlines gets plain arithmetic, and no event loop."""
+    for module in pathlib.Path(graceline.deadlines.__file__).parent.glob("*.py"):
+        tree = ast.parse(module.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert "trio" not in {alias.name.split(".")[0] for alias in node.names}
+            if isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] != "trio"

@@ -14,7 +14,9 @@ from graceline import (
     cleanup,
     each,
     open_engine,
+    parallel,
     remaining,
+    save_partial,
     sequence,
 )
 from graceline.telemetry.events import WouldTimeOut
@@ -157,3 +159,55 @@ async def test_observe_watches_items_and_names_limits(autojump_clock):
         run.cancel("stop")
         result = await run.wait()
     assert (result.blame.kind, result.would_time_out.kind) == ("user", "timeout")
+
+
+@pytest.mark.parametrize("mode", ["observe", "off"])
+async def test_admission_works_in_every_mode(autojump_clock, mode):
+    """Slots and queue bound the runs as ever; only the clock of a queued run cuts nothing."""
+    options = {"max_concurrent_pipelines": 1, "max_queue": 1}
+    async with open_engine(mode=mode, **options) as engine:
+        first = engine.start(Pipeline("a", [sleeper(5)]))
+        second = engine.start(Pipeline("b", [sleeper(1)], timeout=2))
+        third = await engine.run(Pipeline("c", [sleeper(1)]))
+        assert (third.status, third.blame.message) == ("rejected", "queue full")
+    assert (first.result.status, second.result.status) == ("ok", "ok")
+    assert second.result.queued == pytest.approx(5)
+
+
+async def test_observe_and_off_give_equal_results(autojump_clock):
+    """Values, statuses and partial values are the same, whatever limits pass and whatever fails."""
+
+    async def work(_):
+        save_partial("so far")
+        await trio.sleep(3)
+        return remaining()
+
+    async def fail(_):
+        await trio.sleep(1)
+        raise ValueError
+
+    nodes = parallel(
+        Node(work, timeout=1, strict=True), Node(fail, timeout=0.5, critical=False, fallback=7),
+        each(sleeper(2), name="items", item_timeout=1),
+    )  # fmt: skip
+    results = []
+    for mode in ("observe", "off"):
+        async with open_engine(mode=mode) as engine:
+            run = engine.start(Pipeline("p", [Stage("s", nodes, timeout=1)], timeout=2), [1, 2])
+            results.append(await run.wait())
+    first, second = (
+        (r.status, r.value, r.degraded, dict(r.partial), r.elapsed,
+         [(n.name, n.status, n.value) for n in r.stages["s"].nodes.values()])
+        for r in results
+    )  # fmt: skip
+    assert first == second
+    assert first[:2] == ("ok", {"work": math.inf, "fail": 7, "items": [2, 2]})
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [("enforce", 0), ("observe", 1), ("off", 1)])
+async def test_a_mode_that_cuts_nothing_warns_once_at_start(autojump_clock, caplog, mode, warnings):
+    """There is one warning per engine, and none where limits are enforced."""
+    async with open_engine(mode=mode) as engine:
+        for _ in range(3):
+            await engine.run(Pipeline("p", [sleeper(0.1)]))
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warnings

@@ -109,7 +109,7 @@ class _Loop:
             return True
         blame = verdict.blame
         if blame and level.cause(strand.now if noticed is None else noticed) is level:
-            self.failure = self.failure or ItemTimeoutError(blame)
+            self.failure = self.failure or ItemTimeoutError(blame, failure)
             return True
         if verdict.foreign and self.failure is None:
             # The node inherits the instant, so that graces do not stack.

@@ -37,11 +37,15 @@ _STOPS_ALL = frozenset({Kind.USER, Kind.SHUTDOWN, Kind.CALLER})
 
 
 class ItemTimeoutError(Exception):
-    """One item of a node that runs over a list exceeded its limit; carries the blame."""
+    """One item of a node that runs over a list exceeded its limit.
 
-    def __init__(self, blame: Blame) -> None:
+    It carries the blame, and the error that the item raised while it unwound, if it did.
+    """
+
+    def __init__(self, blame: Blame, raised: Exception | None = None) -> None:
         super().__init__(blame.message)
         self.blame = blame
+        self.raised = raised
 
 
 class Book:
@@ -118,7 +122,7 @@ async def settle_node(
         if verdict.status not in (Status.OK, Status.LATE):
             level.partial, value = value, None  # strict: the value is late, but it is not lost
     elif isinstance(error, ItemTimeoutError):
-        verdict = Verdict(Status.TIMED_OUT, error.blame)
+        verdict, failure = Verdict(Status.TIMED_OUT, error.blame), error.raised
     elif isinstance(error, WorkRefusedError):
         verdict = Verdict(Status.REJECTED, blame_failure(level, now, Kind.REJECTED, str(error)))
         attempts = 0
