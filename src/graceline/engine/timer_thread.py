@@ -1,0 +1,396 @@
+"""Timer scopes under one lock, and the one thread that sleeps until their earliest deadline.
+
+Three rules keep it small:
+
+- What a scope came to is decided once, under the lock, and by time alone. Whoever comes first (the
+  timer thread, the thread that leaves the scope, one that cancels it) reads the clock and finds the
+  same answer.
+- Handlers run after the lock is released, in the thread that decided.
+- A scope that is cut takes all below it along. So nothing above an open scope was cancelled, and
+  what `Level.cause` would find by walking up is known when the scope opens: the earliest deadline
+  above it, ties to the outermost. Ten thousand scopes in each other need no walk.
+
+The entry of a scope that ends early stays in the heap until it comes to the top, or until more than
+half of the entries are such leftovers; Trio's deadlines do the same. The thread is woken only for a
+deadline earlier than the one it sleeps for, so scopes that end in time cost it next to nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import Context, ContextVar, copy_context
+from enum import StrEnum
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Any, TypeAlias
+
+import attrs
+
+from graceline.deadlines import Blame, Kind, Level, Limit, blame_failure, blame_level
+from graceline.errors import GracelineError
+
+__all__ = ["CURRENT", "Handlers", "Timer", "TimerStatus", "Timers", "innermost"]
+
+_log = logging.getLogger("graceline.timers")
+
+_LEFTOVERS = 1000
+"""Leftovers below this number are not worth a pass over the heap; Trio's threshold."""
+
+_EXIT_PATIENCE = 1.0
+"""Seconds that the end of the interpreter waits for a handler that runs at that moment."""
+
+Handlers: TypeAlias = tuple[Callable[[Any], Any], ...]
+"""What runs when a scope is cut."""
+
+
+class TimerStatus(StrEnum):
+    """What a timer scope came to; but for `active` the words are those of `Status`."""
+
+    ACTIVE = "active"
+    """Open, and no deadline of its own or above it has passed."""
+    OK = "ok"
+    """Left in time. An exception that left it is its caller's business and not the clock's."""
+    TIMED_OUT = "timed_out"
+    """A deadline passed, its own or one above it, before the scope was left."""
+    CANCELLED = "cancelled"
+    """Cancelled, or still open when a scope above it was left or the tree was closed."""
+
+
+class Timer(Level):
+    """One scope as the tree sees it; only `remaining` and `look` need no lock.
+
+    Attributes:
+        bound: the level whose deadline cuts this one: the earliest, ties to the outermost.
+        culprit: the level that did cut it, or would cut a child that is opened too late.
+        outer: the innermost scope of the context before this one, of any tree.
+        left: whether its `with` block has ended.
+        queued: whether its entry in the heap counts.
+    """
+
+    __slots__ = (
+        "blame", "bound", "children", "context", "culprit", "ended_at", "event", "handlers",
+        "left", "outer", "queued", "secondary", "status", "tree",
+    )  # fmt: skip
+    parent: Timer | None
+
+    def __init__(
+        self, tree: Timers, limit: Limit, parent: Timer | None, outer: Timer | None, now: float
+    ) -> None:
+        super().__init__(limit, parent, now)
+        self.tree = tree
+        self.outer = outer
+        above = None if parent is None else parent.bound
+        self.bound: Level = self if above is None or self.deadline < above.deadline else above
+        self.children: dict[Timer, None] = {}
+        self.handlers: Handlers = ()
+        self.context: Context | None = None
+        self.status = TimerStatus.ACTIVE
+        self.blame: Blame | None = None
+        self.culprit: Level | None = None
+        self.ended_at = inf
+        self.event: threading.Event | None = None
+        self.secondary: tuple[BaseException, ...] = ()
+        self.queued = self.left = False
+
+    def remaining(self) -> float:
+        """Seconds until the scope is cut, 0 if it has ended."""
+        if self.status is not TimerStatus.ACTIVE:
+            return 0.0
+        return max(0.0, self.bound.deadline - self.tree.clock())
+
+    def look(self) -> tuple[TimerStatus, Blame | None]:
+        """Status and blame by the clock, even if nobody has settled them yet."""
+        if self.status is TimerStatus.ACTIVE and self.bound.deadline <= self.tree.clock():
+            # Again under the lock: a thread that leaves may have read the clock in time.
+            with self.tree.lock:
+                if self.status is TimerStatus.ACTIVE:
+                    return TimerStatus.TIMED_OUT, blame_level(self.bound, self.tree.clock())
+        return self.status, self.blame
+
+
+CURRENT: ContextVar[Timer | None] = ContextVar("graceline_timer", default=None)
+
+
+def innermost(tree: Timers | None = None) -> Timer | None:
+    """The innermost scope of this context that was not left, of one tree or of any."""
+    timer = CURRENT.get()
+    while timer is not None and (timer.left or (tree is not None and timer.tree is not tree)):
+        timer = timer.outer
+    return timer
+
+
+@attrs.define(eq=False)
+class _Alarm:
+    """The deadlines of one tree, and their thread; all but `stop` is called with the lock held.
+
+    Attributes:
+        clock: gives the seconds that deadlines are compared with.
+        fire: called by the thread, without the lock, when a deadline has passed.
+        threaded: whether there is to be a thread.
+        lock: guards the heap and all that belongs to the tree. It may be taken again by its holder,
+            because a signal handler or a finalizer may close a scope at any point.
+    """
+
+    clock: Callable[[], float]
+    fire: Callable[[], object]
+    threaded: bool
+    lock: threading.Condition = attrs.field(factory=threading.Condition, init=False)
+    _heap: list[tuple[float, int, Timer]] = attrs.field(factory=list, init=False)
+    _serial: Iterator[int] = attrs.field(factory=itertools.count, init=False)
+    _live: int = attrs.field(default=0, init=False)
+    _thread: threading.Thread | None = attrs.field(default=None, init=False)
+    _sleeps_until: float = attrs.field(default=-inf, init=False)
+    _stopped: bool = attrs.field(default=False, init=False)
+
+    def add(self, deadline: float, timer: Timer) -> None:
+        """Wait for a deadline, in absolute seconds; starts the thread at first need."""
+        if self.threaded and not self._stopped:
+            self._ensure_thread()
+        heappush(self._heap, (deadline, next(self._serial), timer))
+        timer.queued = True
+        self._live += 1
+        if deadline < self._sleeps_until:
+            self._sleeps_until = deadline
+            self.lock.notify()
+
+    def drop(self, timer: Timer) -> None:
+        """Forget a deadline, if it is waited for."""
+        self._live -= timer.queued
+        timer.queued = False
+        if len(self._heap) > 2 * self._live + _LEFTOVERS:
+            self._heap = [entry for entry in self._heap if entry[2].queued]
+            heapify(self._heap)
+
+    def pop_due(self, now: float) -> Timer | None:
+        """Take out the earliest deadline that has passed; None if there is none."""
+        if self.earliest() > now:
+            return None
+        timer = heappop(self._heap)[2]
+        timer.queued = False
+        self._live -= 1
+        return timer
+
+    def earliest(self) -> float:
+        """The earliest deadline that is waited for; `inf` if there is none."""
+        while self._heap and not self._heap[0][2].queued:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else inf
+
+    def is_current(self) -> bool:
+        """Whether this code runs in the timer thread."""
+        return threading.current_thread() is self._thread
+
+    def stop(self, patience: float | None = None) -> None:
+        """End the thread and wait for it, unless this is it; called without the lock.
+
+        Args:
+            patience: seconds to wait for a handler that runs; None waits for its end.
+        """
+        with self.lock:
+            self._stopped = True
+            self.lock.notify()
+            thread = self._thread
+        if thread is not None:
+            atexit.unregister(self._stop_at_exit)
+            if not self.is_current():
+                thread.join(patience)
+
+    def _ensure_thread(self) -> None:
+        # A thread does not survive a fork: the child process gets one of its own.
+        if self._thread is not None and self._thread.is_alive():
+            return
+        thread = threading.Thread(target=self._work, name="graceline-timers", daemon=True)
+        self._sleeps_until = -inf
+        thread.start()
+        if self._thread is None:
+            # The interpreter ends daemon threads wherever they are, even while they hold a lock
+            # that the finalizers of a late `with` block would wait for.
+            atexit.register(self._stop_at_exit)
+        self._thread = thread
+
+    def _stop_at_exit(self) -> None:
+        self.stop(_EXIT_PATIENCE)
+
+    def _work(self) -> None:
+        while self._sleep():
+            self.fire()
+
+    def _sleep(self) -> bool:
+        """Sleep until there is something to look at; False if the thread is to end."""
+        with self.lock:
+            while not self._stopped:
+                now = self.clock()
+                # A leftover on top is good to sleep for: what comes after it need not wake anybody.
+                until = self._heap[0][0] if self._heap else inf
+                if until <= now:
+                    self._sleeps_until = -inf
+                    return True
+                self._sleeps_until = until
+                self.lock.wait(None if until == inf else min(until - now, threading.TIMEOUT_MAX))
+            return False
+
+
+class Timers:
+    """The scopes of one tree: what opens, leaves and cuts them.
+
+    Args:
+        clock: gives seconds that never go back.
+        threaded: whether a thread waits for the deadlines.
+        show: makes what handlers get of a scope.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], show: Callable[[Timer], Any], *, threaded: bool
+    ) -> None:
+        self.clock = clock
+        self.show = show
+        self.threaded = threaded
+        self.alarm = _Alarm(clock, self.tick, threaded)
+        self.lock = self.alarm.lock
+        self.roots: dict[Timer, None] = {}
+        self.closed = False
+
+    def open(self, limit: Limit, handlers: Handlers, parent: Timer | None) -> Timer:
+        """Open a scope; one that is due or comes too late is cut before its block begins."""
+        parent = parent or innermost(self)
+        cut: list[Timer] = []
+        with self.lock:
+            if self.closed:
+                raise GracelineError(
+                    f"deadline {limit.name!r} cannot be opened: the tree is closed; open it within "
+                    "the block of `with TimerTree()`"
+                )
+            now = self.clock()
+            timer = Timer(self, limit, parent, innermost(), now)
+            if handlers:
+                timer.handlers = handlers
+                timer.context = copy_context()
+                timer.context.run(CURRENT.set, None)
+            culprit = timer.bound if timer.bound.deadline <= now else None
+            if parent is not None and parent.status is not TimerStatus.ACTIVE:
+                culprit = self.culprit(parent)
+            if culprit is not None:
+                cut = self.cut(timer, culprit, now)
+            else:
+                if timer.bound is timer and timer.deadline != inf:
+                    self.alarm.add(timer.deadline, timer)
+                (self.roots if parent is None else parent.children)[timer] = None
+        self.run_handlers(cut)
+        return timer
+
+    def leave(self, timer: Timer) -> None:
+        """The block of a scope has ended: settle it, and end what is still open below it."""
+        cut: list[Timer] = []
+        with self.lock:
+            timer.left = True
+            if timer.status is TimerStatus.ACTIVE:
+                now = self.clock()
+                if timer.bound.deadline <= now:
+                    cut = self.cut(timer, timer.bound, now)
+                else:
+                    self.end(timer, TimerStatus.OK, now)
+                    if timer.children:
+                        culprit = self.culprit(timer)
+                        for child in reversed(list(timer.children)):
+                            cut += self.cut(child, culprit, now)
+        self.run_handlers(cut)
+
+    def cancel(self, timer: Timer, kind: Kind, reason: str) -> bool:
+        """Cancel a scope; False if it has ended, or if its deadline was first."""
+        with self.lock:
+            if timer.status is not TimerStatus.ACTIVE:
+                return False
+            cut = self.strike(timer, kind, reason, self.clock())
+        self.run_handlers(cut)
+        return timer.reason is not None
+
+    def tick(self) -> int:
+        """Cut what is due; returns the number of scopes."""
+        cut: list[Timer] = []
+        with self.lock:
+            now = self.clock()
+            while (timer := self.alarm.pop_due(now)) is not None:
+                cut += self.cut(timer, timer.bound, now)
+        self.run_handlers(cut)
+        return len(cut)
+
+    def close(self) -> None:
+        """Refuse new scopes, cancel the open ones, end the thread."""
+        cut: list[Timer] = []
+        with self.lock:
+            self.closed = True
+            for timer in reversed(list(self.roots)):
+                cut += self.strike(timer, Kind.SHUTDOWN, "the tree was closed", self.clock())
+        try:
+            self.run_handlers(cut)
+        finally:
+            self.alarm.stop()
+
+    def strike(self, timer: Timer, kind: Kind, reason: str, now: float) -> list[Timer]:
+        """Cancel an open scope, unless a deadline has passed that nobody has noticed yet."""
+        if timer.bound.deadline <= now:
+            return self.cut(timer, timer.bound, now)
+        timer.cancel(now, blame_failure(timer, now, kind, reason))
+        return self.cut(timer, timer, now)
+
+    def culprit(self, timer: Timer) -> Level:
+        """The level that cuts what is open, or opened, below a scope that has ended."""
+        if timer.culprit is None:
+            at = timer.ended_at
+            reason = f"timer {timer.limit.name!r} was left, and with it all below it"
+            timer.cancel(at, blame_failure(timer, at, Kind.CALLER, reason))
+            timer.culprit = timer
+        return timer.culprit
+
+    def cut(self, top: Timer, culprit: Level, now: float) -> list[Timer]:
+        """Settle an open scope and all below it; returns them, innermost and latest first."""
+        found: list[Timer] = []
+        waiting: list[tuple[Timer, Level, Blame | None]] = [(top, culprit, None)]
+        while waiting:
+            timer, level, blame = waiting.pop()
+            if timer.status is not TimerStatus.ACTIVE:  # a finalizer closed it just now
+                continue
+            # The earliest instant is to blame, ties to the outermost, as in `Level.cause`.
+            if timer.bound.deadline < level.own():
+                level, blame = timer.bound, None
+            blame = blame or blame_level(level, now)
+            timer.culprit, timer.blame = level, blame
+            by_limit = blame.kind is Kind.TIMEOUT
+            self.end(timer, TimerStatus.TIMED_OUT if by_limit else TimerStatus.CANCELLED, now)
+            found.append(timer)
+            waiting += [(child, level, blame) for child in reversed(list(timer.children))]
+        found.reverse()
+        return found
+
+    def end(self, timer: Timer, status: TimerStatus, now: float) -> None:
+        """Take a scope out of the tree, and wake those who wait for it."""
+        timer.status = status
+        timer.ended_at = now
+        self.alarm.drop(timer)
+        (self.roots if timer.parent is None else timer.parent.children).pop(timer, None)
+        if timer.event is not None:
+            timer.event.set()
+
+    def run_handlers(self, cut: list[Timer]) -> None:
+        """Run the handlers of scopes that were cut; called without the lock.
+
+        What is no plain `Exception`, such as `KeyboardInterrupt`, is raised after the last handler,
+        but not in the timer thread, which everybody else still needs.
+        """
+        urgent: BaseException | None = None
+        for timer in cut:
+            for handler in timer.handlers:
+                assert timer.context is not None  # noqa: S101 - made where there are handlers
+                try:
+                    timer.context.run(handler, self.show(timer))
+                except BaseException as error:  # noqa: BLE001 - attached to the scope
+                    timer.secondary += (error,)
+                    _log.error("a handler of timer %r raised", timer.limit.name, exc_info=error)
+                    if urgent is None and not isinstance(error, Exception):
+                        urgent = error
+        if urgent is not None and not self.alarm.is_current():
+            raise urgent
