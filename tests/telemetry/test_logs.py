@@ -40,6 +40,9 @@ SAMPLES = {
     "name": "n",
     "follows": False,
     "fault": "error",
+    "hard_at": 13.0,
+    "seconds": 0.5,
+    "stack": ("app.py:1 in wait: await forever()",),
     "abandoned": 1,
 }
 NEEDS_BLAME = {events.CancelRequested, events.WouldTimeOut}
@@ -98,6 +101,8 @@ def test_every_event_is_one_record_that_a_json_formatter_takes(write, kind):
         (events.CleanupOverran, "cleanup_overran", logging.WARNING),
         (events.WouldTimeOut, "would_time_out", logging.WARNING),
         (events.FaultInjected, "fault_injected", logging.WARNING),
+        (events.NodeStuck, "node_stuck", logging.WARNING),
+        (events.LoopBlocked, "loop_blocked", logging.INFO),
         (events.ThreadAbandoned, "thread_abandoned", logging.WARNING),
         (events.ThreadEnded, "thread_ended", logging.DEBUG),
     ],

@@ -98,8 +98,8 @@ async def test_outside_of_a_block_the_body_is_the_bare_function():
     """Chaos that is off costs nothing: what the engine awaits is the function itself."""
     async with open_engine(timeouts=FREE) as engine:
         with chaos(engine, 1):
-            assert engine._plan(ONE, stated=False).parts["one"].parts["add"].call is not add
-        assert engine._plan(ONE, stated=False).parts["one"].parts["add"].call is add
+            assert engine._plans.plan(ONE, stated=False).parts["one"].parts["add"].call is not add
+        assert engine._plans.plan(ONE, stated=False).parts["one"].parts["add"].call is add
 
 
 @virtual_time

@@ -1,5 +1,6 @@
 """The engine: waiting, and nothing else. What decides is in `graceline.deadlines`."""
 
+from graceline.engine.blocking import BlockingEngine
 from graceline.engine.cleanup import Cleanup, cleanup
 from graceline.engine.context import (
     Current,
@@ -11,15 +12,32 @@ from graceline.engine.context import (
 )
 from graceline.engine.core import Engine, Mode
 from graceline.engine.handle import Run
+from graceline.engine.health import AbandonedThread, Health, RunHealth
 from graceline.engine.opening import open_engine
+from graceline.engine.portal import Portal, PortalRun
+from graceline.engine.timer_thread import TimerStatus
+from graceline.engine.timers import TimerScope, TimerTree
+from graceline.engine.watchdog import Blocked, Stuck, Watchdog
 
 __all__ = [
+    "AbandonedThread",
+    "Blocked",
+    "BlockingEngine",
     "Cleanup",
     "Current",
     "Engine",
+    "Health",
     "Mode",
+    "Portal",
+    "PortalRun",
     "Run",
+    "RunHealth",
     "StopSignal",
+    "Stuck",
+    "TimerScope",
+    "TimerStatus",
+    "TimerTree",
+    "Watchdog",
     "cleanup",
     "current",
     "open_engine",

@@ -37,6 +37,11 @@ class Admission:
         self.active: int = 0
         self._queue: dict[RunState, Waiter] = {}
 
+    @property
+    def queued(self) -> int:
+        """How many runs wait for a slot."""
+        return len(self._queue)
+
     def try_enter(self) -> bool:
         """Take a slot if one is free; nobody can be waiting then."""
         if self.active < self.slots:

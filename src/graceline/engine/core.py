@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakKeyDictionary
 
 import attrs
 import trio
 
 from graceline.deadlines import Kind, Source, Verdict
 from graceline.definitions import Pipeline, Timeouts
-from graceline.definitions.checks import check_name, nearest, no_pipeline
+from graceline.definitions.checks import check_name
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
 from graceline.engine.cleanup import enclosing_cleanup
 from graceline.engine.handle import Run
+from graceline.engine.health import Health, abandoned_threads, run_health
 from graceline.engine.levels import CURRENT, LevelRun
-from graceline.engine.plan import PipelinePlan, compile_pipeline
+from graceline.engine.plan import PipelinePlan
+from graceline.engine.plans import Plans
+from graceline.engine.portal import Portal
 from graceline.engine.runner import arrive, perform
 from graceline.engine.state import RunState, Shared
-from graceline.errors import DefinitionError, GracelineError
+from graceline.engine.watchdog import LoopWatch, StuckWatch, Watchdog
+from graceline.errors import GracelineError
 from graceline.results import PipelineResult
 from graceline.telemetry.hub import Hub, Sink
 from graceline.telemetry.logs import LoggingSink
@@ -30,7 +34,7 @@ from graceline.telemetry.stats import Stats
 from graceline.work import ThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Engine", "Mode"]
 
@@ -49,6 +53,7 @@ class Engine:
         threads: ThreadPool,
         lane: str,
         sinks: tuple[Sink, ...],
+        watchdog: Watchdog,
     ) -> None:
         self._nursery: trio.Nursery
         self._timeouts = timeouts
@@ -58,10 +63,7 @@ class Engine:
         self._lane = lane
         self._hub = Hub((LoggingSink(), *sinks))
         self._stats = Stats()
-        self._changes: tuple[Callable[[Pipeline], Pipeline], ...] = ()
-        self._plans: tuple[WeakKeyDictionary[Pipeline, PipelinePlan], ...]
-        self._set_changes(())
-        self._registered: dict[str, Pipeline] = {}
+        self._plans = Plans(timeouts, self._stats, threads, enforced=mode == "enforce")
         self._live: dict[str, RunState] = {}
         self._prefix = os.urandom(4).hex()
         self._numbers = count(1)
@@ -76,6 +78,10 @@ class Engine:
         )
         self._idle: trio.Event | None = None
         self._closed = False
+        self._portal = Portal(self)
+        after, blocked = watchdog.stuck_after, watchdog.blocked_after
+        self._stuck = None if after is None else StuckWatch(after, self._live, self._shared)
+        self._loop = None if blocked is None else LoopWatch(blocked, self._shared)
 
     # -- facts --------------------------------------------------------------------------------
 
@@ -99,6 +105,26 @@ class Engine:
         """How many worker threads go on although their node was cancelled."""
         return self._threads.abandoned
 
+    @property
+    def portal(self) -> Portal:
+        """This engine for other threads: submit, cancel, wait, follow events."""
+        return self._portal
+
+    def health(self) -> Health:
+        """What the engine is doing: an immutable snapshot, which any thread may take."""
+        return Health(
+            mode=self._mode,
+            lane=self._lane,
+            draining=self._drain.is_set(),
+            runs=tuple(run_health(run) for run in tuple(self._live.values())),
+            active=self._admission.active,
+            slots=self._admission.slots,
+            queued=self._admission.queued,
+            abandoned_threads=abandoned_threads(self._threads.hung()),
+            stuck_nodes=() if self._stuck is None else self._stuck.found(),
+            blocked=None if self._loop is None else self._loop.found(),
+        )
+
     def runs(self) -> tuple[Run, ...]:
         """The runs that are queued or running, in order of submission."""
         return tuple(Run(state) for state in self._live.values())
@@ -113,17 +139,7 @@ class Engine:
         It is asked once per pipeline. Runs in flight stay as they are. Call what is returned to
         remove it.
         """
-        self._set_changes((*self._changes, change))
-
-        def remove() -> None:
-            self._set_changes(tuple(other for other in self._changes if other is not change))
-
-        return remove
-
-    def _set_changes(self, changes: tuple[Callable[[Pipeline], Pipeline], ...]) -> None:
-        """Change pipelines so from now on; what was compiled otherwise is forgotten."""
-        self._changes = changes
-        self._plans = (WeakKeyDictionary(), WeakKeyDictionary())
+        return self._plans.alter(change)
 
     # -- running ------------------------------------------------------------------------------
 
@@ -133,14 +149,7 @@ class Engine:
         Raises:
             DefinitionError: if another pipeline has this name.
         """
-        if not isinstance(pipeline, Pipeline):
-            raise DefinitionError(f"register(): {no_pipeline(pipeline)}")
-        if self._registered.setdefault(pipeline.name, pipeline) is not pipeline:
-            raise DefinitionError(
-                f"another pipeline is registered as {pipeline.name!r}; give one of them another "
-                "name, or hand the pipeline itself to run()"
-            )
-        return pipeline
+        return self._plans.register(pipeline)
 
     async def run(
         self,
@@ -273,11 +282,11 @@ class Engine:
 
     async def wait_idle(self) -> None:
         """Wait until no run is queued or running."""
+        await trio.lowlevel.checkpoint()
         while self._live:
             if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
-        await trio.lowlevel.checkpoint()
 
     def cancel_all(self, reason: str) -> int:
         """Cancel every run as `shutdown`, without waiting; returns how many there were."""
@@ -285,6 +294,16 @@ class Engine:
         for run in left:
             run.cancel(Kind.SHUTDOWN, reason, force_after=None)
         return len(left)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Have the watchdog at work while the block runs."""
+        with ExitStack() as stack:
+            if self._loop is not None:
+                stack.enter_context(self._loop.watching())
+            if self._stuck is not None:
+                stack.enter_context(self._stuck.watching())
+            yield
 
     def enter(self, nursery: trio.Nursery) -> None:
         """Start runs in `nursery` from now on."""
@@ -323,11 +342,13 @@ class Engine:
             if run_id in self._live:
                 raise GracelineError(f"a run with the id {run_id!r} is live; ids must be unique")
         stated = timeout is not None or (parent is not None and parent.limit.stated)
-        plan = self._plan(self._find(pipeline), stated=stated)
+        plan = self._plans.plan(self._plans.find(pipeline), stated=stated)
         if timeout is not None or budget is not None:
             plan = _limited(plan, timeout, budget)
         run = RunState(plan, value, self._shared, name, parent, deadline)
         self._live[name] = run
+        if self._stuck is not None:
+            self._stuck.submitted()
         return run
 
     def _forget(self, run: RunState) -> None:
@@ -335,34 +356,6 @@ class Engine:
         if self._idle is not None and not self._live:
             self._idle.set()
             self._idle = None
-
-    def _find(self, pipeline: Pipeline | str) -> Pipeline:
-        if isinstance(pipeline, Pipeline):
-            return pipeline
-        if not isinstance(pipeline, str):
-            raise DefinitionError(no_pipeline(pipeline))
-        found = self._registered.get(pipeline)
-        if found is None:
-            hint = nearest(pipeline, self._registered)
-            raise DefinitionError(f"no pipeline is registered as {pipeline!r}; {hint}")
-        return found
-
-    def _plan(self, pipeline: Pipeline, *, stated: bool) -> PipelinePlan:
-        plans = self._plans[stated]
-        plan = plans.get(pipeline)
-        if plan is None:
-            changed = pipeline
-            for change in self._changes:
-                changed = change(changed)
-            plan = plans[pipeline] = compile_pipeline(
-                changed,
-                self._timeouts,
-                stated=stated,
-                enforced=self._mode == "enforce",
-                stats=self._stats,
-                threads=self._threads,
-            )
-        return plan
 
 
 def _limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | None) -> PipelinePlan:

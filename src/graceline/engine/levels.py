@@ -64,6 +64,16 @@ class LevelRun(Level):
         at, seen_in = self.notice
         return at if contains(error, seen_in) else None
 
+    @property
+    def run_id(self) -> str:
+        """See `WorkContext`."""
+        return self.run.run_id
+
+    @property
+    def node(self) -> str:
+        """See `WorkContext`."""
+        return self.limit.name
+
     def thread_abandoned(self, abandoned: int) -> None:
         """See `WorkContext`."""
         self.run.thread_event(self, abandoned, ended=False)

@@ -15,6 +15,7 @@ from graceline.definitions.checks import brief, check_name, nearest
 from graceline.engine.admission import Admission
 from graceline.engine.core import Engine, Mode
 from graceline.engine.endings import split_cancelled
+from graceline.engine.watchdog import Watchdog
 from graceline.errors import DefinitionError, GracelineError
 from graceline.telemetry.hub import Sink
 from graceline.telemetry.logs import log_mode
@@ -74,6 +75,7 @@ def open_engine(
     max_abandoned_threads: int = 64,
     lane: str | None = None,
     sinks: Iterable[Sink] = (),
+    watchdog: Watchdog | None = Watchdog(),  # noqa: B008 - frozen
 ) -> AbstractAsyncContextManager[Engine]:
     """Give an engine to a block of code: `async with open_engine() as engine`.
 
@@ -91,6 +93,7 @@ def open_engine(
         lane: name for telemetry; by default the environment variable `GRACELINE_LANE`, else
             `default`.
         sinks: subscribers of the event stream.
+        watchdog: what reports stuck nodes and a blocked event loop; None for nothing.
 
     Raises:
         DefinitionError: for an unknown mode or a bad number.
@@ -99,7 +102,7 @@ def open_engine(
     return _Block(
         _opened(
             timeouts, mode, max_concurrent_pipelines, max_queue, max_threads,
-            max_abandoned_threads, lane, sinks,
+            max_abandoned_threads, lane, sinks, watchdog,
         )
     )  # fmt: skip
 
@@ -114,6 +117,7 @@ async def _opened(
     max_abandoned_threads: int,
     lane: str | None,
     sinks: Iterable[Sink],
+    watchdog: Watchdog | None,
 ) -> AsyncIterator[Engine]:
     if not trio.lowlevel.in_trio_task():
         raise GracelineError(
@@ -128,6 +132,10 @@ async def _opened(
         lane = os.environ.get("GRACELINE_LANE") or "default"
     check_name(lane, "lane=")
     listeners = tuple(sinks)
+    if watchdog is not None and not isinstance(watchdog, Watchdog):
+        raise DefinitionError(
+            f"watchdog= takes a Watchdog such as Watchdog(stuck_after=5), not {brief(watchdog)}"
+        )
     threads = int(_number(max_threads, "max_threads=", least=1))
     abandoned = int(_number(max_abandoned_threads, "max_abandoned_threads=", least=0))
     admission = Admission(
@@ -144,18 +152,22 @@ async def _opened(
         threads=ThreadPool(threads, abandoned),
         lane=lane,
         sinks=listeners,
+        watchdog=watchdog or Watchdog(stuck_after=None, blocked_after=None),
     )
     try:
         async with trio.open_nursery() as nursery:
             engine.enter(nursery)
-            try:
-                yield engine
-            except trio.Cancelled:
-                raise
-            except BaseException as error:  # noqa: BLE001 - raised below, without a group around it
-                failure = error
-                engine.cancel_all("the engine was closed by an exception")
-            await engine.wait_idle()
+            with engine.watched():
+                try:
+                    yield engine
+                except trio.Cancelled:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - raised below, without a group around it
+                    failure = error
+                    engine.cancel_all("the engine was closed by an exception")
+                engine.portal.refuse()  # other threads could keep the block open for ever
+                await engine.wait_idle()
+                engine.shut()
     except BaseException as error:
         if failure is None:
             raise

@@ -15,8 +15,10 @@ __all__ = [
     "CleanupOverran",
     "Event",
     "FaultInjected",
+    "LoopBlocked",
     "NodeFinished",
     "NodeStarted",
+    "NodeStuck",
     "RunFinished",
     "RunStarted",
     "StageFinished",
@@ -129,6 +131,24 @@ class CleanupOverran(Event):
 
     level: str
     name: str
+
+
+@attrs.frozen(kw_only=True)
+class NodeStuck(Event):
+    """A node goes on after `hard_at`, the end of its grace period; `stack` says where it waits."""
+
+    stage: str
+    node: str
+    hard_at: float
+    stack: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class LoopBlocked(Event):
+    """The event loop was blocked for at least `seconds`, at `stack`; it belongs to no run."""
+
+    seconds: float
+    stack: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)

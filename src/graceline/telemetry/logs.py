@@ -44,8 +44,13 @@ _NAMES: dict[type[Event], str] = {
     events.WouldTimeOut: "would_time_out",
     events.ThreadAbandoned: "thread_abandoned",
     events.ThreadEnded: "thread_ended",
+    events.NodeStuck: "node_stuck",
+    events.LoopBlocked: "loop_blocked",
 }
-_WARNINGS = frozenset({"cleanup_overran", "fault_injected", "would_time_out", "thread_abandoned"})
+_WARNINGS = frozenset(
+    {"cleanup_overran", "fault_injected", "node_stuck", "would_time_out", "thread_abandoned"}
+)
+_INFOS = frozenset({"cancel_requested", "loop_blocked"})  # the watchdog's thread has warned before
 
 
 class LoggingSink:
@@ -88,7 +93,7 @@ def _classify(event: Event) -> tuple[int, str]:
     name = _NAMES[type(event)]
     if name in _WARNINGS:
         return logging.WARNING, name
-    return (logging.INFO if name == "cancel_requested" else logging.DEBUG), name
+    return (logging.INFO if name in _INFOS else logging.DEBUG), name
 
 
 def _fields(event: Event) -> dict[str, Any]:

@@ -73,7 +73,7 @@ async def _observe(scenario: Scenario, watcher: _Watcher) -> Observation:
     seen = Observation()
     timeouts = Timeouts(node=None, pipeline=None, grace=scenario.engine_grace)
     async with (
-        open_engine(timeouts=timeouts, sinks=[watcher]) as engine,
+        open_engine(timeouts=timeouts, sinks=[watcher], watchdog=None) as engine,
         trio.open_nursery() as nursery,
     ):
         watcher.engine = engine

@@ -158,7 +158,7 @@ class _World:
         submits = [act for act in self.plan if act.pipeline is not None]
         self.runs = {act.run: Played(act) for act in submits}
         self.scopes = {act.run: trio.CancelScope() for act in submits}
-        async with open_engine(**self.options) as engine:
+        async with open_engine(**{"watchdog": None} | self.options) as engine:
             with running_on(engine):
                 async with trio.open_nursery() as nursery:
                     for act in self.plan:

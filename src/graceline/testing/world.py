@@ -184,7 +184,10 @@ class _World:
         scope = trio.CancelScope()
         async with (
             open_engine(
-                timeouts=timeouts, mode=mode, max_concurrent_pipelines=max_concurrent_pipelines
+                timeouts=timeouts,
+                mode=mode,
+                max_concurrent_pipelines=max_concurrent_pipelines,
+                watchdog=None,
             ) as engine,
             trio.open_nursery() as nursery,
         ):

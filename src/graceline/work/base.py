@@ -23,7 +23,15 @@ class WorkRefusedError(GracelineError):
 
 
 class WorkContext(Protocol):
-    """What work may tell the engine about the node that it runs for."""
+    """The node that work runs for, and what work may tell the engine about it."""
+
+    @property
+    def run_id(self) -> str:
+        """The id of its run."""
+
+    @property
+    def node(self) -> str:
+        """Its name."""
 
     def thread_abandoned(self, abandoned: int) -> None:
         """The worker thread of this node goes on although the node was cancelled."""

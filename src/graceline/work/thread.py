@@ -10,21 +10,36 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import attrs
 import trio
 
 from graceline.work.base import Bound, WorkContext, WorkRefusedError
 
-__all__ = ["ThreadPool"]
+__all__ = ["Hung", "ThreadPool"]
+
+
+@attrs.frozen(kw_only=True)
+class Hung:
+    """An abandoned thread: for whom it worked, how long ago that ended, and its identity."""
+
+    run_id: str
+    node: str
+    seconds: float
+    ident: int | None
 
 
 class _Job:
     """One call in a thread: who is first, the end of the thread or the end of the node?"""
 
-    __slots__ = ("_abandoned", "_ended", "_lock", "_started", "context", "pool", "token")
+    __slots__ = (
+        "_abandoned", "_ended", "_lock", "_started", "abandoned_at", "context", "ident", "pool",
+        "token",
+    )  # fmt: skip
 
     def __init__(self, pool: ThreadPool, context: WorkContext) -> None:
         self.pool = pool
@@ -32,6 +47,8 @@ class _Job:
         self.token = trio.lowlevel.current_trio_token()
         self._lock = threading.Lock()
         self._started = self._ended = self._abandoned = False
+        self.ident: int | None = None
+        self.abandoned_at: float = 0.0
 
     def call(self, function: Callable[[Any], Any], value: Any) -> Any:
         """Run in the thread, unless the node was cancelled before the thread got here."""
@@ -39,6 +56,7 @@ class _Job:
             if self._abandoned:
                 return None
             self._started = True
+            self.ident = threading.get_ident()
         try:
             return function(value)
         finally:
@@ -48,12 +66,13 @@ class _Job:
             if abandoned:
                 # If the loop is gone, so is whoever would count.
                 with contextlib.suppress(trio.RunFinishedError):
-                    self.token.run_sync_soon(self.pool.ended, self.context)
+                    self.token.run_sync_soon(self.pool.ended, self)
 
     def abandon(self) -> bool:
         """Give the thread up; returns whether it is really still running."""
         with self._lock:
             self._abandoned = not self._ended
+            self.abandoned_at = time.monotonic()
             return self._started and not self._ended
 
 
@@ -68,7 +87,25 @@ class ThreadPool:
     def __init__(self, threads: int, max_abandoned: int) -> None:
         self._limiter = trio.CapacityLimiter(threads)
         self._max_abandoned = max_abandoned
-        self.abandoned: int = 0
+        self._hung: dict[_Job, None] = {}
+
+    @property
+    def abandoned(self) -> int:
+        """How many abandoned threads still run."""
+        return len(self._hung)
+
+    def hung(self) -> tuple[Hung, ...]:
+        """The abandoned threads that still run; from any thread."""
+        now = time.monotonic()
+        return tuple(
+            Hung(
+                run_id=job.context.run_id,
+                node=job.context.node,
+                seconds=now - job.abandoned_at,
+                ident=job.ident,
+            )
+            for job in tuple(self._hung)
+        )
 
     def bind(self, function: Callable[[Any], Any], context: Callable[[], WorkContext]) -> Bound:
         """Bind a plain function; `context` finds the node that is running."""
@@ -86,13 +123,13 @@ class ThreadPool:
             )
         except trio.Cancelled:
             if job.abandon():
-                self.abandoned += 1
+                self._hung[job] = None
                 self._limiter.total_tokens += 1
                 job.context.thread_abandoned(self.abandoned)
             raise
 
-    def ended(self, context: WorkContext) -> None:
+    def ended(self, job: _Job) -> None:
         """An abandoned thread has ended; runs in the event loop."""
-        self.abandoned -= 1
+        del self._hung[job]
         self._limiter.total_tokens -= 1
-        context.thread_ended(self.abandoned)
+        job.context.thread_ended(self.abandoned)

@@ -1,0 +1,119 @@
+"""Health: what an engine is doing, as an immutable snapshot that any thread may take."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import attrs
+
+from graceline.engine.stacks import thread_stack
+from graceline.engine.watchdog import Blocked, Stuck
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from graceline.engine.state import RunState
+    from graceline.work.thread import Hung
+
+__all__ = ["AbandonedThread", "Health", "RunHealth", "abandoned_threads", "run_health"]
+
+
+@attrs.frozen(kw_only=True)
+class RunHealth:
+    """A run that is queued or running.
+
+    Attributes:
+        run_id: its id.
+        pipeline: its pipeline.
+        elapsed: seconds since its submission.
+        remaining: seconds until its work is cancelled, 0 if it is; `inf` if nothing limits it.
+        queued: whether it still waits for a slot.
+        completed: how many of its nodes have completed.
+    """
+
+    run_id: str
+    pipeline: str
+    elapsed: float
+    remaining: float
+    queued: bool
+    completed: int
+
+
+@attrs.frozen(kw_only=True)
+class AbandonedThread:
+    """A worker thread that goes on although its node was cancelled.
+
+    Attributes:
+        run_id: the run it worked for.
+        node: the node it worked for.
+        seconds: how long ago it was abandoned.
+        stack: where it is now, outermost call first; empty if it is about to end.
+    """
+
+    run_id: str
+    node: str
+    seconds: float
+    stack: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """An engine at one moment.
+
+    Attributes:
+        mode: `enforce`, `observe` or `off`.
+        lane: the lane under which telemetry shows the engine.
+        draining: whether new runs are refused.
+        runs: the runs that are queued or running, with their budgets.
+        active: how many runs have a slot.
+        slots: how many may have one; `inf` for any number.
+        queued: how many runs wait for a slot.
+        abandoned_threads: worker threads that nobody waits for.
+        stuck_nodes: nodes that do not end, as the watchdog last saw them.
+        blocked: what blocks the event loop at this moment; None if nothing does.
+    """
+
+    mode: str
+    lane: str
+    draining: bool
+    runs: tuple[RunHealth, ...]
+    active: int
+    slots: float
+    queued: int
+    abandoned_threads: tuple[AbandonedThread, ...]
+    stuck_nodes: tuple[Stuck, ...]
+    blocked: Blocked | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is stuck, hung or blocked. A full queue is no illness."""
+        return not (self.abandoned_threads or self.stuck_nodes or self.blocked)
+
+
+def run_health(run: RunState) -> RunHealth:
+    """The health of a run; it may end while it is looked at."""
+    now = run.clock()
+    root = getattr(run, "root", None)  # a run that has ended forgets it
+    fired = inf if root is None else root.fired()
+    return RunHealth(
+        run_id=run.run_id,
+        pipeline=run.plan.name,
+        elapsed=now - run.origin,
+        remaining=max(0.0, fired - now),
+        queued=run.waiter is not None,
+        completed=len(run.completed),
+    )
+
+
+def abandoned_threads(hung: Iterable[Hung]) -> tuple[AbandonedThread, ...]:
+    """What is known of threads that were abandoned."""
+    return tuple(
+        AbandonedThread(
+            run_id=one.run_id,
+            node=one.node,
+            seconds=one.seconds,
+            stack=thread_stack(one.ident),
+        )
+        for one in hung
+    )

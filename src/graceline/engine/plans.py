@@ -1,0 +1,105 @@
+"""The pipelines of one engine: known by name, compiled once, changed while somebody wants it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from graceline.definitions import Pipeline, Timeouts
+from graceline.definitions.checks import nearest, no_pipeline
+from graceline.engine.plan import PipelinePlan, compile_pipeline
+from graceline.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from graceline.telemetry.stats import Stats
+    from graceline.work import ThreadPool
+
+__all__ = ["Plans"]
+
+
+class Plans:
+    """Finds the plan of a pipeline.
+
+    Args:
+        timeouts: the engine's defaults.
+        enforced: whether limits cut anything.
+        stats: where the aggregates live.
+        threads: where plain functions run.
+    """
+
+    def __init__(
+        self, timeouts: Timeouts, stats: Stats, threads: ThreadPool, *, enforced: bool
+    ) -> None:
+        self._timeouts = timeouts
+        self._stats = stats
+        self._threads = threads
+        self._enforced = enforced
+        self._registered: dict[str, Pipeline] = {}
+        self._changes: tuple[Callable[[Pipeline], Pipeline], ...] = ()
+        self._known: tuple[WeakKeyDictionary[Pipeline, PipelinePlan], ...]
+        self._set_changes(())
+
+    def register(self, pipeline: Pipeline) -> Pipeline:
+        """Make a pipeline known by its name; returns it.
+
+        Raises:
+            DefinitionError: if another pipeline has this name.
+        """
+        if not isinstance(pipeline, Pipeline):
+            raise DefinitionError(f"register(): {no_pipeline(pipeline)}")
+        if self._registered.setdefault(pipeline.name, pipeline) is not pipeline:
+            raise DefinitionError(
+                f"another pipeline is registered as {pipeline.name!r}; give one of them another "
+                "name, or hand the pipeline itself to run()"
+            )
+        return pipeline
+
+    def find(self, pipeline: Pipeline | str) -> Pipeline:
+        """The pipeline itself, or the one that is registered under a name.
+
+        Raises:
+            DefinitionError: for anything else.
+        """
+        if isinstance(pipeline, Pipeline):
+            return pipeline
+        if not isinstance(pipeline, str):
+            raise DefinitionError(no_pipeline(pipeline))
+        found = self._registered.get(pipeline)
+        if found is None:
+            hint = nearest(pipeline, self._registered)
+            raise DefinitionError(f"no pipeline is registered as {pipeline!r}; {hint}")
+        return found
+
+    def plan(self, pipeline: Pipeline, *, stated: bool) -> PipelinePlan:
+        """The plan of a pipeline; `stated`: a level above it, or the call, states a limit."""
+        plans = self._known[stated]
+        plan = plans.get(pipeline)
+        if plan is None:
+            changed = pipeline
+            for change in self._changes:
+                changed = change(changed)
+            plan = plans[pipeline] = compile_pipeline(
+                changed,
+                self._timeouts,
+                stated=stated,
+                enforced=self._enforced,
+                stats=self._stats,
+                threads=self._threads,
+            )
+        return plan
+
+    def alter(self, change: Callable[[Pipeline], Pipeline]) -> Callable[[], None]:
+        """See `Engine.alter`."""
+        self._set_changes((*self._changes, change))
+
+        def remove() -> None:
+            self._set_changes(tuple(other for other in self._changes if other is not change))
+
+        return remove
+
+    def _set_changes(self, changes: tuple[Callable[[Pipeline], Pipeline], ...]) -> None:
+        """Change pipelines so from now on; what was compiled otherwise is forgotten."""
+        self._changes = changes
+        self._known = (WeakKeyDictionary(), WeakKeyDictionary())

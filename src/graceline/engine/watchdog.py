@@ -1,0 +1,285 @@
+"""The watchdog: it sees what nobody can stop - nodes that do not end, and a loop that is blocked.
+
+A node that swallows its cancel, or shields itself without a limit, goes on after its cleanup should
+have been cut. The run waits for it, since Trio offers nothing else; the watchdog says where it is.
+It looks at live runs now and then, and at their tasks only if the deadline of one has passed.
+
+While code blocks the event loop, nothing in the loop can tell. So a thread looks in from outside:
+an instrument notes when the loop went to work, which costs two calls per tick.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import trio
+
+from graceline.definitions.checks import optional_duration
+from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.stacks import await_stack, thread_stack
+from graceline.errors import DefinitionError
+from graceline.telemetry import events
+
+if TYPE_CHECKING:
+    from graceline.durations import Duration
+    from graceline.engine.state import RunState, Shared
+
+__all__ = ["Blocked", "LoopWatch", "Stuck", "StuckWatch", "Watchdog"]
+
+_log = logging.getLogger("graceline.watchdog")
+_SHARE = 0.1  # of the age of the oldest run: long runs are looked at less often
+
+
+def _accept(value: Duration | None) -> float | None:
+    """Tells type checkers what may be given; `__attrs_post_init__` parses, and can say where."""
+    return cast("float | None", value)
+
+
+@attrs.frozen(kw_only=True)
+class Watchdog:
+    """What the watchdog of an engine looks for; seconds, None switches the half off.
+
+    Attributes:
+        stuck_after: how long after the end of its grace period a node is reported as stuck. Runs
+            are looked at in this interval, long ones each tenth of their age.
+        blocked_after: how long the event loop may work without a pause before it is reported.
+
+    Raises:
+        DefinitionError: for 0, negative values, NaN, booleans, strings without a unit.
+    """
+
+    stuck_after: float | None = attrs.field(default=1.0, converter=_accept)
+    blocked_after: float | None = attrs.field(default=0.25, converter=_accept)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("stuck_after", "blocked_after"):
+            seconds = optional_duration(getattr(self, name), f"Watchdog({name}=)")
+            if seconds == 0:
+                raise DefinitionError(f"Watchdog({name}=) must be above 0, or None for never")
+            object.__setattr__(self, name, seconds)
+
+
+@attrs.frozen(kw_only=True)
+class Stuck:
+    """A node that goes on although its cleanup should have been cut.
+
+    Attributes:
+        run_id: its run.
+        pipeline: the run's pipeline.
+        stage: its stage.
+        node: its name.
+        hard_at: when its cleanup should have been cut, absolute seconds of the loop's clock.
+        stack: where its tasks wait, outermost call first.
+    """
+
+    run_id: str
+    pipeline: str
+    stage: str
+    node: str
+    hard_at: float
+    stack: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Blocked:
+    """The event loop works without a pause: for so many `seconds`, at this `stack`."""
+
+    seconds: float
+    stack: tuple[str, ...]
+
+
+class StuckWatch:
+    """Finds stuck nodes among the live runs of one engine.
+
+    Args:
+        after: seconds after `hard` at which a node is stuck.
+        live: the runs by id, in order of submission.
+        shared: what takes the events.
+    """
+
+    def __init__(self, after: float, live: Mapping[str, RunState], shared: Shared) -> None:
+        self._after = after
+        self._live = live
+        self._shared = shared
+        self._known: dict[LevelRun, Stuck] = {}
+        self._awaited: trio.Event | None = None
+
+    def found(self) -> tuple[Stuck, ...]:
+        """The nodes that are stuck now, as last seen; from any thread."""
+        return tuple(stuck for level, stuck in self._known.copy().items() if not level.ended)
+
+    def submitted(self) -> None:
+        """There is a run: go to work, if it is the first."""
+        if self._awaited is not None:
+            self._awaited.set()
+            self._awaited = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch while the block runs, from a system task: the engine's own nursery stays empty."""
+        scope = trio.CancelScope()
+        trio.lowlevel.spawn_system_task(self._watch, scope, name="graceline watchdog")
+        try:
+            yield
+        finally:
+            scope.cancel()
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._look_now_and_then()
+
+    async def _look_now_and_then(self) -> None:
+        while True:
+            oldest = next(iter(self._live.values()), None)
+            if oldest is None:
+                self._known.clear()
+                self._awaited = trio.Event()
+                await self._awaited.wait()
+                continue
+            age = trio.current_time() - oldest.origin
+            await trio.sleep(max(self._after, age * _SHARE))
+            self.look(trio.current_time())
+
+    def look(self, now: float) -> None:
+        """Report the nodes that are stuck at `now` and were not before."""
+        self._known = {level: stuck for level, stuck in self._known.items() if not level.ended}
+        # The tasks are many; they are looked at only if the deadline of a strand has passed.
+        late = any(
+            strand.dirty or strand.deadline <= now - self._after
+            for run in self._live.values()
+            for strand in tuple(run.strands)
+        )
+        if not late:
+            return
+        tasks: dict[LevelRun, list[trio.lowlevel.Task]] = {}
+        for task in _below(trio.lowlevel.current_root_task()):
+            level = task.context.get(CURRENT)
+            if level is not None and not level.ended and level.run.shared is self._shared:
+                tasks.setdefault(level, []).append(task)
+        for level, works in tasks.items():
+            if level not in self._known and level.hard() + self._after <= now:
+                stage = getattr(level.plan, "stage", level.limit.name)
+                self._report(level, stage, works)
+
+    def _report(self, level: LevelRun, stage: str, tasks: list[trio.lowlevel.Task]) -> None:
+        run = level.run
+        stack: list[str] = []
+        for task in tasks:
+            if len(tasks) > 1:
+                stack.append(f"task {task.name}:")
+            stack += await_stack(task)
+        stuck = Stuck(
+            run_id=run.run_id,
+            pipeline=run.plan.name,
+            stage=stage,
+            node=level.limit.name,
+            hard_at=level.hard(),
+            stack=tuple(stack),
+        )
+        self._known[level] = stuck
+        run.emit(
+            events.NodeStuck,
+            run.clock(),
+            stage=stage,
+            node=stuck.node,
+            hard_at=stuck.hard_at,
+            stack=stuck.stack,
+        )
+
+
+def _below(root: trio.lowlevel.Task | None) -> Iterator[trio.lowlevel.Task]:
+    """All tasks but the one that asks."""
+    left = [] if root is None else [root]
+    me = trio.lowlevel.current_task()
+    while left:
+        task = left.pop()
+        if task is not me:
+            yield task
+        left += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+
+
+class LoopWatch(trio.abc.Instrument):
+    """Sees from a thread whether the event loop is blocked, and where.
+
+    Args:
+        after: seconds of work without a pause that count as blocked.
+        shared: what takes the events.
+    """
+
+    def __init__(self, after: float, shared: Shared) -> None:
+        self._after = after
+        self._shared = shared
+        self._working_since: float | None = None
+        self._found: tuple[float, Blocked] | None = None
+        self._stop = threading.Event()
+        self._ident = threading.get_ident()
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
+        """The loop has nothing to do, or looks for news."""
+        self._working_since = None
+
+    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
+        """The loop goes to work."""
+        self._working_since = time.perf_counter()
+
+    def found(self) -> Blocked | None:
+        """What blocks the loop now; from any thread."""
+        found, since = self._found, self._working_since
+        if found is None or found[0] != since:
+            return None
+        return attrs.evolve(found[1], seconds=time.perf_counter() - found[0])
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch while the block runs, from a thread of its own."""
+        self._token = trio.lowlevel.current_trio_token()
+        self._working_since = time.perf_counter()
+        trio.lowlevel.add_instrument(self)
+        thread = threading.Thread(target=self._watch, name="graceline watchdog", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            trio.lowlevel.remove_instrument(self)
+            self._stop.set()
+            thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._after / 2):
+            since, found = self._working_since, self._found
+            if found is not None and found[0] != since:
+                self._found = None
+                self._tell(found)
+            elif since is not None and time.perf_counter() - since >= self._after:
+                seconds, stack = time.perf_counter() - since, thread_stack(self._ident)
+                if self._working_since != since:
+                    continue  # it went on while we looked
+                self._found = since, Blocked(seconds=seconds, stack=stack)
+                if found is None:
+                    _log.warning(
+                        "the event loop has been blocked for %.2f s:\n%s", seconds,
+                        "\n".join(stack), extra={"event_type": "loop_blocked", "stack": stack},
+                    )  # fmt: skip
+
+    def _tell(self, found: tuple[float, Blocked]) -> None:
+        """The loop goes on: tell how long it was blocked, at least, in the loop itself."""
+        blocked, shared = found[1], self._shared
+        token = self._token
+        assert token is not None  # noqa: S101 - `watching` took it
+
+        def emit() -> None:
+            shared.hub.emit(
+                events.LoopBlocked(
+                    at=trio.current_time(), run_id="", pipeline="", lane=shared.lane,
+                    seconds=blocked.seconds, stack=blocked.stack,
+                )
+            )  # fmt: skip
+
+        token.run_sync_soon(emit)

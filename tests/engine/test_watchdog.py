@@ -1,0 +1,181 @@
+"""Stuck nodes and a blocked event loop: what nobody can stop is at least reported."""
+
+import logging
+import math
+import threading
+
+import pytest
+import trio
+
+from graceline import DefinitionError, Node, Pipeline, Watchdog, open_engine
+from graceline.telemetry import events
+
+
+def stubborn(seconds):
+    async def shielded_work(_):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+
+    return shielded_work
+
+
+class Heard(list):
+    """A sink that keeps the events of one kind, and says when one came."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.came = trio.Event()
+
+    def wants_trace(self):
+        return False
+
+    def __call__(self, event):
+        if isinstance(event, self.kind):
+            self.append(event)
+            self.came.set()
+
+
+def one(function, name="n", **options):
+    return Pipeline("p", [Node(function, name=name, **options)], timeout=math.inf)
+
+
+async def test_a_stuck_node_is_reported_once_with_its_stack(autojump_clock):
+    """A node that goes on after its grace is reported at `hard` + margin, with the place where it waits."""
+    stuck = Heard(events.NodeStuck)
+    async with open_engine(sinks=[stuck], watchdog=Watchdog(stuck_after=1)) as engine:
+        run = engine.start(one(stubborn(20), timeout=2, grace=0.5))
+        await trio.sleep(3.4)
+        assert stuck == []
+        await trio.sleep(0.7)
+        (event,) = stuck
+        assert event.at == 4  # 1, 2, 3, 4: each second it looks, and the margin passed at 3.5
+        assert (event.stage, event.node, event.hard_at) == ("p", "n", 2.5)
+        assert "shielded_work" in event.stack[0]
+        assert "await trio.sleep(seconds)" in event.stack[0]
+        (found,) = engine.health().stuck_nodes
+        assert (found.run_id, found.node, found.stack) == (run.run_id, "n", event.stack)
+        assert not engine.health().ok
+        result = await run.wait()
+        assert result.elapsed == 20
+        assert engine.health().stuck_nodes == ()
+        assert engine.health().ok
+    assert len(stuck) == 1
+
+
+async def test_several_tasks_of_a_stuck_node_are_all_shown(autojump_clock):
+    """If a stuck node has tasks of its own, the report shows where each of them waits."""
+
+    async def crowd(_):
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep, 20, name="one")
+                nursery.start_soon(trio.sleep, 20, name="two")
+
+    stuck = Heard(events.NodeStuck)
+    async with open_engine(sinks=[stuck]) as engine:
+        await engine.run(one(crowd, timeout=1))
+    (event,) = stuck
+    headers = [line for line in event.stack if line.startswith("task ")]
+    assert len(headers) == 3
+    assert {"task one:", "task two:"} <= set(headers)
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+async def test_what_ends_in_time_is_not_stuck(autojump_clock, mode):
+    """Long work within its limit, cleanup within its grace, and modes that cut nothing: no report."""
+    stuck = Heard(events.NodeStuck)
+    async with open_engine(sinks=[stuck], mode=mode) as engine:
+        await engine.run(one(trio.sleep, timeout=3600), 3000)
+        await engine.run(one(trio.sleep, timeout=1), 20)
+    assert stuck == []
+
+
+async def test_the_watchdog_does_not_keep_virtual_time_busy(autojump_clock):
+    """A run of ten years is looked at a few hundred times, not every second."""
+    looks = 0
+
+    class Count(trio.abc.Instrument):
+        def before_task_step(self, task):
+            nonlocal looks
+            looks += task.name == "graceline watchdog"
+
+    trio.lowlevel.add_instrument(Count())
+    async with open_engine() as engine:
+        await engine.run(one(trio.sleep, timeout=3e9), 3e8)
+    assert 100 < looks < 400
+
+
+async def test_it_can_be_switched_off(autojump_clock):
+    """Without a watchdog there is no report, no thread and no task."""
+    stuck = Heard(events.NodeStuck)
+    threads = threading.active_count()
+    async with open_engine(sinks=[stuck], watchdog=None) as engine:
+        assert threading.active_count() == threads
+        await engine.run(one(stubborn(20), timeout=1))
+    assert stuck == []
+
+
+async def test_nothing_of_it_survives_the_engine():
+    """When the engine's block is left, the watchdog's thread has ended."""
+    async with open_engine():
+        assert "graceline watchdog" in [thread.name for thread in threading.enumerate()]
+    assert "graceline watchdog" not in [thread.name for thread in threading.enumerate()]
+
+
+class Witness(logging.Handler):
+    """Runs in the watchdog's thread, while the loop is blocked."""
+
+    def __init__(self, engine):
+        super().__init__()
+        self.engine = engine
+        self.released = threading.Event()
+        self.seen = []
+
+    def emit(self, record):
+        self.seen.append((record, self.engine.health()))
+        self.released.set()
+
+
+async def test_a_blocked_loop_is_reported_while_it_is_blocked():
+    """A thread logs where the loop is blocked while it is; health shows it; the event comes afterwards."""
+    blocked = Heard(events.LoopBlocked)
+    log = logging.getLogger("graceline.watchdog")
+    async with open_engine(sinks=[blocked], watchdog=Watchdog(blocked_after=0.01)) as engine:
+        witness = Witness(engine)
+
+        async def blocks_the_loop(_):
+            witness.released.wait(30)
+
+        log.addHandler(witness)
+        try:
+            await engine.run(one(blocks_the_loop, timeout=100))
+            with trio.fail_after(30):
+                await blocked.came.wait()
+        finally:
+            log.removeHandler(witness)
+        assert engine.health().blocked is None
+    record, health = witness.seen[0]
+    assert record.event_type == "loop_blocked"
+    assert any("blocks_the_loop" in line for line in record.stack)
+    assert health.blocked.seconds >= 0.01
+    assert any("witness.released.wait" in line for line in health.blocked.stack)
+    assert not health.ok
+    event = blocked[0]
+    assert event.seconds >= 0.01
+    assert any("blocks_the_loop" in line for line in event.stack)
+
+
+@pytest.mark.parametrize(
+    "options", [{"stuck_after": 0}, {"blocked_after": -1}, {"stuck_after": "5"}]
+)
+def test_bad_settings_are_refused(options):
+    """A margin of 0, a negative one, or a string without a unit is an error that names the option."""
+    with pytest.raises(DefinitionError, match=next(iter(options))):
+        Watchdog(**options)
+
+
+async def test_only_a_watchdog_is_one(autojump_clock):
+    """Anything else as `watchdog=` is refused, with an example."""
+    with pytest.raises(DefinitionError, match="Watchdog\\(stuck_after=5\\)"):
+        async with open_engine(watchdog=5):
+            pass
