@@ -1,6 +1,6 @@
 """graceline: a Trio structured-concurrency engine for pipelines that must answer in time."""
 
-from graceline.deadlines import Blame, Kind, Source, Status
+from graceline.deadlines import Blame, DeadlineStatus, Kind, Source, Status
 from graceline.definitions import Node, Pipeline, Stage, Timeouts, each, node, parallel, sequence
 from graceline.durations import format_duration, parse_duration
 from graceline.engine import (
@@ -9,6 +9,7 @@ from graceline.engine import (
     BlockingEngine,
     Cleanup,
     Current,
+    DeadlineScope,
     Engine,
     Health,
     Mode,
@@ -19,7 +20,6 @@ from graceline.engine import (
     StopSignal,
     Stuck,
     TimerScope,
-    TimerStatus,
     TimerTree,
     Watchdog,
     cleanup,
@@ -54,6 +54,8 @@ __all__ = [
     "Cleanup",
     "Current",
     "DeadlineExceededError",
+    "DeadlineScope",
+    "DeadlineStatus",
     "DefinitionError",
     "DefinitionWarning",
     "Engine",
@@ -84,7 +86,6 @@ __all__ = [
     "Stuck",
     "Timeouts",
     "TimerScope",
-    "TimerStatus",
     "TimerTree",
     "Watchdog",
     "cleanup",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from graceline import DefinitionError, GracelineError, Status
 from graceline.deadlines import blame_level
-from graceline.engine.timer_thread import TimerStatus
+from graceline import DeadlineStatus
 from graceline.engine.timers import TimerTree
 
 PATIENCE = 60
@@ -92,7 +92,7 @@ def test_own_deadline(tree, clock):
 
 def test_words():
     """The words are those of the engine's outcomes, and `active` is the only other one."""
-    assert {*TimerStatus} - {*Status} == {"active"}
+    assert {*DeadlineStatus} - {*Status} == {"active"}
 
 
 def test_just_in_time_is_late(tree, clock):

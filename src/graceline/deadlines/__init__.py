@@ -14,10 +14,11 @@ from graceline.deadlines.settle import (
     overran,
     settle,
 )
-from graceline.deadlines.vocabulary import Blame, Kind, Source, Status
+from graceline.deadlines.vocabulary import Blame, DeadlineStatus, Kind, Source, Status
 
 __all__ = [
     "Blame",
+    "DeadlineStatus",
     "Ending",
     "Kind",
     "Level",

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import attrs
 
-__all__ = ["Blame", "Kind", "Source", "Status"]
+__all__ = ["Blame", "DeadlineStatus", "Kind", "Source", "Status"]
 
 
 class Status(StrEnum):
@@ -29,6 +29,19 @@ class Status(StrEnum):
     """Its condition was false, or what it depends on is not usable."""
     REJECTED = "rejected"
     """Refused by a protection; never started."""
+
+
+class DeadlineStatus(StrEnum):
+    """What a scope with a deadline came to; but for `active` the words are those of `Status`."""
+
+    ACTIVE = "active"
+    """Open, and no deadline of its own or above it has passed."""
+    OK = "ok"
+    """Left in time. An exception that left it is its caller's business and not the clock's."""
+    TIMED_OUT = "timed_out"
+    """A deadline passed, its own or one above it, before the scope was left."""
+    CANCELLED = "cancelled"
+    """Cancelled, or, in a `TimerTree`, open when a scope above it was left."""
 
 
 class Kind(StrEnum):
@@ -64,7 +77,8 @@ class Blame:
     """The one level that is to blame for an outcome that is not ok.
 
     Attributes:
-        level: `pipeline`, `stage`, `node`, `item`, or `caller` for a limit of the caller's own.
+        level: `pipeline`, `stage`, `node`, `item`, `deadline`, `timer`; `caller` for a limit of the
+            caller's own.
         name: that level's name.
         kind: why it was cut.
         limit: the level's limit in seconds, None if it has none.

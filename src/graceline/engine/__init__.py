@@ -15,7 +15,7 @@ from graceline.engine.handle import Run
 from graceline.engine.health import AbandonedThread, Health, RunHealth
 from graceline.engine.opening import open_engine
 from graceline.engine.portal import Portal, PortalRun
-from graceline.engine.timer_thread import TimerStatus
+from graceline.engine.scopes import DeadlineScope
 from graceline.engine.timers import TimerScope, TimerTree
 from graceline.engine.watchdog import Blocked, Stuck, Watchdog
 
@@ -25,6 +25,7 @@ __all__ = [
     "BlockingEngine",
     "Cleanup",
     "Current",
+    "DeadlineScope",
     "Engine",
     "Health",
     "Mode",
@@ -35,7 +36,6 @@ __all__ = [
     "StopSignal",
     "Stuck",
     "TimerScope",
-    "TimerStatus",
     "TimerTree",
     "Watchdog",
     "cleanup",

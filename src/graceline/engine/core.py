@@ -8,22 +8,22 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
-import attrs
 import trio
 
-from graceline.deadlines import Kind, Source, Verdict
+from graceline.deadlines import Kind, Verdict
 from graceline.definitions import Pipeline, Timeouts
 from graceline.definitions.checks import check_name
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
-from graceline.engine.cleanup import enclosing_cleanup
+from graceline.engine.calls import limited, surroundings
 from graceline.engine.handle import Run
 from graceline.engine.health import Health, abandoned_threads, run_health
 from graceline.engine.levels import CURRENT, LevelRun
-from graceline.engine.plan import PipelinePlan
+from graceline.engine.plan import Plan
 from graceline.engine.plans import Plans
 from graceline.engine.portal import Portal
 from graceline.engine.runner import arrive, perform
+from graceline.engine.scopes import DeadlineScope, TimeoutHandler
 from graceline.engine.state import RunState, Shared
 from graceline.engine.watchdog import LoopWatch, StuckWatch, Watchdog
 from graceline.errors import GracelineError
@@ -141,6 +141,27 @@ class Engine:
         """
         return self._plans.alter(change)
 
+    def deadline(
+        self,
+        name: str,
+        timeout: Duration | None,
+        *,
+        grace: Duration | None = None,
+        on_timeout: TimeoutHandler | None = None,
+    ) -> DeadlineScope:
+        """A deadline for a block of code: `async with engine.deadline("import", "30s") as scope`.
+
+        Args:
+            name: for blame and health.
+            timeout: seconds from its start; None for no limit of its own.
+            grace: seconds that cleanup may use after a cancel; None takes that of the level above.
+            on_timeout: called with the scope after the block has unwound, if it timed out.
+
+        Raises:
+            DefinitionError: for a bad name, duration or handler.
+        """
+        return DeadlineScope(self, name, timeout, grace, on_timeout)
+
     # -- running ------------------------------------------------------------------------------
 
     def register(self, pipeline: Pipeline) -> Pipeline:
@@ -174,18 +195,13 @@ class Engine:
             DefinitionError: for an unknown name or a bad duration.
             GracelineError: if the engine is closed, or a live run has this id.
         """
-        deadline = trio.current_effective_deadline()
-        if deadline == -inf:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        parent = CURRENT.get()
-        if parent is not None and parent.ended and enclosing_cleanup(parent) is None:
-            parent = None  # a background task that outlived its node starts a run of its own
+        deadline, parent = await surroundings()
         run = self._submit(pipeline, input, run_id, timeout, budget, parent, deadline)
         try:
             verdict = arrive(run, self._admission, self._refusal(run))
             return await perform(run, self._admission, verdict)
         finally:
-            self._forget(run)
+            self.forget(run)
 
     async def execute(
         self,
@@ -231,7 +247,7 @@ class Engine:
         try:
             await perform(run, self._admission, verdict)
         finally:
-            self._forget(run)
+            self.forget(run)
 
     async def cancel(
         self,
@@ -344,29 +360,27 @@ class Engine:
         stated = timeout is not None or (parent is not None and parent.limit.stated)
         plan = self._plans.plan(self._plans.find(pipeline), stated=stated)
         if timeout is not None or budget is not None:
-            plan = _limited(plan, timeout, budget)
+            plan = limited(plan, timeout, budget)
         run = RunState(plan, value, self._shared, name, parent, deadline)
         self._live[name] = run
         if self._stuck is not None:
             self._stuck.submitted()
         return run
 
-    def _forget(self, run: RunState) -> None:
+    async def enlist(self, plan: Plan) -> RunState:
+        """A run without stages for a scope of this task; it takes no slot."""
+        if self._closed:
+            raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
+        deadline, parent = await surroundings()
+        name = f"{self._prefix}-{next(self._numbers)}"
+        run = self._live[name] = RunState(plan, None, self._shared, name, parent, deadline)
+        if self._stuck is not None:
+            self._stuck.submitted()
+        return run
+
+    def forget(self, run: RunState) -> None:
+        """The run has ended."""
         del self._live[run.run_id]
         if self._idle is not None and not self._live:
             self._idle.set()
             self._idle = None
-
-
-def _limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | None) -> PipelinePlan:
-    """The plan with the limit that the call gives."""
-    limit = plan.limit
-    if timeout is not None:
-        seconds = parse_duration(timeout, "timeout=", signed=True)
-        source = None if seconds == inf else Source.CALL
-        limit = attrs.evolve(limit, timeout=seconds, source=source)
-    if budget is not None:
-        seconds = parse_duration(budget, "budget=", signed=True)
-        if seconds < limit.timeout:
-            limit = attrs.evolve(limit, timeout=seconds, source=Source.HEADER)
-    return attrs.evolve(plan, limit=limit)

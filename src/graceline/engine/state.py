@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import trio
@@ -27,7 +27,7 @@ from graceline.telemetry.hub import Hub
 if TYPE_CHECKING:
     from graceline.engine.admission import Waiter
     from graceline.engine.cleanup import Cleanup
-    from graceline.engine.plan import PipelinePlan
+    from graceline.engine.plan import PipelinePlan, Plan
     from graceline.engine.strand import Strand
 
 __all__ = ["NOTHING", "RunState", "Shared"]
@@ -101,7 +101,7 @@ class RunState:
 
     def __init__(
         self,
-        plan: PipelinePlan,
+        plan: Plan,
         value: Any,
         shared: Shared,
         run_id: str,
@@ -109,7 +109,7 @@ class RunState:
         caller_deadline: float,
     ) -> None:
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
-        self.plan: PipelinePlan = plan
+        self.plan: PipelinePlan = cast("PipelinePlan", plan)  # that of a scope has no parts
         self.input: Any = value
         self.shared: Shared = shared
         self.run_id: str = run_id

@@ -23,17 +23,24 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar, copy_context
-from enum import StrEnum
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Any, TypeAlias
 
 import attrs
 
-from graceline.deadlines import Blame, Kind, Level, Limit, blame_failure, blame_level
+from graceline.deadlines import (
+    Blame,
+    DeadlineStatus,
+    Kind,
+    Level,
+    Limit,
+    blame_failure,
+    blame_level,
+)
 from graceline.errors import GracelineError
 
-__all__ = ["CURRENT", "Handlers", "Timer", "TimerStatus", "Timers", "innermost"]
+__all__ = ["CURRENT", "Handlers", "Timer", "Timers", "innermost"]
 
 _log = logging.getLogger("graceline.timers")
 
@@ -45,19 +52,6 @@ _EXIT_PATIENCE = 1.0
 
 Handlers: TypeAlias = tuple[Callable[[Any], Any], ...]
 """What runs when a scope is cut."""
-
-
-class TimerStatus(StrEnum):
-    """What a timer scope came to; but for `active` the words are those of `Status`."""
-
-    ACTIVE = "active"
-    """Open, and no deadline of its own or above it has passed."""
-    OK = "ok"
-    """Left in time. An exception that left it is its caller's business and not the clock's."""
-    TIMED_OUT = "timed_out"
-    """A deadline passed, its own or one above it, before the scope was left."""
-    CANCELLED = "cancelled"
-    """Cancelled, or still open when a scope above it was left or the tree was closed."""
 
 
 class Timer(Level):
@@ -88,7 +82,7 @@ class Timer(Level):
         self.children: dict[Timer, None] = {}
         self.handlers: Handlers = ()
         self.context: Context | None = None
-        self.status = TimerStatus.ACTIVE
+        self.status = DeadlineStatus.ACTIVE
         self.blame: Blame | None = None
         self.culprit: Level | None = None
         self.ended_at = inf
@@ -98,17 +92,17 @@ class Timer(Level):
 
     def remaining(self) -> float:
         """Seconds until the scope is cut, 0 if it has ended."""
-        if self.status is not TimerStatus.ACTIVE:
+        if self.status is not DeadlineStatus.ACTIVE:
             return 0.0
         return max(0.0, self.bound.deadline - self.tree.clock())
 
-    def look(self) -> tuple[TimerStatus, Blame | None]:
+    def look(self) -> tuple[DeadlineStatus, Blame | None]:
         """Status and blame by the clock, even if nobody has settled them yet."""
-        if self.status is TimerStatus.ACTIVE and self.bound.deadline <= self.tree.clock():
+        if self.status is DeadlineStatus.ACTIVE and self.bound.deadline <= self.tree.clock():
             # Again under the lock: a thread that leaves may have read the clock in time.
             with self.tree.lock:
-                if self.status is TimerStatus.ACTIVE:
-                    return TimerStatus.TIMED_OUT, blame_level(self.bound, self.tree.clock())
+                if self.status is DeadlineStatus.ACTIVE:
+                    return DeadlineStatus.TIMED_OUT, blame_level(self.bound, self.tree.clock())
         return self.status, self.blame
 
 
@@ -271,7 +265,7 @@ class Timers:
                 timer.context = copy_context()
                 timer.context.run(CURRENT.set, None)
             culprit = timer.bound if timer.bound.deadline <= now else None
-            if parent is not None and parent.status is not TimerStatus.ACTIVE:
+            if parent is not None and parent.status is not DeadlineStatus.ACTIVE:
                 culprit = self.culprit(parent)
             if culprit is not None:
                 cut = self.cut(timer, culprit, now)
@@ -287,12 +281,12 @@ class Timers:
         cut: list[Timer] = []
         with self.lock:
             timer.left = True
-            if timer.status is TimerStatus.ACTIVE:
+            if timer.status is DeadlineStatus.ACTIVE:
                 now = self.clock()
                 if timer.bound.deadline <= now:
                     cut = self.cut(timer, timer.bound, now)
                 else:
-                    self.end(timer, TimerStatus.OK, now)
+                    self.end(timer, DeadlineStatus.OK, now)
                     if timer.children:
                         culprit = self.culprit(timer)
                         for child in reversed(list(timer.children)):
@@ -302,7 +296,7 @@ class Timers:
     def cancel(self, timer: Timer, kind: Kind, reason: str) -> bool:
         """Cancel a scope; False if it has ended, or if its deadline was first."""
         with self.lock:
-            if timer.status is not TimerStatus.ACTIVE:
+            if timer.status is not DeadlineStatus.ACTIVE:
                 return False
             cut = self.strike(timer, kind, reason, self.clock())
         self.run_handlers(cut)
@@ -352,7 +346,7 @@ class Timers:
         waiting: list[tuple[Timer, Level, Blame | None]] = [(top, culprit, None)]
         while waiting:
             timer, level, blame = waiting.pop()
-            if timer.status is not TimerStatus.ACTIVE:  # a finalizer closed it just now
+            if timer.status is not DeadlineStatus.ACTIVE:  # a finalizer closed it just now
                 continue
             # The earliest instant is to blame, ties to the outermost, as in `Level.cause`.
             if timer.bound.deadline < level.own():
@@ -360,13 +354,13 @@ class Timers:
             blame = blame or blame_level(level, now)
             timer.culprit, timer.blame = level, blame
             by_limit = blame.kind is Kind.TIMEOUT
-            self.end(timer, TimerStatus.TIMED_OUT if by_limit else TimerStatus.CANCELLED, now)
+            self.end(timer, DeadlineStatus.TIMED_OUT if by_limit else DeadlineStatus.CANCELLED, now)
             found.append(timer)
             waiting += [(child, level, blame) for child in reversed(list(timer.children))]
         found.reverse()
         return found
 
-    def end(self, timer: Timer, status: TimerStatus, now: float) -> None:
+    def end(self, timer: Timer, status: DeadlineStatus, now: float) -> None:
         """Take a scope out of the tree, and wake those who wait for it."""
         timer.status = status
         timer.ended_at = now

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from graceline.deadlines import Blame, Kind, Limit, Source
+from graceline.deadlines import Blame, DeadlineStatus, Kind, Limit, Source
 from graceline.definitions.checks import (
     as_callables,
     brief,
@@ -33,7 +33,6 @@ from graceline.engine.timer_thread import (
     Handlers,
     Timer,
     Timers,
-    TimerStatus,
     innermost,
 )
 from graceline.errors import DefinitionError, GracelineError
@@ -69,14 +68,14 @@ class TimerScope:
         return None if above is None else TimerScope(above)
 
     @property
-    def status(self) -> TimerStatus:
+    def status(self) -> DeadlineStatus:
         """What it came to, by the clock; final once it is not `active`."""
         return self._timer.look()[0]
 
     @property
     def expired(self) -> bool:
         """Whether the work should stop: the scope timed out or was cancelled."""
-        return self.status in {TimerStatus.TIMED_OUT, TimerStatus.CANCELLED}
+        return self.status in {DeadlineStatus.TIMED_OUT, DeadlineStatus.CANCELLED}
 
     @property
     def blame(self) -> Blame | None:
@@ -105,7 +104,7 @@ class TimerScope:
         seconds = inf if timeout is None else parse_duration(timeout, "wait(timeout=)")
         until = time.monotonic() + seconds
         with timer.tree.lock:
-            if timer.status is not TimerStatus.ACTIVE:
+            if timer.status is not DeadlineStatus.ACTIVE:
                 return self.expired
             event = timer.event = timer.event or threading.Event()
         while True:

@@ -13,6 +13,7 @@ from graceline.deadlines import Blame, Source, Status
 __all__ = [
     "CancelRequested",
     "CleanupOverran",
+    "DeadlineEnded",
     "Event",
     "FaultInjected",
     "LoopBlocked",
@@ -131,6 +132,17 @@ class CleanupOverran(Event):
 
     level: str
     name: str
+
+
+@attrs.frozen(kw_only=True)
+class DeadlineEnded(Event):
+    """The block of `engine.deadline(name)` was cut; its name stands for the pipeline, too."""
+
+    name: str
+    status: str
+    elapsed: float
+    limit: float | None
+    blame: Blame | None
 
 
 @attrs.frozen(kw_only=True)

@@ -45,12 +45,15 @@ _NAMES: dict[type[Event], str] = {
     events.ThreadAbandoned: "thread_abandoned",
     events.ThreadEnded: "thread_ended",
     events.NodeStuck: "node_stuck",
+    events.DeadlineEnded: "deadline_ended",
     events.LoopBlocked: "loop_blocked",
 }
 _WARNINGS = frozenset(
     {"cleanup_overran", "fault_injected", "node_stuck", "would_time_out", "thread_abandoned"}
 )
-_INFOS = frozenset({"cancel_requested", "loop_blocked"})  # the watchdog's thread has warned before
+_INFOS = frozenset(
+    {"cancel_requested", "deadline_ended", "loop_blocked"}
+)  # the watchdog's thread has warned before
 
 
 class LoggingSink:

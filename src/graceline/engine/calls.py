@@ -1,0 +1,48 @@
+"""What a call brings along: the level it is made from, the caller's deadline, its own limit."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from graceline.deadlines import Source
+from graceline.durations import Duration, parse_duration
+from graceline.engine.cleanup import enclosing_cleanup
+from graceline.engine.levels import CURRENT, LevelRun
+
+if TYPE_CHECKING:
+    from graceline.engine.plan import PipelinePlan
+
+__all__ = ["limited", "surroundings"]
+
+
+async def surroundings() -> tuple[float, LevelRun | None]:
+    """The deadline of the calling task, and the level that it works for.
+
+    Raises:
+        Cancelled: if it is cancelled.
+    """
+    deadline = trio.current_effective_deadline()
+    if deadline == -inf:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    parent = CURRENT.get()
+    if parent is not None and parent.ended and enclosing_cleanup(parent) is None:
+        parent = None  # a background task that outlived its node starts a run of its own
+    return deadline, parent
+
+
+def limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | None) -> PipelinePlan:
+    """The plan with the limit that the call gives."""
+    limit = plan.limit
+    if timeout is not None:
+        seconds = parse_duration(timeout, "timeout=", signed=True)
+        source = None if seconds == inf else Source.CALL
+        limit = attrs.evolve(limit, timeout=seconds, source=source)
+    if budget is not None:
+        seconds = parse_duration(budget, "budget=", signed=True)
+        if seconds < limit.timeout:
+            limit = attrs.evolve(limit, timeout=seconds, source=Source.HEADER)
+    return attrs.evolve(plan, limit=limit)
