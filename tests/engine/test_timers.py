@@ -17,9 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graceline import DefinitionError, GracelineError, Status
+from graceline import DeadlineStatus, DefinitionError, GracelineError, Status
 from graceline.deadlines import blame_level
-from graceline import DeadlineStatus
 from graceline.engine.timers import TimerTree
 
 PATIENCE = 60
@@ -730,7 +729,7 @@ def test_the_thread_does_not_poll(tree, clock, monkeypatch):
 def test_only_an_earlier_deadline_wakes_the_thread(tree, monkeypatch):
     """A thread that sleeps is woken by what is earlier, once, and by nothing else."""
     alarm, woken = tree._timers.alarm, []
-    monkeypatch.setattr(alarm.lock, "notify", lambda: woken.append(1))
+    monkeypatch.setattr(alarm.lock, "notify_all", lambda: woken.append(1))
     alarm._sleeps_until = 600
     for timeout, count in [(900, 0), (600, 0), (500, 1), (550, 1), (400, 2)]:
         with tree.deadline("a", timeout):

@@ -143,6 +143,30 @@ REGRESSIONS = {
             timeout=4,
         )
     ),
+    "a cancel that leaves one branch of a nested run starts the budget of the node around it": Scenario(
+        PipelineModel(
+            "p",
+            (
+                part(
+                    NodeModel(
+                        "a",
+                        1,
+                        nested=PipelineModel(
+                            "q",
+                            (
+                                StageModel(
+                                    "t", (NodeModel("b", 2), NodeModel("c", 3, cleanups=(1.5,)))
+                                ),
+                            ),
+                            grace=2,
+                        ),
+                    )
+                ),
+            ),
+        ),
+        engine_grace=0.25,
+        caller_cancel_at=1.5,
+    ),
     "a nested run that is cut from above keeps its own answer": Scenario(
         PipelineModel(
             "p",

@@ -303,7 +303,7 @@ def hard_without_parent(self):
 
 BUGS = {
     "innermost": ("cause", innermost_of_equals, pipelines(depth=0), 3, 2),
-    "stacked graces": ("cleanup_ends", grace_for_each_block, pipelines(), 3, 2),
+    "stacked graces": ("cleanup_ends", grace_for_each_block, pipelines(depth=0), 3, 2),
     "unbounded child": ("hard", hard_without_parent, pipelines(depth=0), 3, 3),
 }
 
@@ -321,9 +321,9 @@ def test_planted_bugs_shrink(method, bug, drawn, most_nodes, most_limits):
             return facts(pipeline) != healthy
 
     smallest = find(drawn, shows_it, settings=profile(1000))
-    (stage,) = smallest.stages
     assert len(all_nodes(smallest)) <= most_nodes
-    parts = [smallest, stage, *stage.nodes]
+    steps = [*smallest.stages, *all_nodes(smallest)]
+    parts = [smallest, *steps]
     stated = [
         value
         for part in parts
@@ -333,8 +333,8 @@ def test_planted_bugs_shrink(method, bug, drawn, most_nodes, most_limits):
     assert len(stated) <= most_limits
     assert all(is_round(seconds) and seconds <= 2 for seconds in numbers(smallest))
     assert {part.strict for part in parts} == {None}
-    assert all(part.critical for part in (stage, *stage.nodes))
-    assert not any(node.each or node.when for node in stage.nodes)
+    assert all(step.critical for step in steps)
+    assert not any(node.each or node.when for node in all_nodes(smallest))
 
 
 def test_degraded_is_forgotten():

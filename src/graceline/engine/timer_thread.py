@@ -1,4 +1,4 @@
-"""Timer scopes under one lock, and the one thread that sleeps until their earliest deadline.
+"""Timer scopes under one lock: opened, left, cancelled, cut.
 
 Three rules keep it small:
 
@@ -9,25 +9,16 @@ Three rules keep it small:
 - A scope that is cut takes all below it along. So nothing above an open scope was cancelled, and
   what `Level.cause` would find by walking up is known when the scope opens: the earliest deadline
   above it, ties to the outermost. Ten thousand scopes in each other need no walk.
-
-The entry of a scope that ends early stays in the heap until it comes to the top, or until more than
-half of the entries are such leftovers; Trio's deadlines do the same. The thread is woken only for a
-deadline earlier than the one it sleeps for, so scopes that end in time cost it next to nothing.
 """
 
 from __future__ import annotations
 
-import atexit
-import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
-from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Any, TypeAlias
-
-import attrs
 
 from graceline.deadlines import (
     Blame,
@@ -38,17 +29,13 @@ from graceline.deadlines import (
     blame_failure,
     blame_level,
 )
+from graceline.engine.timer_alarm import Alarm
 from graceline.errors import GracelineError
 
 __all__ = ["CURRENT", "Handlers", "Timer", "Timers", "innermost"]
 
 _log = logging.getLogger("graceline.timers")
 
-_LEFTOVERS = 1000
-"""Leftovers below this number are not worth a pass over the heap; Trio's threshold."""
-
-_EXIT_PATIENCE = 1.0
-"""Seconds that the end of the interpreter waits for a handler that runs at that moment."""
 
 Handlers: TypeAlias = tuple[Callable[[Any], Any], ...]
 """What runs when a scope is cut."""
@@ -117,117 +104,6 @@ def innermost(tree: Timers | None = None) -> Timer | None:
     return timer
 
 
-@attrs.define(eq=False)
-class _Alarm:
-    """The deadlines of one tree, and their thread; all but `stop` is called with the lock held.
-
-    Attributes:
-        clock: gives the seconds that deadlines are compared with.
-        fire: called by the thread, without the lock, when a deadline has passed.
-        threaded: whether there is to be a thread.
-        lock: guards the heap and all that belongs to the tree. It may be taken again by its holder,
-            because a signal handler or a finalizer may close a scope at any point.
-    """
-
-    clock: Callable[[], float]
-    fire: Callable[[], object]
-    threaded: bool
-    lock: threading.Condition = attrs.field(factory=threading.Condition, init=False)
-    _heap: list[tuple[float, int, Timer]] = attrs.field(factory=list, init=False)
-    _serial: Iterator[int] = attrs.field(factory=itertools.count, init=False)
-    _live: int = attrs.field(default=0, init=False)
-    _thread: threading.Thread | None = attrs.field(default=None, init=False)
-    _sleeps_until: float = attrs.field(default=-inf, init=False)
-    _stopped: bool = attrs.field(default=False, init=False)
-
-    def add(self, deadline: float, timer: Timer) -> None:
-        """Wait for a deadline, in absolute seconds; starts the thread at first need."""
-        if self.threaded and not self._stopped:
-            self._ensure_thread()
-        heappush(self._heap, (deadline, next(self._serial), timer))
-        timer.queued = True
-        self._live += 1
-        if deadline < self._sleeps_until:
-            self._sleeps_until = deadline
-            self.lock.notify()
-
-    def drop(self, timer: Timer) -> None:
-        """Forget a deadline, if it is waited for."""
-        self._live -= timer.queued
-        timer.queued = False
-        if len(self._heap) > 2 * self._live + _LEFTOVERS:
-            self._heap = [entry for entry in self._heap if entry[2].queued]
-            heapify(self._heap)
-
-    def pop_due(self, now: float) -> Timer | None:
-        """Take out the earliest deadline that has passed; None if there is none."""
-        if self.earliest() > now:
-            return None
-        timer = heappop(self._heap)[2]
-        timer.queued = False
-        self._live -= 1
-        return timer
-
-    def earliest(self) -> float:
-        """The earliest deadline that is waited for; `inf` if there is none."""
-        while self._heap and not self._heap[0][2].queued:
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else inf
-
-    def is_current(self) -> bool:
-        """Whether this code runs in the timer thread."""
-        return threading.current_thread() is self._thread
-
-    def stop(self, patience: float | None = None) -> None:
-        """End the thread and wait for it, unless this is it; called without the lock.
-
-        Args:
-            patience: seconds to wait for a handler that runs; None waits for its end.
-        """
-        with self.lock:
-            self._stopped = True
-            self.lock.notify()
-            thread = self._thread
-        if thread is not None:
-            atexit.unregister(self._stop_at_exit)
-            if not self.is_current():
-                thread.join(patience)
-
-    def _ensure_thread(self) -> None:
-        # A thread does not survive a fork: the child process gets one of its own.
-        if self._thread is not None and self._thread.is_alive():
-            return
-        thread = threading.Thread(target=self._work, name="graceline-timers", daemon=True)
-        self._sleeps_until = -inf
-        thread.start()
-        if self._thread is None:
-            # The interpreter ends daemon threads wherever they are, even while they hold a lock
-            # that the finalizers of a late `with` block would wait for.
-            atexit.register(self._stop_at_exit)
-        self._thread = thread
-
-    def _stop_at_exit(self) -> None:
-        self.stop(_EXIT_PATIENCE)
-
-    def _work(self) -> None:
-        while self._sleep():
-            self.fire()
-
-    def _sleep(self) -> bool:
-        """Sleep until there is something to look at; False if the thread is to end."""
-        with self.lock:
-            while not self._stopped:
-                now = self.clock()
-                # A leftover on top is good to sleep for: what comes after it need not wake anybody.
-                until = self._heap[0][0] if self._heap else inf
-                if until <= now:
-                    self._sleeps_until = -inf
-                    return True
-                self._sleeps_until = until
-                self.lock.wait(None if until == inf else min(until - now, threading.TIMEOUT_MAX))
-            return False
-
-
 class Timers:
     """The scopes of one tree: what opens, leaves and cuts them.
 
@@ -243,7 +119,7 @@ class Timers:
         self.clock = clock
         self.show = show
         self.threaded = threaded
-        self.alarm = _Alarm(clock, self.tick, threaded)
+        self.alarm = Alarm(clock, self.tick, threaded)
         self.lock = self.alarm.lock
         self.roots: dict[Timer, None] = {}
         self.closed = False

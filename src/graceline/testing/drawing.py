@@ -35,11 +35,6 @@ def _rarely(value: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from([None, None, None, value])
 
 
-def _whole(draw: st.DrawFn, part: Callable[..., T], *args: Any, **options: Any) -> T:
-    """Draw a part as one piece, which the shrinker can drop as a whole."""
-    return draw(st.composite(part)(*args, **options))
-
-
 class _Call:
     """How a definition is written down: Hypothesis shows this, and not the fields of all parts.
 
@@ -172,7 +167,7 @@ class Drawing:
         while not drawn or (len(drawn) < 3 and draw(st.booleans())):
             needed = _after(draw, shape, [node.name for node in drawn])
             gets_list = listing[needed[0]] if len(needed) == 1 else lists and not needed
-            node = _whole(draw, self.node, needed, depth, lists=gets_list)
+            node = self.node(draw, needed, depth, lists=gets_list)
             listing[node.name] = gets_list
             drawn.append(node)
         options = {"fail_fast": draw(_rarely(value=False)), **_soft(draw), **_limits(draw)}
@@ -187,8 +182,11 @@ class Drawing:
         while not drawn or (len(drawn) < 3 and draw(st.booleans())):
             after = _after(draw, shape, [stage.name for stage in drawn])
             first = not drawn or not after
-            placed = None if shape == "sequence" else after
-            drawn.append(_whole(draw, self.stage, placed, depth, lists=first or lists))
+            drawn.append(
+                self.stage(
+                    draw, None if shape == "sequence" else after, depth, lists=first or lists
+                )
+            )
             # A dict by name goes on, where there are several sinks or predecessors: no list.
             lists = lists and shape == "sequence" and len(drawn[-1].graph.sinks) == 1
         options = {"fail_fast": draw(_rarely(value=False)), **_limits(draw)}

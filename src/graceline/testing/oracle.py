@@ -212,6 +212,8 @@ class _World:
         run.raised = True
         for above in level.line()[len(run.above.line()) :]:
             above.foreign_at = min(above.foreign_at, seen)
+        if run.owner is not None and run.owner.noticed == inf:  # its own budget begins, too
+            run.owner.noticed = run.owner.level.foreign_at = seen
 
     @staticmethod
     def _returned(

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageModel
+from graceline.testing.accounts import KEEP_INPUT
+from graceline.testing.models import ModelError, NodeModel, PipelineModel, Scenario, StageModel
 
 __all__ = ["draw_scenario"]
 
@@ -35,6 +36,18 @@ _FAIL_FAST = st.sampled_from([None, None, True, False])
 _SHAPE = st.sampled_from(["sequence", "sequence", "parallel", "graph"])
 _SOMETIMES = st.sampled_from([False, False, False, True])
 _AT = st.one_of(st.none(), st.none(), st.integers(1, 30).map(_UNIT.__mul__))
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+def _breaks(_: Any) -> Any:
+    raise ModelError
+
+
+_WHEN = st.sampled_from([None, None, None, None, None, _never, _breaks])
+_FALLBACK = st.sampled_from([KEEP_INPUT, KEEP_INPUT, "instead", _breaks])
 
 
 class _Names:
@@ -61,6 +74,12 @@ def _limits(draw: st.DrawFn, names: _Names) -> dict[str, Any]:
     return {"timeout": timeout, "grace": grace, "strict": strict}
 
 
+def _step(draw: st.DrawFn) -> dict[str, Any]:
+    critical = draw(_CRITICAL)
+    fallback = KEEP_INPUT if critical else draw(_FALLBACK)
+    return {"critical": critical, "when": draw(_WHEN), "fallback": fallback}
+
+
 def _after(draw: st.DrawFn, shape: str, earlier: list[str]) -> tuple[str, ...]:
     if shape == "parallel" or not earlier:
         return ()
@@ -79,7 +98,7 @@ def _node(draw: st.DrawFn, names: _Names, after: tuple[str, ...], depth: int) ->
         ending,
         names.own(draw(_DURATION)) if ending == "swallows" else 0.0,
         tuple(names.own(length * _UNIT) for length in draw(_CLEANUPS)),
-        critical=draw(_CRITICAL),
+        **_step(draw),
         after=after,
         absorb_after=absorb,
         nested=nested,
@@ -96,7 +115,7 @@ def _stage(draw: st.DrawFn, names: _Names, after: tuple[str, ...] | None, depth:
     return StageModel(
         names.name("s"),
         tuple(nodes),
-        critical=draw(_CRITICAL),
+        **_step(draw),
         after=after,
         fail_fast=draw(_FAIL_FAST),
         **_limits(draw, names),
@@ -127,6 +146,7 @@ def draw_scenario(draw: st.DrawFn, *, depth: int, caller: bool) -> Scenario:
         _pipeline(draw, names, depth),
         engine_grace=names.own(draw(st.integers(0, 16)) * _UNIT),
         user_cancel_at=at(),
+        drain_at=at(),
         caller_cancel_at=at() if caller else None,
         caller_deadline=at() if caller else None,
     )
