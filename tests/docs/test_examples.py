@@ -22,7 +22,7 @@ def run_python(example):
     real = trio.run
     printed = io.StringIO()
     lines = example.document.text[: example.region.start].count("\n") + example.parsed.line_offset
-    code = compile("\n" * lines + example.parsed, example.document.path, "exec")
+    code = compile("\n" * (lines + 1) + example.parsed, example.document.path, "exec")
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         if not before.endswith(REAL_CLOCK):
             patch.setattr(trio, "run", partial(real, clock=MockClock(autojump_threshold=0)))

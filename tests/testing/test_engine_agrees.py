@@ -167,6 +167,16 @@ REGRESSIONS = {
         engine_grace=0.25,
         caller_cancel_at=1.5,
     ),
+    "the limit of a part that is skipped cuts nobody": Scenario(
+        PipelineModel(
+            "p",
+            (
+                StageModel("s", (NodeModel("a", 1, timeout=0),), when=bool),
+                StageModel("t", (NodeModel("b", 1),)),
+            ),
+        ),
+        input=0,
+    ),
     "a nested run that is cut from above keeps its own answer": Scenario(
         PipelineModel(
             "p",

@@ -94,7 +94,10 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
             return await finish(
                 run, strand, level, Verdict(Status.FAILED, blame), book, error=error
             )
+        strand.now = run.clock()
         if not wanted:
+            # The scope may have the deadline of the very part that is skipped.
+            strand.dirty = strand.dirty or strand.now >= strand.deadline
             return unstarted(run, level, Status.SKIPPED, None)
     return None
 
