@@ -12,6 +12,7 @@ from benchmarks.groups.lateness import lateness
 from benchmarks.groups.memory import memory
 from benchmarks.groups.parallel import parallel
 from benchmarks.groups.sequences import runs, sequences, timeouts
+from benchmarks.groups.ticks import ticks
 from benchmarks.rows import Row
 
 __all__ = ["GROUPS", "Group"]
@@ -28,4 +29,5 @@ GROUPS: Mapping[str, Group] = {
     "timeout": timeouts,
     "growth": growing,
     "import": importing,
+    "ticks": ticks,
 }

@@ -4,8 +4,8 @@ A node that swallows its cancel, or shields itself without a limit, goes on afte
 have been cut. The run waits for it, since Trio offers nothing else; the watchdog says where it is.
 It looks at live runs now and then, and at their tasks only if the deadline of one has passed.
 
-While code blocks the event loop, nothing in the loop can tell. So a thread looks in from outside:
-an instrument notes when the loop went to work, which costs two calls per tick.
+While code blocks the event loop, nothing in the loop can tell. So a thread asks it now and then for
+a sign of life, and looks where it is when none comes. A tick of the loop costs nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Watchdog:
     Attributes:
         stuck_after: how long after the end of its grace period a node is reported as stuck. Runs
             are looked at in this interval, long ones each tenth of their age.
-        blocked_after: how long the event loop may work without a pause before it is reported.
+        blocked_after: how long the event loop may be without a sign of life before it is reported;
+            it is asked for one twice in this time.
 
     Raises:
         DefinitionError: for 0, negative values, NaN, booleans, strings without a unit.
@@ -204,82 +205,71 @@ def _below(root: trio.lowlevel.Task | None) -> Iterator[trio.lowlevel.Task]:
         left += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
 
 
-class LoopWatch(trio.abc.Instrument):
+class LoopWatch:
     """Sees from a thread whether the event loop is blocked, and where.
 
     Args:
-        after: seconds of work without a pause that count as blocked.
+        after: seconds without an answer that count as blocked.
         shared: what takes the events.
     """
 
     def __init__(self, after: float, shared: Shared) -> None:
         self._after = after
         self._shared = shared
-        self._working_since: float | None = None
-        self._found: tuple[float, Blocked] | None = None
+        self._asked: float | None = None
+        self._found: Blocked | None = None
         self._stop = threading.Event()
         self._ident = threading.get_ident()
-        self._token: trio.lowlevel.TrioToken | None = None
-
-    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
-        """The loop has nothing to do, or looks for news."""
-        self._working_since = None
-
-    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
-        """The loop goes to work."""
-        self._working_since = time.perf_counter()
+        self._token = trio.lowlevel.current_trio_token()
 
     def found(self) -> Blocked | None:
         """What blocks the loop now; from any thread."""
-        found, since = self._found, self._working_since
-        if found is None or found[0] != since:
+        found, asked = self._found, self._asked
+        if found is None or asked is None:
             return None
-        return attrs.evolve(found[1], seconds=time.perf_counter() - found[0])
+        return attrs.evolve(found, seconds=time.perf_counter() - asked)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch while the block runs, from a thread of its own."""
-        self._token = trio.lowlevel.current_trio_token()
-        self._working_since = time.perf_counter()
-        trio.lowlevel.add_instrument(self)
         thread = threading.Thread(target=self._watch, name="graceline watchdog", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            trio.lowlevel.remove_instrument(self)
             self._stop.set()
             thread.join()
 
     def _watch(self) -> None:
+        """In the thread: ask the loop for a sign of life, and look where it is if none comes."""
         while not self._stop.wait(self._after / 2):
-            since, found = self._working_since, self._found
-            if found is not None and found[0] != since:
-                self._found = None
-                self._tell(found)
-            elif since is not None and time.perf_counter() - since >= self._after:
-                seconds, stack = time.perf_counter() - since, thread_stack(self._ident)
-                if self._working_since != since:
-                    continue  # it went on while we looked
-                self._found = since, Blocked(seconds=seconds, stack=stack)
-                if found is None:
-                    _log.warning(
-                        "the event loop has been blocked for %.2f s:\n%s", seconds,
-                        "\n".join(stack), extra={"event_type": "loop_blocked", "stack": stack},
-                    )  # fmt: skip
+            asked = self._asked
+            if asked is None:
+                self._asked = time.perf_counter()
+                self._token.run_sync_soon(self._answer)
+            elif time.perf_counter() - asked >= self._after:
+                self._report(time.perf_counter() - asked)
 
-    def _tell(self, found: tuple[float, Blocked]) -> None:
-        """The loop goes on: tell how long it was blocked, at least, in the loop itself."""
-        blocked, shared = found[1], self._shared
-        token = self._token
-        assert token is not None  # noqa: S101 - `watching` took it
+    def _report(self, seconds: float) -> None:
+        known, stack = self._found, thread_stack(self._ident)
+        if self._asked is None:
+            return  # it went on while we looked
+        self._found = Blocked(seconds=seconds, stack=stack)
+        if known is None:
+            _log.warning(
+                "the event loop has been blocked for %.2f s:\n%s", seconds, "\n".join(stack),
+                extra={"event_type": "loop_blocked", "stack": stack},
+            )  # fmt: skip
 
-        def emit() -> None:
+    def _answer(self) -> None:
+        """In the loop: it lives, and says how long it was blocked."""
+        blocked = self.found()
+        self._asked = self._found = None
+        if blocked is not None:
+            shared = self._shared
             shared.hub.emit(
                 events.LoopBlocked(
                     at=trio.current_time(), run_id="", pipeline="", lane=shared.lane,
                     seconds=blocked.seconds, stack=blocked.stack,
                 )
             )  # fmt: skip
-
-        token.run_sync_soon(emit)

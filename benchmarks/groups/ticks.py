@@ -1,0 +1,45 @@
+"""The watchdog's share of a tick of the event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from benchmarks.measure import Spread, interleave, timed
+from benchmarks.rows import MICRO, Row
+from graceline import Watchdog, open_engine
+
+if TYPE_CHECKING:
+    from benchmarks.effort import Effort
+
+
+__all__ = ["ticks"]
+
+TICKS = 2000
+WATCHDOG = Watchdog()
+NAMES = ("with", "without")
+
+
+async def _ticks() -> None:
+    for _ in range(TICKS):
+        await trio.lowlevel.checkpoint()
+
+
+async def ticks(effort: Effort) -> list[Row]:
+    """A loop of checkpoints, each a tick of its own, with the watchdog and without it."""
+
+    async def sample(watchdog: Watchdog | None) -> float:
+        async with open_engine(watchdog=watchdog):
+            return await timed(_ticks, units=TICKS)()
+
+    samples = await interleave(
+        {"with": lambda: sample(WATCHDOG), "without": lambda: sample(None)}, effort.rounds(60)
+    )
+    costs = [one - other for one, other in zip(*(samples[name] for name in NAMES), strict=True)]
+    return [
+        Row(
+            group="ticks", what="watchdog, per tick of the event loop", unit="us",
+            figure=Spread.of(costs, scale=MICRO), most=1.0,
+        )
+    ]  # fmt: skip
