@@ -200,6 +200,37 @@ async def test_queued(autojump_clock):
     assert by_name(timeline)["node", "a"].started == pytest.approx(0.75)
 
 
+async def test_cancelled_while_it_runs(autojump_clock):
+    """After an explicit cancel, a part that goes on says when its work was cancelled."""
+    timeline = Timeline()
+    pipeline = Pipeline(
+        "p", [Stage("s", [sleeper("a", 9, 1), sleeper("b", 1)])], timeout=20, grace=2
+    )
+    async with open_engine(sinks=[timeline]) as engine:
+        run = engine.start(pipeline)
+        await trio.sleep(2)
+        assert by_name(timeline)["node", "a"].worked_until is None
+        run.cancel("enough")
+        await trio.sleep(0.25)
+        rows = by_name(timeline)
+        assert rows["node", "a"].worked_until == pytest.approx(2)
+        assert rows["node", "b"].worked_until == pytest.approx(1)
+        assert timeline.pipeline.worked_until == pytest.approx(2)
+        assert timeline.pipeline.status is None
+
+
+async def test_elapsed(autojump_clock):
+    """An instant of the run's clock is turned into seconds since the submission."""
+    timeline = Timeline()
+    assert timeline.elapsed(trio.current_time()) == 0
+    async with open_engine(sinks=[timeline]) as engine:
+        begun = trio.current_time()
+        engine.start(Pipeline("p", [Stage("s", [sleeper("a", 2)])], timeout=9))
+        await trio.sleep(1)
+        assert timeline.elapsed(trio.current_time()) == pytest.approx(1)
+        assert timeline.elapsed(begun - 5) == 0
+
+
 async def test_while_it_runs(autojump_clock):
     """Of a run that goes on, the rows say what has started and what has not."""
     timeline = Timeline()
@@ -242,6 +273,23 @@ def test_abandoned_thread():
     row = by_name(timeline)["node", "a"]
     assert row.abandoned
     assert not row.blamed
+
+
+def test_threads_that_end():
+    """A row counts the threads of its node that were left behind and have not ended since."""
+    run = {"run_id": "r", "pipeline": "p", "lane": "default"}
+    timeline = Timeline()
+    timeline(
+        events.RunStarted(
+            at=1.0, queued=0.0, limit=None, source=None, fires_at=9.0, nodes=(("s", ("a",)),), **run
+        )
+    )
+    counts = []
+    for event in (events.ThreadAbandoned, events.ThreadAbandoned, *[events.ThreadEnded] * 3):
+        timeline(event(at=2.0, stage="s", node="a", abandoned=1, **run))
+        row = by_name(timeline)["node", "a"]
+        counts.append((row.abandoned, row.hanging))
+    assert counts == [(True, 1), (True, 2), (True, 1), (True, 0), (True, 0)]
 
 
 def test_rows_are_frozen():

@@ -8,9 +8,10 @@ from rich.cells import cell_len
 from rich.console import Console
 from trio.testing import MockClock
 
-from graceline import Node, Pipeline, Stage, cleanup, open_engine, save_partial
+from graceline import Node, Pipeline, Stage, Timeouts, cleanup, open_engine, save_partial, sequence
 from graceline.telemetry import events
-from graceline.telemetry.timeline import Timeline
+from graceline.telemetry.burning import share_of, ticking, urgency_of
+from graceline.telemetry.timeline import Row, Timeline
 from graceline.telemetry.waterfall import Waterfall
 
 
@@ -142,7 +143,7 @@ def test_foreign_parts():
     with console.capture() as capture:
         console.print(Waterfall(timeline, now=1.0))
     line = capture.get().splitlines()[2]
-    assert line.split()[-2:] == ["running", "1s"]
+    assert line.split()[-2:] == ["running", "1.0s"]
     assert cell_len(line) <= 61
 
 
@@ -243,6 +244,24 @@ def test_abandoned_threads():
     assert said().endswith("n6, n7 and 1 more")
 
 
+def test_threads_that_ended():
+    """Threads that have ended since they were left behind are told apart from those that go on."""
+    timeline = Timeline("r")
+    run = {"run_id": "r", "pipeline": "p", "lane": "default"}
+    limit = {"limit": None, "source": None, "fires_at": inf}
+    timeline(events.RunStarted(at=0.0, queued=0.0, nodes=(("s", ("a", "b")),), **limit, **run))
+    for node in ("a", "b"):
+        timeline(events.ThreadAbandoned(at=1.0, stage="s", node=node, abandoned=1, **run))
+    timeline(events.ThreadEnded(at=2.0, stage="s", node="a", abandoned=1, **run))
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(Waterfall(timeline))
+    assert capture.get().splitlines()[-2:] == [
+        "threads  abandoned at the cancel, and went on: b",
+        "         abandoned at the cancel, and ended since: a",
+    ]
+
+
 def test_never_started():
     """A run that never started is one line and what is to blame."""
     lines = drawn(CUT, timeout=0)
@@ -323,26 +342,248 @@ def test_names_that_cannot_be_encoded():
         assert lines[3].index(work) == lines[4].index(work)
 
 
-def test_while_it_runs():
-    """A run that goes on can be drawn: what runs grows to now, what waits has no bar."""
+def frames(pipeline, instants, *, width=80, height=None, encoding="utf-8", cancel_at=None, **call):
+    """The drawings of a run while it goes on, at some instants of virtual time."""
     timeline = Timeline()
-    console = Console(width=80, color_system=None)
+    console = Console(width=width, color_system=None)
+
+    def frame():
+        picture = Waterfall(timeline, now=timeline.elapsed(trio.current_time()), height=height)
+        options = console.options.update()
+        options.encoding = encoding
+        lines = console.render_lines(picture, options, pad=False)
+        return ["".join(segment.text for segment in line) for line in lines]
 
     async def main():
-        async with open_engine(sinks=[timeline]) as engine:
-            with console.capture() as empty:
-                console.print(Waterfall(timeline))
-            engine.start(CUT)
-            await trio.sleep(0.5)
-            with console.capture() as capture:
-                console.print(Waterfall(timeline, now=0.5))
-        return empty.get(), capture.get().splitlines()
+        found = []
+        async with open_engine(timeouts=Timeouts.none(), sinks=[timeline]) as engine:
+            begun, run = trio.current_time(), engine.start(pipeline, **call)
+            for at in instants:
+                await trio.sleep_until(begun + at)
+                if at == cancel_at:
+                    run.cancel("enough")
+                    continue
+                found.append(frame())
+            run.cancel("seen", force_after=0)
+        return found
 
-    empty, lines = trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert empty == "nothing was heard of a run\n"
-    assert lines[0] == "p  running, limit 3s (pipeline)"
-    assert line_of(lines, "a").split()[-2:] == ["running", "500ms"]
-    assert line_of(lines, "d").split()[1:] == ["-"]
+    return trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def test_nothing_yet():
+    """Before anything was heard of a run, the drawing says so."""
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(Waterfall(Timeline()))
+    assert capture.get() == "nothing was heard of a run\n"
+
+
+def test_frames():
+    """While a run goes on its bars grow to now, and it says what is left until each cut."""
+    early, middle, late = frames(CUT, [0.5, 1.2, 2.8])
+    assert early == [
+        "p  running for 500ms, 2.5s left of 3s (pipeline)  ▰▰▰▰▰▰▰▰▰▱",
+        "        0                                  3s",
+        "first   ──────                              ┊    running     500ms     2.5s left",
+        "  a     ██████                              ┊    running     500ms     2.5s left",
+        "second                                           -",
+        "  b                                              -",
+        "  c                                              -",
+        "third                                            -",
+        "  d                                              -",
+        "        █ work  ─ stage  ┊ limit",
+    ]
+    assert middle[2:7] == [
+        "first   ────────────                        ┊    ok             1s",
+        "  a     ████████████                        ┊    ok             1s",
+        "second              ──                      ┊    running     200ms     1.8s left",
+        "  b                 ██                      ┊    running     200ms     1.8s left",
+        "  c                 ██    ┊                      running     200ms    300ms left",
+    ]
+    assert late[0] == "p  running for 2.8s, 200ms left of 3s (pipeline)  ▰▱▱▱▱▱▱▱▱▱"
+    assert late[5:7] == [
+        "  b                 ██████████████████████  ┊    running      1.8s    200ms left",
+        "  c                 ██████┊                      timed_out   500ms",
+    ]
+
+
+def test_frame_of_a_short_look():
+    """At first, when no limit is near, the scale is the next round number, and seldom changes."""
+    frames_seen = frames(CUT, [0.15, 0.19, 0.21, 0.3, 0.374, 0.376])
+    assert [lines[1].split()[-1] for lines in frames_seen] == [
+        "200ms", "200ms", "500ms", "500ms", "500ms", "3s",
+    ]  # fmt: skip
+
+
+def test_frame_after_the_cut():
+    """After a limit has passed, what goes on unwinds, from the limit on, and has nothing left."""
+    (lines,) = frames(CUT, [3.4], width=60)
+    assert lines[0] == "p  unwinding for 400ms, limit 3s (pipeline)"
+    assert lines[1].split()[-1] == "3.4s"
+    assert line_of(lines, "b").endswith("█┊░░░░    unwinding    2.4s")
+    assert not [line for line in lines if line.endswith("left")]
+
+
+def test_frame_after_a_cancel():
+    """After an explicit cancel, what goes on unwinds from that instant on."""
+    pipeline = Pipeline("p", [Stage("s", [sleeper("a", 9, 0.5), sleeper("b", 1)])], timeout=8)
+    (lines,) = frames(pipeline, [2, 2.25], cancel_at=2, width=60)
+    assert lines[0] == "p  unwinding for 250ms, limit 8s (pipeline)"
+    assert line_of(lines, "a").split()[-2:] == ["unwinding", "2.2s"]
+    assert "█░" in line_of(lines, "a")
+    assert "░" not in line_of(lines, "b")
+
+
+def test_frame_after_two_cuts():
+    """The first cut is the one that counts: a cancel before the limit passed, or the limit."""
+    pipeline = Pipeline("p", [Stage("s", [sleeper("a", 9, 0.5)])], timeout=2.25, grace=3)
+    (lines,) = frames(pipeline, [2, 2.4], cancel_at=2)
+    assert lines[0].startswith("p  unwinding for 400ms")
+    (lines,) = frames(pipeline, [2.35, 2.4], cancel_at=2.35)
+    assert lines[0].startswith("p  unwinding for 150ms")
+
+
+def test_colours_of_what_is_left():
+    """What is left of a part's own time is green, then yellow, and red in the last tenth."""
+    row = Row(level="node", stage="s", name="a", started=5.0, limit_at=6.0)
+    assert share_of(row, 0.25) == pytest.approx(0.25)
+    assert share_of(row, 2.0) == 1
+    assert [urgency_of(share) for share in (1.0, 0.31, 0.3, 0.11, 0.1, 0.0)] == [
+        "green", "green", "yellow", "yellow", "red", "red",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0ms"),
+        (0.0124, "12ms"),
+        (0.9996, "1.0s"),
+        (9.96, "10.0s"),
+        (59.96, "1m"),
+        (83, "1m23s"),
+    ],
+)
+def test_ticking(seconds, text):
+    """Seconds that change while one looks keep their number of digits."""
+    assert ticking(seconds) == text
+
+
+def test_frame_without_limits():
+    """A run without limits has no gauge and nothing left, and takes no room for them."""
+    pipeline = Pipeline("p", [Stage("s", [sleeper("a", 9)])])
+    (lines,) = frames(pipeline, [4])
+    assert lines[0] == "p  running for 4.0s"
+    assert line_of(lines, "a").split()[-2:] == ["running", "4.0s"]
+    assert lines[1].split()[-1] == "5s"
+
+
+def test_frame_under_a_foreign_limit():
+    """What is left is told although the limit is not the part's own."""
+    timeline = Timeline("r")
+    where = {"run_id": "r", "pipeline": "p", "lane": "default", "limit": None, "source": None}
+    timeline(events.RunStarted(at=5.0, queued=0.0, fires_at=7.0, nodes=(), **where))
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(Waterfall(timeline, now=timeline.elapsed(6.5)))
+    assert capture.get() == "p  running for 1.5s, 500ms left  ▰▰▰▱▱▱▱▱▱▱\n"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_frames_fit(width):
+    """No line of a frame is wider than the terminal, and with ASCII alone it is readable too."""
+    for lines in frames(CUT, [0.3, 1.4, 2.9, 3.2], width=width, encoding="ascii"):
+        assert all(cell_len(line) <= width and line.isascii() for line in lines)
+    assert ("=" in lines[0]) is False
+    assert "=" in frames(CUT, [1], encoding="ascii")[0][0]
+
+
+def test_room_in_a_frame():
+    """A narrow terminal keeps its room for the bars; a wide one shows the limits as well."""
+    assert not line_of(frames(CUT, [1.2], width=50)[0], "c").endswith("left")
+    assert line_of(frames(CUT, [1.2], width=80)[0], "c").endswith("300ms left")
+    assert line_of(frames(CUT, [1.2], width=120)[0], "c").endswith("300ms left  limit 500ms (node)")
+
+
+TALL = Pipeline(
+    "tall",
+    [
+        Stage("one", [sleeper(f"a{i}", 1) for i in range(4)]),
+        Stage("two", [sleeper(f"b{i}", 1 + i) for i in range(4)]),
+        Stage("three", [sleeper(f"c{i}", 1) for i in range(4)]),
+    ],
+    timeout=60,
+)
+
+
+@pytest.mark.parametrize(
+    ("height", "shown", "more"),
+    [
+        (18, "one a0 a1 a2 a3 two b0 b1 b2 b3 three c0 c1 c2 c3", None),
+        (17, "one two b0 b1 b2 b3 three c0 c1 c2 c3", "4 more: 4 ok"),
+        (14, "one two b0 b1 b2 b3 three", "8 more: 4 ok, 4 to come"),
+        (10, "one two b1 b2 b3 three", "9 more: 5 ok, 4 to come"),
+        (9, "two b1 b2 b3 three", "10 more: 6 ok, 4 to come"),
+        (8, "two b1 b2 b3", "11 more: 6 ok, 5 to come"),
+        (7, "two b1 b2", "12 more: 6 ok, 1 running, 5 to come"),
+        (1, "", "15 more: 6 ok, 4 running, 5 to come"),
+    ],
+)
+def test_folding(height, shown, more):
+    """What does not fit into the height is folded, and counted; what is at work stays longest."""
+    (lines,) = frames(TALL, [2.5], height=height)
+    rows = [line.split()[0] for line in lines[2:-1]]
+    told = [line[2:] for line in lines if line.startswith("… ")]
+    assert (" ".join(row for row in rows if row != "…"), told) == (shown, [more] if more else [])
+    assert len(lines) <= max(height, 4)
+
+
+def test_folding_stages():
+    """Of the stages that have ended the first ones go first, of those to come the last ones."""
+    stages = [Stage(f"s{i}", [sleeper(f"n{i}", 1)]) for i in range(7)]
+    (lines,) = frames(Pipeline("p", stages), [3.5], height=11)
+    assert [line.split()[0] for line in lines[2:-1]] == [
+        "s1",
+        "s2",
+        "s3",
+        "n3",
+        "s4",
+        "s5",
+        "s6",
+        "…",
+    ]
+    (lines,) = frames(Pipeline("p", stages), [3.5], height=7)
+    assert [line.split()[0] for line in lines[2:-1]] == ["s3", "n3", "s4", "…"]
+    assert lines[-2] == "… 11 more: 6 ok, 5 to come"
+
+
+def test_folding_leaves_room_for_threads():
+    """The lines below the picture count as well."""
+    timeline = Timeline("r")
+    run = {"run_id": "r", "pipeline": "p", "lane": "default"}
+    limit = {"limit": None, "source": None, "fires_at": inf}
+    names = tuple(f"n{i}" for i in range(9))
+    timeline(events.RunStarted(at=0.0, queued=0.0, nodes=(("s", names),), **limit, **run))
+    timeline(events.StageStarted(at=0.0, stage="s", **limit, **run))
+    timeline(events.ThreadAbandoned(at=1.0, stage="s", node="n0", abandoned=1, **run))
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(Waterfall(timeline, now=1.0, height=8))
+    assert len(capture.get().splitlines()) == 8
+
+
+def test_folding_what_waits():
+    """Beside what is at work, what waits in the same stage goes before the stage itself does."""
+    chain = Pipeline("p", [Stage("s", sequence(*(sleeper(f"n{i}", 1) for i in range(5))))])
+    (lines,) = frames(chain, [1.5], height=6)
+    assert [line.split()[0] for line in lines[2:-1]] == ["s", "n1", "…"]
+
+
+def test_folded_scale():
+    """Folding leaves the scale as it is."""
+    whole, cut = (frames(TALL, [2.5], height=height)[0] for height in (99, 8))
+    assert line_of(cut, "two") == line_of(whole, "two")
+    assert cut[1] == whole[1]
 
 
 def test_the_core_needs_no_rich():

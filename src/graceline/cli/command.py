@@ -50,6 +50,10 @@ _RUN_HELP = "\n\n".join(
             f"{GRACE:g} s where the pipeline states no grace."
         ),
         (
+            "On a terminal, standard error shows the run while it goes on: its parts, and what is "
+            "left of their limits."
+        ),
+        (
             "Ctrl-C (SIGINT) or SIGTERM cancels the run with its cleanup and shows what it has so "
             "far. A second one cuts the cleanup, a third one ends the process."
         ),

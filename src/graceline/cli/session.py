@@ -1,4 +1,4 @@
-"""One run under the command: the signals that cancel it, and the progress while it goes on."""
+"""One run under the command: the signals that cancel it, and the live view while it goes on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import attrs
 import trio
 
 from graceline.definitions import Timeouts
-from graceline.durations import format_duration
 from graceline.engine import open_engine
 from graceline.results import PipelineResult
 from graceline.telemetry.timeline import Timeline
@@ -27,8 +26,6 @@ __all__ = ["GRACE", "Session", "run_session"]
 
 GRACE = 5.0
 """Seconds of cleanup after a cancel, where the pipeline states none."""
-
-_FRAME = 0.1
 
 
 @attrs.frozen
@@ -64,13 +61,14 @@ async def run_session(
         pipeline: what to run.
         value: its input.
         timeout: limit of this run in seconds, instead of the pipeline's own.
-        screen: where to show progress; None shows none.
+        screen: the terminal on which to show the run while it goes on; None shows nothing.
 
     Raises:
         BaseException: what a node raised that is for the program, such as `SystemExit`.
     """
     if screen is not None:
-        import rich.live  # noqa: F401, PLC0415 - only a terminal needs it, and not in the run's time
+        # Here, since only a terminal needs it, and not in the run's time.
+        from graceline.cli.live import show_live  # noqa: PLC0415
     timeline, received = Timeline(), _Received()
     defaults = Timeouts(node=None, stage=None, pipeline=None, grace=GRACE)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -80,7 +78,7 @@ async def run_session(
         ):
             nursery.start_soon(_watch, signals, engine, received)
             if screen is not None:
-                nursery.start_soon(_show_progress, screen, timeline, pipeline.name)
+                nursery.start_soon(show_live, screen, timeline)
             # In this task, so that the run starts at once; the others wait for a checkpoint.
             result = await engine.run(pipeline, value, timeout=timeout)
             nursery.cancel_scope.cancel("the run has ended")
@@ -100,23 +98,3 @@ async def _watch(signals: AsyncIterator[int], engine: Engine, received: _Receive
         if received.count > 2:  # a node that swallows its cancel cannot be ended in any other way
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-
-
-async def _show_progress(screen: Console, timeline: Timeline, name: str) -> None:
-    from rich.live import Live  # noqa: PLC0415 - loaded already
-
-    start = trio.current_time()
-    await trio.sleep(_FRAME)  # a short run needs no progress, and is not held up by it
-    with Live(console=screen, auto_refresh=False, transient=True, redirect_stdout=False) as live:
-        while True:
-            live.update(_progress(timeline, name, trio.current_time() - start), refresh=True)
-            await trio.sleep(_FRAME)
-
-
-def _progress(timeline: Timeline, name: str, elapsed: float) -> str:
-    nodes = [row for row in timeline.rows() if row.level == "node"]
-    done = sum(row.status is not None for row in nodes)
-    running = [row.name for row in nodes if row.status is None and row.started is not None]
-    took = format_duration(round(elapsed, 1))
-    said = f"{name}  {took}  {done} of {len(nodes)} nodes"
-    return said + (f", running: {', '.join(running[:4])}" if running else "")

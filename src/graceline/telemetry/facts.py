@@ -13,7 +13,7 @@ from rich.pretty import pretty_repr
 from graceline.telemetry.places import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from graceline.deadlines import Blame
     from graceline.results import PipelineResult
@@ -42,10 +42,14 @@ def closing_facts(
         yield "error", _error(result.error)
     for name in timeline.degraded:
         yield "degraded", f"{name}{_why(places.get(name), result)}"
-    threads = _labels(row for row in rows if row.abandoned)
-    if threads:
-        more = f" and {len(threads) - _MANY} more" if len(threads) > _MANY else ""
-        yield "threads", f"abandoned at the cancel, and went on: {', '.join(threads[:_MANY])}{more}"
+    abandoned = [row for row in rows if row.abandoned]
+    labelled = list(zip(abandoned, _labels(abandoned), strict=True))
+    for hangs, word in ((True, "went on"), (False, "ended since")):
+        threads = [name for row, name in labelled if (row.hanging > 0) is hangs]
+        if threads:
+            more = f" and {len(threads) - _MANY} more" if len(threads) > _MANY else ""
+            said = f"{', '.join(threads[:_MANY])}{more}"
+            yield "threads", f"abandoned at the cancel, and {word}: {said}"
     if result is None:
         return
     order = list(places)
@@ -75,11 +79,10 @@ def _why(row: Row | None, result: PipelineResult | None) -> str:
     return f"{said}:{text}" if text and said.endswith(kind) else f"{said}; {_error(error)}"
 
 
-def _labels(rows: Iterable[Row]) -> list[str]:
+def _labels(rows: list[Row]) -> list[str]:
     """The names of nodes, with their stage where a name occurs twice."""
-    found = list(rows)
-    times = Counter(row.name for row in found)
-    return [row.name if times[row.name] == 1 else f"{row.stage}.{row.name}" for row in found]
+    times = Counter(row.name for row in rows)
+    return [row.name if times[row.name] == 1 else f"{row.stage}.{row.name}" for row in rows]
 
 
 def _secondary(result: PipelineResult) -> Iterator[tuple[str, BaseException]]:

@@ -1,6 +1,6 @@
 """The timeline: a sink that keeps the events of one run and turns them into rows of plain data.
 
-A row tells of one part when its work went on, when its cleanup ended, which limit stood over it and
+A row tells of one part when its work went on, when it had unwound, which limit stood over it and
 whether it is the one to blame. Drawing them is the business of `graceline.telemetry.waterfall`.
 """
 
@@ -32,8 +32,9 @@ class Row:
         stage: the stage, "" for the pipeline.
         name: the part's name.
         started: when it started; None if it has not, or never had a turn.
-        worked_until: when its work ended or was cancelled; None while it goes on.
-        ended: when it had ended, cleanup included; None while it goes on.
+        worked_until: when its work ended or was cancelled; None while it goes on. While a part
+            unwinds, it is known if the cancel was an explicit one: see `limit_at` for the others.
+        ended: when it had ended, unwinding included; None while it goes on.
         limit_at: when its work was to be cancelled, whoever cancels it, as known at its start; None
             if nothing limited it.
         limit: its own limit in seconds, None if it has none.
@@ -41,10 +42,12 @@ class Row:
         status: its status; None while it goes on.
         blame: the level to blame for it, None if there is nothing to blame.
         blamed: whether this is the level that the run's own outcome blames.
-        grace_used: seconds of cleanup, between `worked_until` and `ended`.
+        grace_used: seconds of unwinding, between `worked_until` and `ended`: cleanup, handlers, or
+            work that was slow to notice its cancel.
         overrun: seconds past the cancel at which it returned a value (`late`).
         partial: whether it saved a partial value.
         abandoned: whether it left a worker thread behind that went on.
+        hanging: how many such threads have not ended since.
     """
 
     level: str
@@ -63,6 +66,7 @@ class Row:
     overrun: float = 0.0
     partial: bool = False
     abandoned: bool = False
+    hanging: int = 0
 
 
 _Started: TypeAlias = events.RunStarted | events.StageStarted | events.NodeStarted
@@ -84,7 +88,8 @@ class Timeline:
         self._shape: tuple[tuple[str, tuple[str, ...]], ...] = ()
         self._started: dict[_Key, _Started] = {}
         self._finished: dict[_Key, _Finished] = {}
-        self._abandoned: set[_Key] = set()
+        self._cancelled: float | None = None
+        self._hanging: dict[_Key, int] = {}
 
     def wants_trace(self) -> bool:
         """It does: the parts that end well are most of the picture."""
@@ -108,7 +113,11 @@ class Timeline:
         elif isinstance(event, _Finished):
             self._finished[key] = event
         elif isinstance(event, events.ThreadAbandoned):
-            self._abandoned.add(key)
+            self._hanging[key] = self._hanging.get(key, 0) + 1
+        elif isinstance(event, events.ThreadEnded):
+            self._hanging[key] = max(0, self._hanging.get(key, 0) - 1)
+        elif isinstance(event, events.CancelRequested):
+            self._cancelled = event.at
 
     @property
     def run_id(self) -> str | None:
@@ -121,6 +130,10 @@ class Timeline:
         if self._admitted is None or self._origin is None:
             return 0.0
         return self._admitted - self._origin
+
+    def elapsed(self, at: float) -> float:
+        """Seconds from the submission to `at`, absolute seconds of the run's clock; 0 before it."""
+        return 0.0 if self._origin is None else max(0.0, at - self._origin)
 
     @property
     def degraded(self) -> tuple[str, ...]:
@@ -148,14 +161,16 @@ class Timeline:
             level=level,
             stage=stage,
             name=node or stage or self._pipeline,
-            abandoned=key in self._abandoned,
+            abandoned=key in self._hanging,
+            hanging=self._hanging.get(key, 0),
         )
         origin = self._origin or 0.0
         if begun is not None:
-            fires = begun.fires_at
+            fires, cancelled = begun.fires_at, self._cancelled
             row = attrs.evolve(
                 row,
                 started=(origin if level == "pipeline" else begun.at) - origin,
+                worked_until=None if cancelled is None else max(begun.at, cancelled) - origin,
                 limit_at=None if fires == inf else fires - origin,
                 limit=begun.limit,
                 source=begun.source,

@@ -5,6 +5,8 @@ Needs rich: `pip install 'graceline[cli]'`. Nothing else in graceline imports th
 
 from __future__ import annotations
 
+from itertools import groupby
+from math import ceil
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,7 +15,16 @@ from rich.text import Text
 
 from graceline.deadlines import Status
 from graceline.durations import format_duration
+from graceline.telemetry.burning import (
+    left_of,
+    scale_of,
+    share_of,
+    stopped_of,
+    ticking,
+    urgency_of,
+)
 from graceline.telemetry.facts import closing_facts
+from graceline.telemetry.folding import folded, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +45,10 @@ _STYLES = {
     Status.SKIPPED: "dim",
     Status.REJECTED: "red",
 }
-_RUNNING = "running"
-_NOT_YET = "-"
+_RUNNING, _UNWINDING, _NOT_YET = "running", "unwinding", "-"
 _WIDE = 100  # columns from which there is room for each part's own limit
-_ROOM = 1.5  # a limit is drawn if it lies within this multiple of what was used
+_NARROW = 60  # columns below which there is no room for what is left of a limit
+_GAUGE = 10  # cells of the gauge that burns down
 _WAITED = 1e-3  # seconds before its first turn that a run has without any queue
 
 
@@ -51,11 +62,13 @@ class _Marks:
     unwinding: str = "░"
     limit: str = "┊"
     blamed: str = "◄"
+    left: str = "▰"
+    burnt: str = "▱"
     more: str = "…"
 
 
 _UNICODE = _Marks()
-_ASCII = _Marks(work="#", brief="#", span="-", unwinding="~", limit="|", blamed="<", more="...")
+_ASCII = _Marks("#", "#", "-", "~", "|", "<", "=", ".", "...")
 
 
 class Waterfall:
@@ -67,18 +80,28 @@ class Waterfall:
     degraded parts, the abandoned threads and the partial values. What a console cannot encode is
     written as an escape.
 
+    A run that goes on is drawn as it is at the instant `now`: open bars reach up to it, and what
+    runs says how much is left of its limit. The gauge of the first line burns down.
+
     Args:
         timeline: the events of a run, finished or not.
         result: the result of that run; adds partial values and errors to the closing lines.
-        now: for a run that goes on, seconds since its submission.
+        now: for a run that goes on, seconds since its submission: `timeline.elapsed(...)`.
+        height: lines to get along with; what is at work is shown first. By default all lines.
     """
 
     def __init__(
-        self, timeline: Timeline, result: PipelineResult | None = None, *, now: float = 0.0
+        self,
+        timeline: Timeline,
+        result: PipelineResult | None = None,
+        *,
+        now: float = 0.0,
+        height: int | None = None,
     ) -> None:
         self._timeline = timeline
         self._result = result
         self._now = now
+        self._height = height
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -92,36 +115,50 @@ class Waterfall:
         width, encoding = options.max_width, options.encoding
         run = attrs.evolve(run, name=_shown(run.name, encoding))
         queued = self._timeline.queued
-        yield _cropped(_headline(run, queued), width, marks.more)
+        yield _cropped(_headline(run, queued, self._now, width, marks), width, marks.more)
         lines = [
             (indent, attrs.evolve(row, name=_shown(row.name, encoding)))
             for indent, row in _arranged(self._timeline.rows())
         ]
-        if lines:
-            yield from _Picture(run, lines, width, self._now, queued, marks).lines()
         facts = [
             (word, _shown(said, encoding))
             for word, said in closing_facts(run, self._timeline, self._result)
         ]
-        if facts:
-            yield from _listed(facts, console, width, marks.more)
+        closing = list(_listed(facts, console, width, marks.more)) if facts else []
+        if lines:
+            # Beside the lines there are the first one, the axis and the legend.
+            room = len(lines) if self._height is None else self._height - 3 - len(closing)
+            yield from _Picture(run, lines, width, self._now, queued, marks).lines(room)
+        yield from closing
 
 
-def _headline(run: Row, queued: float) -> Text:
+def _headline(run: Row, queued: float, now: float, width: int, marks: _Marks) -> Text:
     text = Text(run.name, style="bold", no_wrap=True, overflow="crop")
     text.append("  ")
-    if run.status is None:
+    own = None if run.limit is None else f"{format_duration(run.limit)} ({run.source})"
+    left, stopped = left_of(run, now), stopped_of(run, now)
+    if run.status is not None:
+        text.append(str(run.status), style=_STYLES[run.status])
+    elif stopped is None:
         text.append(_RUNNING, style="cyan not bold")
     else:
-        text.append(str(run.status), style=_STYLES[run.status])
-    said = []
-    if run.ended is not None:
+        text.append(_UNWINDING, style="yellow not bold")
+    if run.status is None:
+        text.append(f" for {ticking(now - (stopped or 0.0))}", style="not bold")
+    elif run.ended is not None:
         text.append(f" after {_short(run.ended)}", style="not bold")
-    if run.limit is not None:
-        said.append(f"limit {format_duration(run.limit)} ({run.source})")
+    said = []
+    if left is not None:
+        said.append(f"{ticking(left)} left" + (f" of {own}" if own else ""))
+    elif own is not None:
+        said.append(f"limit {own}")
     if queued >= _WAITED:
         said.append(f"{_short(queued)} in the queue")
     text.append("".join(f", {fact}" for fact in said), style="not bold")
+    if left is not None and text.cell_len + 2 + _GAUGE <= width:
+        share = share_of(run, left)
+        full = ceil(share * _GAUGE)
+        text.append("  " + marks.left * full + marks.burnt * (_GAUGE - full), urgency_of(share))
     return text
 
 
@@ -168,27 +205,31 @@ class _Picture:
         self._lines = lines
         self._marks = marks
         rows = [run, *(row for _, row in lines)]
-        used = max([now, *(row.ended for row in rows if row.ended is not None)])
-        limits = [row.limit_at for row in rows if row.limit_at is not None]
         self._now = now
-        self._scale = max([used, *(at for at in limits if at <= used * _ROOM)]) or 1.0
+        self._scale = scale_of(run, rows, now) or 1.0
         # A run that did not wait is drawn from its first turn: nothing happened before.
         self._zero = queued if queued < min(_WAITED, self._scale) else 0.0
         wanted = max(cell_len(row.name) + 2 * indent for indent, row in lines)
         self._name = min(wanted, max(8, width * 3 // 10))
         self._limits = width >= _WIDE and any(row.limit is not None for _, row in lines)
-        taken = self._name + 2 + 3 + 9 + 1 + 7 + (2 + 20 if self._limits else 0)
+        self._left = width >= _NARROW and any(left_of(row, now) is not None for row in rows)
+        taken = self._name + 2 + 3 + 9 + 1 + 7 + 22 * self._limits + 14 * self._left
         # Two cells more than the scale: a limit at its very end, and the unwinding behind it.
         self._cells = max(8, width - taken - 2)
 
-    def lines(self) -> Iterator[Text]:
-        """The axis, one line per part, and what the characters mean."""
+    def lines(self, height: int) -> Iterator[Text]:
+        """The axis, one line per part as far as they fit, and what the characters mean."""
         yield self._axis()
         seen: set[str] = set()
-        for indent, row in self._lines:
+        shown, others = folded(self._lines, height)
+        for indent, row in shown:
             line, used = self._line(indent, row)
             seen |= used
             yield line
+        if others:
+            text = Text(f"{self._marks.more} {told(others)}", style="dim")
+            text.no_wrap, text.overflow = True, "crop"
+            yield _cropped(text, self._width, self._marks.more)
         yield self._legend(seen)
 
     def _axis(self) -> Text:
@@ -210,19 +251,25 @@ class _Picture:
         return _cropped(text, self._width, marks.more)
 
     def _line(self, indent: int, row: Row) -> tuple[Text, set[str]]:
-        style = "cyan" if row.status is None else _STYLES[row.status]
+        stopped = stopped_of(row, self._now) is not None
+        going = "yellow" if stopped else "cyan"
+        style = going if row.status is None else _STYLES[row.status]
         text = Text(no_wrap=True, overflow="crop")
         name = _fitted("  " * indent + row.name, self._name, self._marks.more)
         text.append(name, style="bold reverse" if row.blamed else "" if indent else "bold")
         text.append("  ")
         bar = self._bar(row)
-        for mark in bar:
-            text.append(mark, style=self._mark_style(mark, style))
+        for mark, cells in groupby(bar):  # a frame of a live view must not take long
+            text.append("".join(cells), style=self._mark_style(mark, style))
         text.append(f" {self._marks.blamed if row.blamed else ' '} ", style="bold red")
-        waiting = row.status is None and row.started is None
-        status = _NOT_YET if waiting else str(row.status or _RUNNING)
+        word = _NOT_YET if row.started is None else _UNWINDING if stopped else _RUNNING
+        status = str(row.status or word)
         text.append(f"{status:<9} ", style=style)
         text.append(self._took(row).rjust(7))
+        if self._left:
+            left = left_of(row, self._now)
+            said = "" if left is None else f"{ticking(left):>9} left"
+            text.append(f"{said:<14}", "" if left is None else urgency_of(share_of(row, left)))
         if self._limits:
             limit = "" if row.limit is None else f"  limit {_limit(row)}"
             text.append(limit, style="dim")
@@ -232,8 +279,9 @@ class _Picture:
     def _took(self, row: Row) -> str:
         if row.started is None:
             return ""
-        end = self._now if row.ended is None else row.ended
-        return _short(max(0.0, end - row.started))
+        if row.ended is None:
+            return ticking(self._now - row.started)
+        return _short(max(0.0, row.ended - row.started))
 
     def _mark_style(self, mark: str, style: str) -> str:
         if mark == self._marks.unwinding:
@@ -253,7 +301,8 @@ class _Picture:
             tick = self._at(row.limit_at)
         if row.started is not None:
             ended = self._now if row.ended is None else row.ended
-            worked = ended if row.worked_until is None else row.worked_until
+            stopped = stopped_of(row, self._now) if row.status is None else row.worked_until
+            worked = ended if stopped is None else stopped
             begin, middle, end = self._at(row.started), self._at(worked), self._at(ended)
             fill = marks.span if row.level == "stage" and self._holds(row) else marks.work
             if middle == begin and (worked > row.started or ended == worked):

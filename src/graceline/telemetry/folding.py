@@ -1,0 +1,71 @@
+"""Folding: which lines of a waterfall stay where there are more of them than fit.
+
+What is at work is looked at, so it stays longest. The nodes of stages that have ended go first,
+then those of stages to come, then single nodes beside running ones, then whole stages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graceline.telemetry.timeline import Row
+
+__all__ = ["folded", "told"]
+
+_ENDED, _WAITS, _RUNS = range(3)
+_NODES, _STAGES = 2, 4  # ranks, to which the state of a line is added; 0 and 1 are nodes of a stage
+_FROM_THE_TOP = (_ENDED, _NODES + _ENDED, _STAGES + _ENDED)
+
+
+def folded(lines: list[tuple[int, Row]], height: int) -> tuple[list[tuple[int, Row]], list[Row]]:
+    """Split lines, each with its indent, into those that are shown and those that are not.
+
+    Args:
+        lines: stages, each before its nodes, which are indented.
+        height: how many lines there is room for, the one that tells of the others included.
+    """
+    if len(lines) <= height:
+        return lines, []
+    stages = {row.stage: _state(row) for indent, row in lines if not indent}
+    groups: dict[tuple[int, str | int], list[int]] = {}
+    for index, (indent, row) in enumerate(lines):
+        state = _state(row)
+        rank = _rank(indent, state, stages.get(row.stage, _RUNS))
+        # The nodes of a stage that is not at work go together.
+        groups.setdefault((rank, row.stage if rank < _NODES else index), []).append(index)
+    # Of what has ended the first goes first, of the others the last.
+    order = sorted(
+        (rank, indices[0] if rank in _FROM_THE_TOP else -indices[0], indices)
+        for (rank, _), indices in groups.items()
+    )
+    gone: set[int] = set()
+    for _, _, indices in order:
+        if len(lines) - len(gone) <= max(0, height - 1):
+            break
+        gone.update(indices)
+    shown = [line for index, line in enumerate(lines) if index not in gone]
+    return shown, [lines[index][1] for index in sorted(gone)]
+
+
+def told(rows: list[Row]) -> str:
+    """How many parts are not shown, and what they are at."""
+    words = {_ENDED: "", _WAITS: "to come", _RUNS: "running"}
+    times = Counter(words[_state(row)] or str(row.status) for row in rows)
+    return f"{len(rows)} more: " + ", ".join(f"{count} {word}" for word, count in times.items())
+
+
+def _state(row: Row) -> int:
+    if row.status is not None:
+        return _ENDED
+    return _WAITS if row.started is None else _RUNS
+
+
+def _rank(indent: int, state: int, around: int) -> int:
+    """How long a line stays: its own state, and that of its stage, decide."""
+    if indent and around != _RUNS:
+        return around
+    if state == _RUNS:
+        return 6 if indent else 7
+    return state + (_NODES if indent else _STAGES)
