@@ -128,3 +128,17 @@ async def test_a_part_that_is_not_there():
         result.stages["find"].nodes["x"]
     assert "fnd" not in result.stages
     assert result.stages.get("fnd") is None
+
+
+async def leave(_):
+    raise SystemExit(3)
+
+
+async def test_an_exception_for_the_program_comes_out_of_a_nursery_too(autojump_clock):
+    """If a node ends the program while the block has a nursery open, nothing but that comes out."""
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with open_engine() as engine, trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            engine.start(Pipeline("p", [Node(leave, name="n")]))
+            await trio.sleep_forever()
+    assert caught.value.split(SystemExit)[1] is None

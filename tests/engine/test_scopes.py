@@ -119,11 +119,40 @@ async def test_a_scope_can_be_cancelled_by_its_id_and_by_a_drain(autojump_clock,
         await trio.sleep(9)
     assert scope.blame.kind == "user"
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(engine.drain, 2)
         async with engine.deadline("phase", None) as scope:
             assert scope.remaining() == inf
-            nursery.start_soon(engine.drain, 2)
             await trio.sleep(9)
     assert (trio.current_time(), scope.status, scope.blame.kind) == (2, "cancelled", "shutdown")
+
+
+async def test_a_drain_does_not_wait_for_the_scope_it_stands_in(autojump_clock, engine):
+    """A drain may itself have a deadline: it waits for the other runs, and cancels only those."""
+    async with engine.deadline("shutdown", 30) as scope:
+        assert await engine.drain() == 0
+        assert trio.current_time() == 0
+    assert scope.status == "ok"
+
+
+async def test_a_drain_inside_a_scope_cancels_the_others(autojump_clock, engine):
+    """What is not around the drain is waited for, then cancelled."""
+    pipeline = Pipeline("p", [Node(trio.sleep, name="n", timeout=inf)], timeout=inf)
+    run = engine.start(pipeline, 60)
+    async with engine.deadline("shutdown", 30) as scope:
+        assert await engine.drain(5) == 1
+    assert (trio.current_time(), scope.status) == (5, "ok")
+    assert (await run.wait()).blame.kind == "shutdown"
+
+
+async def test_a_scope_does_not_take_the_id_of_a_run(autojump_clock, engine):
+    """A run whose own id is the one that a scope would get keeps its entry, and the scope has another."""
+    pipeline = Pipeline("p", [Node(trio.sleep, name="n", timeout=inf)], timeout=inf)
+    async with engine.deadline("first", 9):
+        prefix, _, number = current().run_id.rpartition("-")
+    run = engine.start(pipeline, 1, run_id=f"{prefix}-{int(number) + 1}")
+    async with engine.deadline("second", 9):
+        assert len(engine.runs()) == 2
+    assert (await run.wait()).status == "ok"
 
 
 async def test_cleanup_blocks_share_the_grace_of_the_scope(autojump_clock, engine):

@@ -881,3 +881,13 @@ def test_a_forked_process_gets_a_thread_of_its_own():
             print("both fired")
     """)
     assert out == "both fired\n"
+
+
+def test_equal_deadlines_blame_the_outermost_before_anybody_looks():
+    """Of two scopes with one deadline the outer one is to blame, also while no thread has noticed."""
+    now = [0.0]
+    tree = TimerTree(clock=lambda: now[0], thread=False)
+    with tree.deadline("outer", 5) as outer, tree.deadline("inner", 5) as inner:
+        now[0] = 5.0
+        assert (inner.blame.name, outer.blame.name) == ("outer", "outer")
+    assert inner.blame.name == "outer"

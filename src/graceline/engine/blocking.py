@@ -16,9 +16,10 @@ import trio
 from graceline.definitions import Pipeline
 from graceline.durations import Duration
 from graceline.engine.core import Engine, Mode
+from graceline.engine.health import Health
 from graceline.engine.line import EngineClosedError, Flag, Line, see_out
 from graceline.engine.opening import open_engine
-from graceline.engine.portal import PortalRun
+from graceline.engine.portal import Portal, PortalRun
 from graceline.errors import GracelineError
 from graceline.results import PipelineResult
 from graceline.telemetry.hub import Sink
@@ -133,6 +134,15 @@ class BlockingEngine:
     def runs(self) -> tuple[PortalRun, ...]:
         """The runs that are queued or running, in order of submission; see `Portal.runs`."""
         return self._opened.portal.runs()
+
+    def health(self) -> Health:
+        """What the engine is doing: an immutable snapshot."""
+        return self._opened.health()
+
+    @property
+    def portal(self) -> Portal:
+        """The engine for threads that are handed no more than this."""
+        return self._opened.portal
 
     def subscribe(self, sink: Sink) -> Callable[[], None]:
         """Add a sink for the events of all runs; call what is returned to remove it.

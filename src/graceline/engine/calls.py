@@ -15,8 +15,9 @@ from graceline.engine.levels import CURRENT, LevelRun
 
 if TYPE_CHECKING:
     from graceline.engine.plan import PipelinePlan
+    from graceline.engine.state import RunState
 
-__all__ = ["limited", "surroundings"]
+__all__ = ["limited", "runs_around", "surroundings"]
 
 
 async def surroundings() -> tuple[float, LevelRun | None]:
@@ -32,6 +33,16 @@ async def surroundings() -> tuple[float, LevelRun | None]:
     if parent is not None and parent.ended and enclosing_cleanup(parent) is None:
         parent = None  # a background task that outlived its node starts a run of its own
     return deadline, parent
+
+
+def runs_around() -> set[RunState]:
+    """The runs that the calling task works for: who waits for them waits for itself."""
+    around: set[RunState] = set()
+    level = CURRENT.get()
+    while level is not None:
+        around.add(level.run)
+        level = level.run.parent
+    return around
 
 
 def limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | None) -> PipelinePlan:

@@ -15,7 +15,7 @@ from graceline.definitions import Pipeline, Timeouts
 from graceline.definitions.checks import check_name
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
-from graceline.engine.calls import limited, surroundings
+from graceline.engine.calls import limited, runs_around, surroundings
 from graceline.engine.handle import Run
 from graceline.engine.health import Health, abandoned_threads, run_health
 from graceline.engine.levels import CURRENT, LevelRun
@@ -290,23 +290,25 @@ class Engine:
         """
         patience = inf if timeout is None else parse_duration(timeout, "drain(timeout=)")
         self._drain.set()
-        with trio.move_on_after(patience):
+        with trio.CancelScope(deadline=trio.current_time() + patience):
             await self.wait_idle()
         left = self.cancel_all("the engine is drained")
         await self.wait_idle()
         return left
 
     async def wait_idle(self) -> None:
-        """Wait until no run is queued or running."""
+        """Wait until no run is queued or running, but for those around the caller."""
         await trio.lowlevel.checkpoint()
-        while self._live:
+        around = runs_around()
+        while any(run not in around for run in self._live.values()):
             if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
 
     def cancel_all(self, reason: str) -> int:
-        """Cancel every run as `shutdown`, without waiting; returns how many there were."""
-        left = list(self._live.values())
+        """Cancel every run but those around the caller as `shutdown`; returns how many it were."""
+        around = runs_around()
+        left = [run for run in self._live.values() if run not in around]
         for run in left:
             run.cancel(Kind.SHUTDOWN, reason, force_after=None)
         return len(left)
@@ -350,9 +352,7 @@ class Engine:
     ) -> RunState:
         if self._closed:
             raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
-        name = f"{self._prefix}-{next(self._numbers)}" if run_id is None else run_id
-        while run_id is None and name in self._live:
-            name = f"{self._prefix}-{next(self._numbers)}"
+        name = self._fresh_id() if run_id is None else run_id
         if run_id is not None:
             check_name(run_id, "run_id=")
             if run_id in self._live:
@@ -367,12 +367,16 @@ class Engine:
             self._stuck.submitted()
         return run
 
+    def _fresh_id(self) -> str:
+        name = f"{self._prefix}-{next(self._numbers)}"
+        return self._fresh_id() if name in self._live else name
+
     async def enlist(self, plan: Plan) -> RunState:
         """A run without stages for a scope of this task; it takes no slot."""
         if self._closed:
             raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
         deadline, parent = await surroundings()
-        name = f"{self._prefix}-{next(self._numbers)}"
+        name = self._fresh_id()
         run = self._live[name] = RunState(plan, None, self._shared, name, parent, deadline)
         if self._stuck is not None:
             self._stuck.submitted()
@@ -381,6 +385,6 @@ class Engine:
     def forget(self, run: RunState) -> None:
         """The run has ended."""
         del self._live[run.run_id]
-        if self._idle is not None and not self._live:
+        if self._idle is not None:
             self._idle.set()
             self._idle = None

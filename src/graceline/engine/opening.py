@@ -160,10 +160,11 @@ async def _opened(
             with engine.watched():
                 try:
                     yield engine
-                except trio.Cancelled:
-                    raise
-                except BaseException as error:  # noqa: BLE001 - raised below, without a group around it
-                    failure = error
+                except BaseException as error:
+                    _, rest = split_cancelled(error)
+                    if rest is None:
+                        raise  # nothing but cancels, alone or in groups
+                    failure = error  # raised below, without a group around it
                     engine.cancel_all("the engine was closed by an exception")
                 engine.portal.refuse()  # other threads could keep the block open for ever
                 await engine.wait_idle()

@@ -160,15 +160,22 @@ def stage_outcome(
 
 def _skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome:
     """The outcome of a node that never had a turn."""
-    outcome = unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
+    outcome = _no_turn(run, plan, now)
     assert isinstance(outcome, NodeOutcome)  # noqa: S101 - the plan is a node's
     return outcome
 
 
 def skipped_stage(run: RunState, plan: StagePlan, now: float) -> StageOutcome:
     """The outcome of a stage that never had a turn."""
-    outcome = unstarted(run, LevelRun(run, plan, run.root, now, None), Status.SKIPPED, None)
+    outcome = _no_turn(run, plan, now)
     assert isinstance(outcome, StageOutcome)  # noqa: S101 - the plan is a stage's
+    return outcome
+
+
+def _no_turn(run: RunState, plan: Plan, now: float) -> Outcome:
+    level = LevelRun(run, plan, run.root, now, None)
+    outcome = unstarted(run, level, Status.SKIPPED, None)
+    tell(run, level, outcome, now)
     return outcome
 
 
@@ -181,7 +188,6 @@ def unstarted(run: RunState, level: LevelRun, status: Status, blame: Blame | Non
     else:
         outcome = stage_outcome(run, level, level.start, verdict, None, None, {}, level.plan)
     level.ended = True
-    tell(run, level, outcome, level.start)
     return outcome
 
 

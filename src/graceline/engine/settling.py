@@ -201,7 +201,7 @@ async def finish(
     nodes: dict[str, Any] | None = None,
     last: float | None = None,
 ) -> Outcome:
-    """Build the outcome, run the handlers, tell everybody.
+    """Build the outcome and run the handlers.
 
     `last` is when the last critical part of a stage returned; for a node that is now.
     """
@@ -237,7 +237,6 @@ async def finish(
         strand.dirty = True  # the scope was cancelled, or may have been
     elif strand.now >= strand.deadline:
         strand.dirty = True
-    tell(run, level, outcome, strand.now)
     return outcome
 
 
@@ -247,8 +246,16 @@ def route(
     """What do the dependents of a part get? Returns whether it is usable, the value, the outcome.
 
     A part that is not usable and counts is the holder's failure. A fallback that raises turns its
-    part into a failure that counts.
+    part into a failure that counts; so the outcome is final here, and everybody is told.
     """
+    usable, value, outcome = _route(run, strand, level, outcome, book)
+    tell(run, level, outcome, strand.now)
+    return usable, value, outcome
+
+
+def _route(
+    run: RunState, strand: Strand, level: LevelRun, outcome: Outcome, book: Book
+) -> tuple[bool, Any, Outcome]:
     plan = level.plan
     value = level.input
     if outcome.completed:
@@ -261,7 +268,6 @@ def route(
         if plan.critical or stops or (run.foreign or run.original) is not None:
             book.failure = book.failure or outcome
             return False, None, outcome
-        run.degraded += (plan.label,)
         if plan.fallback is not PASS_INPUT:
             value = plan.fallback
             if callable(value):
@@ -281,5 +287,6 @@ def route(
                     )  # fmt: skip
                     book.failure = book.failure or outcome
                     return False, None, outcome
+        run.degraded += (plan.label,)
     book.give(plan.name, value)
     return True, value, outcome

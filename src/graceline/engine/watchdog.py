@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Blocked", "LoopWatch", "Stuck", "StuckWatch", "Watchdog"]
 
 _log = logging.getLogger("graceline.watchdog")
-_SHARE = 0.1  # of the age of the oldest run: long runs are looked at less often
+_SHARE = 0.1  # of the age of the newest run: if nothing begins, there is less to see
+_SELDOM = 3600.0  # seconds
 
 
 def _accept(value: Duration | None) -> float | None:
@@ -47,7 +48,8 @@ class Watchdog:
 
     Attributes:
         stuck_after: how long after the end of its grace period a node is reported as stuck. Runs
-            are looked at in this interval, long ones each tenth of their age.
+            are looked at in this interval, and less often, down to once an hour, while no run has
+            begun for long.
         blocked_after: how long the event loop may be without a sign of life before it is reported;
             it is asked for one twice in this time.
 
@@ -104,7 +106,7 @@ class StuckWatch:
         shared: what takes the events.
     """
 
-    def __init__(self, after: float, live: Mapping[str, RunState], shared: Shared) -> None:
+    def __init__(self, after: float, live: dict[str, RunState], shared: Shared) -> None:
         self._after = after
         self._live = live
         self._shared = shared
@@ -116,7 +118,7 @@ class StuckWatch:
         return tuple(stuck for level, stuck in self._known.copy().items() if not level.ended)
 
     def submitted(self) -> None:
-        """There is a run: go to work, if it is the first."""
+        """There is a new run: watch closely again."""
         if self._awaited is not None:
             self._awaited.set()
             self._awaited = None
@@ -137,14 +139,21 @@ class StuckWatch:
 
     async def _look_now_and_then(self) -> None:
         while True:
-            oldest = next(iter(self._live.values()), None)
-            if oldest is None:
+            newest = next(reversed(self._live.values()), None)
+            if newest is None:
                 self._known.clear()
                 self._awaited = trio.Event()
                 await self._awaited.wait()
                 continue
-            age = trio.current_time() - oldest.origin
-            await trio.sleep(max(self._after, age * _SHARE))
+            age = trio.current_time() - newest.origin
+            if age * _SHARE <= self._after:
+                await trio.sleep(self._after)
+            else:  # a new run ends the long pause
+                self._awaited = trio.Event()
+                pause = trio.current_time() + min(age * _SHARE, _SELDOM)
+                with trio.CancelScope(deadline=pause):
+                    await self._awaited.wait()
+                self._awaited = None
             self.look(trio.current_time())
 
     def look(self, now: float) -> None:

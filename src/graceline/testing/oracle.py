@@ -256,8 +256,6 @@ class _World:
         elif part.critical or kind in _STOPS_ALL or run.raised:
             self._fail(holder, account)
         else:
-            soft = part.name if holder is run else run.label(holder.level.name, part.name)
-            run.degraded.append(soft)
             try:
                 holder.values[part.name] = self._substitute(part, given)
             except Exception:  # noqa: BLE001 - a fallback that raises is a failure that counts
@@ -265,6 +263,9 @@ class _World:
                 account = attrs.evolve(account, status="failed", blame=blamed)
                 run.parts[path] = account
                 self._fail(holder, account)
+            else:
+                soft = part.name if holder is run else run.label(holder.level.name, part.name)
+                run.degraded.append(soft)
         self._advance(holder, run)
 
     def _fail(self, holder: Holder, account: PartAccount) -> None:
@@ -312,16 +313,14 @@ class _World:
         found = level.cause(self.now)
         if run.noticed < level.fired():
             found = ("cancelled", _BY_CALLER)
-        if found is None and isinstance(holder, Stage) and self.caller_at <= self.now:
-            found = ("cancelled", _BY_CALLER)
+        decided = self._condition(part, kind, given) if found is None else None
+        starts = found is None and decided is None
+        if starts and isinstance(holder, Stage) and self.caller_at <= self.now:
+            found = ("cancelled", _BY_CALLER)  # seen at the node's first checkpoint
             self._foreign_leaves(level, run, self.now)
         if found is not None:
-            account = PartAccount(*found, self.now, self.now)
-            if kind == "stage":
-                self._skip(run, part)
-            holder.alive -= 1
-            self._part_ended(holder, run, part, given, account)
-        elif (decided := self._condition(part, kind, given)) is not None:
+            decided = PartAccount(*found, self.now, self.now)
+        if decided is not None:
             if kind == "stage":
                 self._skip(run, part)
             holder.alive -= 1

@@ -362,9 +362,14 @@ def _grace(level: Level) -> float:
 
 
 def _hard(level: Level) -> float:
-    above = inf if level.parent is None else _hard(level.parent)
+    if isinstance(level, LevelRun) and not level.run.shared.enforced:
+        forced, above = level.forced_at, level.parent  # nothing but force cuts cleanup there
+        while above is not None:
+            forced, above = min(forced, above.forced_at), above.parent
+        return forced
+    outer = inf if level.parent is None else _hard(level.parent)
     cut = min(_fired(level), level.foreign_at) + _grace(level)
-    return min(cut, level.forced_at, above)
+    return min(cut, level.forced_at, outer)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ oracle, which computes the admissible answers. The engine is not asked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -38,20 +39,24 @@ def reference_run(
     cancels: Cancels = Cancels(),  # noqa: B008 - frozen
     *,
     input: Any = None,  # noqa: A002 - the contract's word
+    values: Mapping[str, Any] | None = None,
+    seed: int = 0,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
     orders: int = 60,
 ) -> tuple[RunAccount, ...]:
     """What a run of the pipeline may come to: one account for each right answer, all different.
 
-    There are several where things happen within one instant, since Trio shuffles their order.
-    Where an answer depends on a run's own random numbers, so does this: it samples as the first
-    call of each modelled node does.
+    There are several where things happen within one instant, since Trio shuffles their order. But
+    a cancel from outside always comes before what else happens at its instant: keep such instants
+    apart. Each node takes as long as its first call does.
 
     Args:
         pipeline: the definition.
         latencies: what its nodes do, as for `replace_latencies`; None if they are modelled already.
         cancels: what cancels the run from outside.
         input: what nodes without a predecessor get.
+        values: with `latencies`, what nodes return, as for `replace_latencies`.
+        seed: with `latencies`, decides the random numbers, as for `replace_latencies`.
         timeouts: the engine's defaults.
         orders: how many orders of things within one instant are tried.
 
@@ -60,7 +65,12 @@ def reference_run(
             `each()`, handlers, and behaviours other than `Obeys`, `Raises`, `SwallowsOnce`,
             `SlowCleanup`, `OwnScope` and `SavesPartials`.
     """
-    modelled = pipeline if latencies is None else replace_latencies(pipeline, latencies)
+    modelled = pipeline
+    if latencies is not None:
+        modelled = replace_latencies(pipeline, latencies, values=values, seed=seed)
+    elif values is not None or seed:
+        raise DefinitionError("reference_run(): values= and seed= are for latencies=")
+    _refuse_sharing(modelled)
     scenario = Scenario(
         _pipeline(modelled, timeouts),
         engine_grace=timeouts.grace,
@@ -146,6 +156,18 @@ def _step(part: Node | Stage) -> dict[str, Any]:
     if part.fallback is not PASS_INPUT:
         options["fallback"] = part.fallback
     return options
+
+
+def _refuse_sharing(pipeline: Pipeline) -> None:
+    owners: dict[int, str] = {}
+    for stage in pipeline.stages:
+        for node in stage.nodes:
+            if id(node.function) in owners:
+                raise DefinitionError(
+                    f"reference_run(): nodes {owners[id(node.function)]!r} and {node.name!r} share "
+                    "one modelled function, whose second call takes another time; give each its own"
+                )
+            owners[id(node.function)] = node.name
 
 
 def _refuse(part: Part) -> None:

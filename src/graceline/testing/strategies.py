@@ -12,11 +12,13 @@ first choice is always the plainest one, so a failing example shrinks to a handf
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
 
 from graceline.definitions import Node, Pipeline, Stage, Timeouts
+from graceline.durations import Duration, parse_duration
 from graceline.errors import DefinitionError
 from graceline.testing import behaviours as does
 from graceline.testing.behaviours import Behaviour
@@ -67,24 +69,43 @@ def timeouts() -> st.SearchStrategy[Timeouts]:
     )
 
 
-def latencies(*, smooth: bool = False) -> st.SearchStrategy[Latency]:
-    """How long a call takes: `Constant`, `Bimodal` and `Trace`, up to 1.5 s.
+def latencies(*, unit: Duration = "125ms", smooth: bool = False) -> st.SearchStrategy[Latency]:
+    """How long a call takes: `Constant`, `Bimodal` and `Trace`, 1 to 12 units.
 
     Args:
+        unit: choose it so that your limits lie in the range, or all examples are too slow, or none.
         smooth: `Lognormal` and `Pareto` too. Their samples are no round numbers, and Pareto's have
             no upper bound.
+
+    Raises:
+        DefinitionError: for a unit that is no duration above 0.
     """
+    multiples = partial(_multiples, _above_0(unit, "latencies(unit=)"))
     kinds: list[st.SearchStrategy[Latency]] = [
-        st.builds(Constant, eighths(1, 12)),
+        st.builds(Constant, multiples(1, 12)),
         st.builds(
-            Bimodal, eighths(1, 4), eighths(5, 12), st.sampled_from([0.5, 0.25, 0.125, 0.0, 1.0])
+            Bimodal,
+            multiples(1, 4),
+            multiples(5, 12),
+            st.sampled_from([0.5, 0.25, 0.125, 0.0, 1.0]),
         ),
-        st.builds(Trace, st.lists(eighths(1, 12), min_size=1, max_size=4).map(tuple)),
+        st.builds(Trace, st.lists(multiples(1, 12), min_size=1, max_size=4).map(tuple)),
     ]
     if smooth:
-        kinds.append(st.builds(Lognormal, eighths(1, 8), st.sampled_from([0.5, 0.25, 1.0])))
-        kinds.append(st.builds(Pareto, eighths(1, 4), st.sampled_from([2.0, 1.5, 3.0])))
+        kinds.append(st.builds(Lognormal, multiples(1, 8), st.sampled_from([0.5, 0.25, 1.0])))
+        kinds.append(st.builds(Pareto, multiples(1, 4), st.sampled_from([2.0, 1.5, 3.0])))
     return st.one_of(*kinds)
+
+
+def _above_0(value: Duration, what: str) -> float:
+    seconds = parse_duration(value, what)
+    if not seconds:
+        raise DefinitionError(f"{what} must be above 0")
+    return seconds
+
+
+def _multiples(unit: float, least: int, most: int) -> st.SearchStrategy[float]:
+    return st.integers(least, most).map(unit.__mul__)
 
 
 _BEHAVIOURS: dict[type, st.SearchStrategy[Any]] = {
@@ -210,14 +231,20 @@ def cooperative_pipelines(
     return pipelines(behaviour=obedient, latency=latency, depth=depth, loops=loops)
 
 
-def cancellations(*, caller: bool = True, drain: bool = True) -> st.SearchStrategy[Cancels]:
-    """What cancels a run from outside within 4 s, by the user, its caller, or a drain; or nothing.
+def cancellations(
+    *, unit: Duration = "125ms", caller: bool = True, drain: bool = True
+) -> st.SearchStrategy[Cancels]:
+    """What cancels a run from outside, by the user, its caller, or a drain; or nothing.
 
     Args:
+        unit: the instants are 0 to 32 units from the submission.
         caller: whether the caller may have a deadline and may be cancelled.
         drain: whether the engine may be drained.
+
+    Raises:
+        DefinitionError: for a unit that is no duration above 0.
     """
-    at = st.none() | eighths(0, 32)
+    at = st.none() | _multiples(_above_0(unit, "cancellations(unit=)"), 0, 32)
     return st.builds(
         Cancels,
         user_at=at,
