@@ -16,6 +16,7 @@ FLOORS = {
     "adaptive": 2,
     "resilience": 2,
     "telemetry": 2,
+    "timers": 2,
     "work": 3,
     "engine": 4,
     "graceline": 4,  # the root offers what the engine's floor and those below it hold

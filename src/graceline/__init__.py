@@ -19,8 +19,6 @@ from graceline.engine import (
     RunHealth,
     StopSignal,
     Stuck,
-    TimerScope,
-    TimerTree,
     Watchdog,
     cleanup,
     current,
@@ -44,6 +42,7 @@ from graceline.errors import (
     StageTimeoutError,
 )
 from graceline.results import NodeOutcome, PipelineResult, StageOutcome
+from graceline.timers import TimerScope, TimerTree
 
 __all__ = [
     "AbandonedThread",

@@ -16,7 +16,6 @@ from graceline.engine.health import AbandonedThread, Health, RunHealth
 from graceline.engine.opening import open_engine
 from graceline.engine.portal import Portal, PortalRun
 from graceline.engine.scopes import DeadlineScope
-from graceline.engine.timers import TimerScope, TimerTree
 from graceline.engine.watchdog import Blocked, Stuck, Watchdog
 
 __all__ = [
@@ -35,8 +34,6 @@ __all__ = [
     "RunHealth",
     "StopSignal",
     "Stuck",
-    "TimerScope",
-    "TimerTree",
     "Watchdog",
     "cleanup",
     "current",

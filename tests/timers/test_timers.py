@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from graceline import DeadlineStatus, DefinitionError, GracelineError, Status
 from graceline.deadlines import blame_level
-from graceline.engine.timers import TimerTree
+from graceline.timers.tree import TimerTree
 
 PATIENCE = 60
 """Real seconds for what another thread brings about; no test comes near it unless it fails."""
@@ -825,7 +825,7 @@ def test_the_end_of_the_interpreter():
     """A tree that nobody closed, with open scopes and a hung handler, lets the interpreter end."""
     out = run_script("""
         import threading
-        from graceline.engine.timers import TimerTree
+        from graceline.timers.tree import TimerTree
 
         tree = TimerTree()
         hung = threading.Event()
@@ -851,7 +851,7 @@ def test_the_thread_ends_before_the_interpreter_does():
     """At the end of the program the thread is stopped in good order, and holds no lock."""
     out = run_script("""
         import atexit, threading
-        from graceline.engine.timers import TimerTree
+        from graceline.timers.tree import TimerTree
 
         atexit.register(lambda: print([t.name for t in threading.enumerate()]))
         tree = TimerTree()
@@ -866,7 +866,7 @@ def test_a_forked_process_gets_a_thread_of_its_own():
     """After a fork the child's deadlines fire, although threads do not survive a fork."""
     out = run_script("""
         import os, threading, warnings
-        from graceline.engine.timers import TimerTree
+        from graceline.timers.tree import TimerTree
 
         tree = TimerTree()
         with tree.deadline("before", 900):

@@ -28,14 +28,14 @@ from graceline.definitions.checks import (
     is_async,
 )
 from graceline.durations import Duration, parse_duration
-from graceline.engine.timer_thread import (
+from graceline.errors import DefinitionError, GracelineError
+from graceline.timers.scopes import (
     CURRENT,
     Handlers,
     Timer,
     Timers,
     innermost,
 )
-from graceline.errors import DefinitionError, GracelineError
 
 if TYPE_CHECKING:
     from typing import Self

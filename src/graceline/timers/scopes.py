@@ -29,8 +29,8 @@ from graceline.deadlines import (
     blame_failure,
     blame_level,
 )
-from graceline.engine.timer_alarm import Alarm
 from graceline.errors import GracelineError
+from graceline.timers.alarm import Alarm
 
 __all__ = ["CURRENT", "Handlers", "Timer", "Timers", "innermost"]
 
