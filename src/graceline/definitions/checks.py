@@ -49,7 +49,7 @@ class _Brief(reprlib.Repr):
         return super().repr1(x, level)
 
 
-brief = _Brief().repr
+brief: Callable[[Any], str] = _Brief().repr
 """What a value is, on a short line."""
 
 

@@ -253,7 +253,7 @@ class BlockingEngine:
             self._engine = engine
             self._ready.set()
             await self._closing.wait()
-            engine.portal.refuse()
+            engine.portal._refuse()
             if self._failed:
                 raise _LeftByError
 
@@ -277,7 +277,7 @@ class BlockingEngine:
         def job() -> None:
             self._closing.set()
             if self._engine is not None:
-                self._engine.portal.stop_all(force=force)
+                self._engine.portal._stop_all(force=force)
 
         self._close(job)
 

@@ -201,7 +201,7 @@ class Engine:
             verdict = arrive(run, self._admission, self._refusal(run))
             return await perform(run, self._admission, verdict)
         finally:
-            self.forget(run)
+            self._forget(run)
 
     async def execute(
         self,
@@ -247,7 +247,7 @@ class Engine:
         try:
             await perform(run, self._admission, verdict)
         finally:
-            self.forget(run)
+            self._forget(run)
 
     async def cancel(
         self,
@@ -314,7 +314,7 @@ class Engine:
         return len(left)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def _watched(self) -> Iterator[None]:
         """Have the watchdog at work while the block runs."""
         with ExitStack() as stack:
             if self._loop is not None:
@@ -323,11 +323,11 @@ class Engine:
                 stack.enter_context(self._stuck.watching())
             yield
 
-    def enter(self, nursery: trio.Nursery) -> None:
+    def _enter(self, nursery: trio.Nursery) -> None:
         """Start runs in `nursery` from now on."""
         self._nursery = nursery
 
-    def shut(self) -> None:
+    def _shut(self) -> None:
         """Accept nothing any more; the block of `open_engine` has ended."""
         self._closed = True
 
@@ -371,7 +371,7 @@ class Engine:
         name = f"{self._prefix}-{next(self._numbers)}"
         return self._fresh_id() if name in self._live else name
 
-    async def enlist(self, plan: Plan) -> RunState:
+    async def _enlist(self, plan: Plan) -> RunState:
         """A run without stages for a scope of this task; it takes no slot."""
         if self._closed:
             raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
@@ -382,7 +382,7 @@ class Engine:
             self._stuck.submitted()
         return run
 
-    def forget(self, run: RunState) -> None:
+    def _forget(self, run: RunState) -> None:
         """The run has ended."""
         del self._live[run.run_id]
         if self._idle is not None:

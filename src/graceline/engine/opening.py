@@ -156,8 +156,8 @@ async def _opened(
     )
     try:
         async with trio.open_nursery() as nursery:
-            engine.enter(nursery)
-            with engine.watched():
+            engine._enter(nursery)
+            with engine._watched():
                 try:
                     yield engine
                 except BaseException as error:
@@ -166,9 +166,9 @@ async def _opened(
                         raise  # nothing but cancels, alone or in groups
                     failure = error  # raised below, without a group around it
                     engine.cancel_all("the engine was closed by an exception")
-                engine.portal.refuse()  # other threads could keep the block open for ever
+                engine.portal._refuse()  # other threads could keep the block open for ever
                 await engine.wait_idle()
-                engine.shut()
+                engine._shut()
     except BaseException as error:
         if failure is None:
             raise
@@ -176,6 +176,6 @@ async def _opened(
         if rest is not None:
             raise BaseExceptionGroup("the engine was closed", [failure, rest]) from None
     finally:
-        engine.shut()
+        engine._shut()
     if failure is not None:
         raise failure

@@ -324,18 +324,18 @@ class Portal:
             raise
         except BaseException:
             idle = partial(self.line.outcome_of_task, self._engine.wait_idle)
-            steps = [partial(self.stop_all, force=force) for force in (False, True)]
+            steps = [partial(self._stop_all, force=force) for force in (False, True)]
             see_out([partial(self.line.post, step) for step in steps], idle)
             raise
         return ended.unwrap()
 
     # -- inside -------------------------------------------------------------------------------
 
-    def refuse(self) -> None:
+    def _refuse(self) -> None:
         """In the loop: the engine is closing. Other threads could keep it open for ever."""
         self._refusing = True
 
-    def stop_all(self, *, force: bool) -> None:
+    def _stop_all(self, *, force: bool) -> None:
         """In the loop: cancel every run because somebody was interrupted."""
         self._engine.cancel_all(_INTERRUPTED)
         if force:
@@ -371,4 +371,4 @@ class Portal:
 
 
 def _state(run: Run) -> RunState:
-    return run._state  # noqa: SLF001 - the handles of one run share what they look at
+    return run._state

@@ -154,7 +154,7 @@ class DeadlineScope:
             handlers=self._handlers,
             stats={},
         )
-        run = self._run = await self._engine.enlist(plan)
+        run = self._run = await self._engine._enlist(plan)
         self._level = run.root
         now = run.clock()
         self._strand = Strand(run.root, now, run.root.fired())
@@ -181,7 +181,7 @@ class DeadlineScope:
             del run.top.strands[strand]
             CURRENT.reset(self._token)
             run.finish(None)
-            self._engine.forget(run)
+            self._engine._forget(run)
         return not passes
 
     async def _settle(

@@ -28,7 +28,7 @@ def await_stack(task: trio.lowlevel.Task) -> tuple[str, ...]:
 
 def thread_stack(ident: int | None) -> tuple[str, ...]:
     """Where a thread is now, outermost call first; empty if there is no such thread."""
-    frame = sys._current_frames().get(ident or 0)  # noqa: SLF001 - the only way there is
+    frame = sys._current_frames().get(ident or 0)
     found: list[tuple[CodeType, int, FrameType]] = []
     while frame is not None:
         found.append((frame.f_code, frame.f_lineno, frame))

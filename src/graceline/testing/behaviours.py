@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import attrs
 import trio
@@ -58,8 +58,8 @@ class Behaviour(Protocol):
 class _Timed:
     """Parses the durations of a behaviour; those named in `positive` must not be 0."""
 
-    durations: tuple[str, ...] = ()
-    positive: tuple[str, ...] = ()
+    durations: ClassVar[tuple[str, ...]] = ()
+    positive: ClassVar[tuple[str, ...]] = ()
 
     def __attrs_post_init__(self) -> None:
         for name in self.durations + self.positive:
@@ -97,7 +97,7 @@ class SwallowsOnce(_Timed):
         tail: seconds that it goes on after the cancel.
     """
 
-    durations = ("tail",)
+    durations: ClassVar[tuple[str, ...]] = ("tail",)
     tail: float = attrs.field(default=0.0, converter=_seconds)
 
     async def run(self, seconds: float, value: Any) -> Any:
@@ -155,7 +155,7 @@ class SyncBurst(_Timed):
         burst: seconds that pass without a checkpoint.
     """
 
-    durations = ("burst",)
+    durations: ClassVar[tuple[str, ...]] = ("burst",)
     burst: float = attrs.field(converter=_seconds)
 
     async def run(self, seconds: float, value: Any) -> Any:
@@ -265,7 +265,7 @@ class OwnScope(_Timed):
         after: seconds of that limit.
     """
 
-    durations = ("after",)
+    durations: ClassVar[tuple[str, ...]] = ("after",)
     after: float = attrs.field(converter=_seconds)
 
     async def run(self, seconds: float, value: Any) -> Any:
@@ -310,7 +310,7 @@ class SavesPartials(_Timed):
         every: seconds between two of them, above 0.
     """
 
-    positive = ("every",)
+    positive: ClassVar[tuple[str, ...]] = ("every",)
     every: float = attrs.field(converter=_seconds)
 
     async def run(self, seconds: float, value: Any) -> Any:

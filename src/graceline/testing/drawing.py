@@ -95,7 +95,7 @@ class Drawing:
         self.behaviour: st.SearchStrategy[Any] = behaviour
         self.latency: st.SearchStrategy[Any] = latency
         self.loops: bool = loops
-        self.used = 0
+        self.used: int = 0
         self.calls: dict[int, tuple[Any, _Call]] = {}  # by identity; the part is kept alive with it
 
     def name(self, prefix: str) -> str:

@@ -86,12 +86,12 @@ class EngineMachine(RuleBasedStateMachine):
         "max_queue": 2,
         "timeouts": Timeouts.none(),
     }
-    runs = Bundle("runs")
+    runs: ClassVar[Bundle[int]] = Bundle("runs")
 
     def __init__(self) -> None:
         super().__init__()
         self.plan: list[Act] = []
-        self.count = 0
+        self.count: int = 0
 
     def _submit(self, what: str, data: st.DataObject, at: float, **fields: Any) -> int:
         pipeline = data.draw(self.submitted, label="pipeline")

@@ -62,20 +62,21 @@ class Timer(Level):
         self, tree: Timers, limit: Limit, parent: Timer | None, outer: Timer | None, now: float
     ) -> None:
         super().__init__(limit, parent, now)
-        self.tree = tree
-        self.outer = outer
+        self.tree: Timers = tree
+        self.outer: Timer | None = outer
         above = None if parent is None else parent.bound
         self.bound: Level = self if above is None or self.deadline < above.deadline else above
         self.children: dict[Timer, None] = {}
         self.handlers: Handlers = ()
         self.context: Context | None = None
-        self.status = DeadlineStatus.ACTIVE
+        self.status: DeadlineStatus = DeadlineStatus.ACTIVE
         self.blame: Blame | None = None
         self.culprit: Level | None = None
-        self.ended_at = inf
+        self.ended_at: float = inf
         self.event: threading.Event | None = None
         self.secondary: tuple[BaseException, ...] = ()
-        self.queued = self.left = False
+        self.queued: bool = False
+        self.left: bool = False
 
     def remaining(self) -> float:
         """Seconds until the scope is cut, 0 if it has ended."""
@@ -119,10 +120,10 @@ class Timers:
         self.clock = clock
         self.show = show
         self.threaded = threaded
-        self.alarm = Alarm(clock, self.tick, threaded)
-        self.lock = self.alarm.lock
+        self.alarm: Alarm = Alarm(clock, self.tick, threaded)
+        self.lock: threading.Condition = self.alarm.lock
         self.roots: dict[Timer, None] = {}
-        self.closed = False
+        self.closed: bool = False
 
     def open(self, limit: Limit, handlers: Handlers, parent: Timer | None) -> Timer:
         """Open a scope; one that is due or comes too late is cut before its block begins."""

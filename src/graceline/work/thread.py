@@ -42,9 +42,9 @@ class _Job:
     )  # fmt: skip
 
     def __init__(self, pool: ThreadPool, context: WorkContext) -> None:
-        self.pool = pool
-        self.context = context
-        self.token = trio.lowlevel.current_trio_token()
+        self.pool: ThreadPool = pool
+        self.context: WorkContext = context
+        self.token: trio.lowlevel.TrioToken = trio.lowlevel.current_trio_token()
         self._lock = threading.Lock()
         self._started = self._ended = self._abandoned = False
         self.ident: int | None = None
