@@ -296,6 +296,10 @@ def test_interrupt():
             signal.raise_signal(signal.SIGINT)
             await task
 
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(main())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio minds no other
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert slow.cleaned == 1
