@@ -619,3 +619,11 @@ def test_many_threads_meet_the_end_of_the_engine():
         begin.wait(PATIENCE)
     join(threads)
     assert sorted(ended) == list(range(THREADS))
+
+
+def test_a_plain_program_may_ask_for_health():
+    """Health and the portal are there without an event loop, too."""
+    with BlockingEngine(lane="blue") as engine:
+        health = engine.health()
+        assert (health.lane, health.runs, health.ok) == ("blue", (), True)
+        assert engine.portal.execute(DOUBLE, 2) == 4

@@ -328,3 +328,11 @@ async def test_a_cancel_may_cut_the_cleanup(autojump_clock, engine):
             with cleanup():
                 await trio.sleep(30)
     assert trio.current_time() == 2
+
+
+async def test_scopes_need_no_watchdog(autojump_clock):
+    """A scope works in an engine without a watchdog."""
+    async with open_engine(watchdog=None) as engine:
+        async with engine.deadline("phase", 1) as scope:
+            await trio.sleep(9)
+    assert scope.status == "timed_out"

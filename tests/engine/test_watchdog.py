@@ -209,3 +209,11 @@ async def test_only_a_watchdog_is_one(autojump_clock):
     with pytest.raises(DefinitionError, match="Watchdog\\(stuck_after=5\\)"):
         async with open_engine(watchdog=5):
             pass
+
+
+async def test_a_loop_that_goes_on_while_it_is_looked_at_is_not_blocked(caplog):
+    """If the sign of life comes while the thread takes the stack, nothing is reported."""
+    async with open_engine(watchdog=Watchdog(blocked_after=1000)) as engine:
+        engine._loop._report(2000.0)
+        assert engine.health().blocked is None
+    assert caplog.records == []
