@@ -15,6 +15,7 @@ from hypothesis.errors import NoSuchExample
 from graceline.deadlines.level import Level
 from graceline.testing.agreement import disagreements
 from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageModel
+from graceline.testing.oracle import admissible
 from graceline.testing.strategies import scenarios
 
 THOROUGH = os.environ.get("GRACELINE_PROFILE") == "thorough"
@@ -42,7 +43,9 @@ def profile(examples, thorough):
 
 
 def agree(scenario, trace):
-    found = disagreements(scenario, trace=trace)
+    # Many parts that start at one instant have many orders; among thousands of scenarios are some.
+    expected = admissible(scenario, 2000) if THOROUGH else None
+    found = disagreements(scenario, trace=trace, expected=expected)
     assert not found, "\n".join([repr(scenario), *found])
 
 
