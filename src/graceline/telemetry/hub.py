@@ -82,7 +82,7 @@ class Hub:
         self._tracers = tuple((sink, method) for sink, method in asked if method is not None)
 
     def _deaf(self, sink: Sink) -> bool:
-        """What a sink answers; a sink that has no such method, or that raises, says no."""
+        """Whether a sink says that it is deaf; one without the method, or that raises, is not."""
         method = getattr(sink, "deaf", None)
         try:
             return method is not None and bool(method())
