@@ -1,7 +1,7 @@
 """Outcomes: built from a verdict, counted, and told to whoever listens.
 
 What ends well is only written down as a `Record` while the run goes on; it becomes an outcome when
-somebody looks at it. That is half the price of a run whose caller wants nothing but the value.
+somebody looks at it: a caller who wants nothing but the value does not pay for the rest.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ class Outcomes(Mapping[str, Any]):
         if type(kept) is tuple:
             kept = self._kept[name] = _built(kept, self._origin)
         return kept
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._kept  # without building anything, or looking for a near name
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)

@@ -1,8 +1,9 @@
 """Hypothesis strategies: definitions that run, what their nodes do, and what meets them.
 
-Everything is made of round numbers: each duration is a multiple of an eighth of a second, exact in
-binary, and so are sums of them. Limits come from a small set, so that equal ones are common. The
-first choice is always the plainest one, so a failing example shrinks to a handful of nodes.
+Everything is made of round numbers: unless you choose another unit, each duration is a multiple of
+an eighth of a second, exact in binary, and so are sums of them. Limits come from a small set, so
+that equal ones are common. The first choice is always the plainest one, so a failing example
+shrinks to a handful of nodes.
 
     @given(pipelines(), cancellations())
     def test_it_ends_in_time(pipeline, cancels):
