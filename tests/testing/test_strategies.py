@@ -37,6 +37,7 @@ def profile(examples, *phases):
     return settings(
         max_examples=examples,
         derandomize=True,
+        print_blob=False,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
