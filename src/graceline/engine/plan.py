@@ -71,12 +71,16 @@ class NodePlan(Plan):
 
 @attrs.frozen(kw_only=True, eq=False)
 class _Holder(Plan):
-    """A plan that holds parts; `heads` are the segments of its graph, `roots` start it."""
+    """A plan that holds parts; `heads` are the segments of its graph, `roots` start it.
+
+    `singles` are those roots that are one plain node, on which no other waits.
+    """
 
     graph: Graph
     fail_fast: bool
     roots: tuple[str, ...]
     heads: Mapping[str, tuple[Any, ...]]
+    singles: Mapping[str, NodePlan] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -217,6 +221,7 @@ def compile_pipeline(
             fail_fast=fail_fast if stage.fail_fast is None else stage.fail_fast,
             roots=_roots(stage.graph),
             heads=_heads(stage.graph, nodes),
+            singles=_singles(stage.graph, nodes),
             parts=nodes,
             chain=_chain(stage.graph, nodes),
             ordered=stage.graph.segments == (tuple(nodes),),
@@ -253,6 +258,15 @@ def _roots(graph: Graph) -> tuple[str, ...]:
 
 def _heads(graph: Graph, parts: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     return {segment[0]: tuple(parts[name] for name in segment) for segment in graph.segments}
+
+
+def _singles(graph: Graph, parts: Mapping[str, NodePlan]) -> dict[str, NodePlan]:
+    heads = (segment[0] for segment in graph.segments if len(segment) == 1)
+    return {
+        name: parts[name]
+        for name in heads
+        if parts[name].plain and not graph.before[name] and not graph.next[name]
+    }
 
 
 def _chain(graph: Graph, parts: Mapping[str, Any]) -> tuple[Any, ...] | None:

@@ -19,7 +19,7 @@ from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.outcomes import Outcome
 from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan
 from graceline.engine.settling import Book, enter, finish, route, settle_node
-from graceline.engine.state import RunState
+from graceline.engine.state import NOTHING, RunState
 from graceline.engine.strand import Strand
 from graceline.telemetry import events
 
@@ -242,12 +242,18 @@ async def run_graph(
     """Run the parts of a holder in a nursery, each segment of its graph in a task of its own."""
     strand.aim(inf)  # every branch has a scope of its own
     strand.idle = True
-    graph = _GraphRun(run, level, plan, value, book, run_chain, level.fired())
+    graph = _GraphRun(run, level, plan, value, book, run_chain, level.fired(), run.top.strands)
+    if book.values is NOTHING:
+        book.values = {}
     try:
         # The branches settle every cancel that reaches them, and a nursery keeps its own to itself.
         async with trio.open_nursery() as nursery:
             for head in plan.roots:
-                nursery.start_soon(graph.branch, nursery, head, name=head)
+                single = plan.singles.get(head)
+                if single is None:
+                    nursery.start_soon(graph.branch, nursery, head, name=head)
+                else:
+                    nursery.start_soon(graph.branch_of_one, single, name=head)
     finally:
         strand.idle = False
         strand.now = run.clock()
@@ -270,12 +276,13 @@ class _GraphRun:
     book: Book
     run_chain: _RunChain
     bound: float
+    registry: dict[Strand, None]
 
     @trio.lowlevel.enable_ki_protection
     async def branch(self, nursery: trio.Nursery, head: str) -> None:
         """Run the segment that begins with `head`, then one that it makes ready, and so on."""
         run, level, heads, before = self.run, self.level, self.plan.heads, self.plan.graph.before
-        registry = run.top.strands
+        registry = self.registry
         now = run.clock()
         # Opened with the deadline of its first part, the scope need not be moved for it.
         first = now + heads[head][0].limit.span
@@ -293,17 +300,69 @@ class _GraphRun:
             strand.close()
             del registry[strand]
 
-    def _advance(self, nursery: trio.Nursery, tail: str, value: Any, now: float) -> str | None:
-        """After a segment: cancel its siblings if it failed, else start what it makes ready.
+    @trio.lowlevel.disable_ki_protection
+    async def branch_of_one(self, plan: NodePlan) -> None:
+        """Run a branch that is one plain node, on which no other waits.
 
-        Returns one of the segments that are ready, for the task that is free now.
+        As `branch`, with `run_nodes` spelled out for one node: most branches are like that, and
+        each coroutine and each call in between is a measurable part of what a branch costs.
         """
-        book, graph = self.book, self.plan.graph
+        run, holder, book, value = self.run, self.level, self.book, self.value
+        clock, registry = run.clock, self.registry
+        now = clock()
+        level = LevelRun(run, plan, holder, now, value)
+        fires = level.deadline
+        bound = holder.fired()  # another branch may have failed before this one had its first turn
+        if bound < fires:
+            fires = bound
+        strand = Strand(holder, now, fires)
+        strand.open()
+        try:
+            registry[strand] = None
+            if now >= fires or run.traced:
+                value = await self.run_chain(run, strand, holder, (plan,), value, book)
+            else:
+                CURRENT.set(level)
+                try:
+                    await _checkpoint_if_cancelled()  # see `run_nodes`
+                    result = await plan.call(value)
+                except BaseException as error:  # noqa: BLE001 - settled, or raised again there
+                    strand.now = clock()
+                    outcome = await settle_node(run, strand, level, book, error=error)
+                else:
+                    strand.now = now = clock()
+                    if now < fires and not strand.dirty and not run.traced:
+                        level.ended = True
+                        book.outcomes[plan.name] = (plan, result, level.start, now, None)
+                        book.values[plan.name] = result
+                        run.completed.append(plan.label)
+                        plan.add_ok(now - level.start)
+                        if plan.critical:
+                            book.last = now
+                        return
+                    outcome = await settle_node(run, strand, level, book, value=result)
+                _, value, book.outcomes[plan.name] = route(run, strand, level, outcome, book)
+            self._note(plan.name, value, strand.now)
+        finally:
+            strand.close()
+            registry.pop(strand, None)
+
+    def _note(self, tail: str, value: Any, now: float) -> None:
+        """After a segment: cancel its siblings if it failed, else write down what it gives."""
+        book = self.book
         if book.failure is not None and self.plan.fail_fast and self.level.reason is None:
             self._fail_fast(book.failure, now)
         outcome = book.outcomes.get(tail)
         if outcome is not None and (type(outcome) is tuple or outcome.completed):
             book.give(tail, value)
+
+    def _advance(self, nursery: trio.Nursery, tail: str, value: Any, now: float) -> str | None:
+        """After a segment: start what it makes ready.
+
+        Returns one of the segments that are ready, for the task that is free now.
+        """
+        book, graph = self.book, self.plan.graph
+        self._note(tail, value, now)
         # `route` has written down what dependents get of a soft failure.
         if not graph.next[tail] or tail not in book.values:
             return None
