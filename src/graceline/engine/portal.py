@@ -97,11 +97,10 @@ class PortalRun:
             GracelineError: in the loop's own thread; or if the run was torn down without a result.
         """
         patience = inf if timeout is None else parse_duration(timeout, "wait(timeout=)")
-        self._line.check()
         try:
-            if not self._watched:
-                self._ask(None, self.watch)
-            ended = self.done or self._ended.wait(patience)
+            ended = self.await_end(patience)
+        except GracelineError:
+            raise
         except BaseException:
             if self._owned:
                 self.see_out()
@@ -138,6 +137,13 @@ class PortalRun:
         self._state = state
         self._submitted = True
         return self
+
+    def await_end(self, patience: float) -> bool:
+        """Block until the run has ended, or for some seconds; an interrupt leaves it alone."""
+        self._line.check()
+        if not self._watched:
+            self._ask(None, self.watch)
+        return self.done or self._ended.wait(patience)
 
     def watch(self) -> Flag:
         """In the loop: have `wait` wake up at the end of the run; returns the flag for it."""
@@ -230,7 +236,8 @@ class Portal:
         Arguments and errors as for `engine.run`; an interrupt of the calling thread cancels the
         run, as in `PortalRun.wait`.
         """
-        return self.start(pipeline, input, run_id=run_id, timeout=timeout, budget=budget).wait()
+        options = {"run_id": run_id, "timeout": timeout, "budget": budget}
+        return self._begin(pipeline, input, options, wait=True).wait()
 
     def execute(
         self,
@@ -263,16 +270,8 @@ class Portal:
             GracelineError: in the loop's own thread; if the engine is closed or closing; if a live
                 run has this id.
         """
-        run = PortalRun(self.line, owned=True)
         options = {"run_id": run_id, "timeout": timeout, "budget": budget}
-        try:
-            submitted = self.line.outcome_of(self._submit, run, pipeline, input, options)
-        except GracelineError:
-            raise
-        except BaseException:  # interrupted: the run may have started, and nobody has its handle
-            run.see_out()
-            raise
-        return submitted.unwrap()
+        return self._begin(pipeline, input, options, wait=False)
 
     def cancel(
         self,
@@ -342,14 +341,29 @@ class Portal:
             for run in self._engine.runs():
                 run.cancel(_INTERRUPTED, force_after=0)
 
+    def _begin(
+        self, pipeline: Pipeline | str, value: Any, options: dict[str, Any], *, wait: bool
+    ) -> PortalRun:
+        """Submit a run, and wait for its end before anybody else has the handle, if `wait`."""
+        run = PortalRun(self.line, owned=True)
+        try:
+            self.line.ask(self._submit, run, pipeline, value, options)
+            if wait:
+                run.await_end(inf)
+        except GracelineError:
+            raise
+        except BaseException:  # interrupted: the run may have started, and nobody has its handle
+            run.see_out()
+            raise
+        return run
+
     def _submit(
         self, run: PortalRun, pipeline: Pipeline | str, value: Any, options: dict[str, Any]
-    ) -> PortalRun:
+    ) -> None:
         if self._refusing:
             raise EngineClosedError
         started = self._engine.start(pipeline, value, **options)
         run.bind(_state(started)).watch()
-        return run
 
     def _cancel(
         self, run_id: str, reason: str, force_after: Duration | None
