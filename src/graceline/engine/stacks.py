@@ -31,7 +31,9 @@ def thread_stack(ident: int | None) -> tuple[str, ...]:
     frame = sys._current_frames().get(ident or 0)
     found: list[tuple[CodeType, int, FrameType]] = []
     while frame is not None:
-        found.append((frame.f_code, frame.f_lineno, frame))
+        code = frame.f_code
+        # Between two lines, as at the start of a generator, a frame that runs has no line.
+        found.append((code, frame.f_lineno or code.co_firstlineno, frame))
         frame = frame.f_back
     return tuple(_lines(reversed(found)))
 

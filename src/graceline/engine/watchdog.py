@@ -226,7 +226,7 @@ class LoopWatch:
         self._after = after
         self._shared = shared
         self._asked: float | None = None
-        self._found: Blocked | None = None
+        self._found: tuple[float, Blocked] | None = None  # and for which question
         self._stop = threading.Event()
         self._ident = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
@@ -234,9 +234,9 @@ class LoopWatch:
     def found(self) -> Blocked | None:
         """What blocks the loop now; from any thread."""
         found, asked = self._found, self._asked
-        if found is None or asked is None:
+        if found is None or found[0] != asked:  # the loop answered while the thread looked
             return None
-        return attrs.evolve(found, seconds=time.perf_counter() - asked)
+        return attrs.evolve(found[1], seconds=time.perf_counter() - found[0])
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -260,10 +260,10 @@ class LoopWatch:
                 self._report(time.perf_counter() - asked)
 
     def _report(self, seconds: float) -> None:
-        known, stack = self._found, thread_stack(self._ident)
-        if self._asked is None:
+        known, stack, asked = self.found(), thread_stack(self._ident), self._asked
+        if asked is None:
             return  # it went on while we looked
-        self._found = Blocked(seconds=seconds, stack=stack)
+        self._found = asked, Blocked(seconds=seconds, stack=stack)
         if known is None:
             _log.warning(
                 "the event loop has been blocked for %.2f s:\n%s", seconds, "\n".join(stack),
