@@ -1,7 +1,17 @@
 """graceline: a Trio structured-concurrency engine for pipelines that must answer in time."""
 
 from graceline.deadlines import Blame, DeadlineStatus, Kind, Source, Status
-from graceline.definitions import Node, Pipeline, Stage, Timeouts, each, node, parallel, sequence
+from graceline.definitions import (
+    Command,
+    Node,
+    Pipeline,
+    Stage,
+    Timeouts,
+    each,
+    node,
+    parallel,
+    sequence,
+)
 from graceline.durations import format_duration, parse_duration
 from graceline.engine import (
     AbandonedThread,
@@ -29,6 +39,7 @@ from graceline.engine import (
 )
 from graceline.errors import (
     AttemptTimeoutError,
+    CommandFailedError,
     DeadlineExceededError,
     DefinitionError,
     DefinitionWarning,
@@ -40,8 +51,9 @@ from graceline.errors import (
     PipelineTimeoutError,
     RecordedError,
     StageTimeoutError,
+    WorkerDiedError,
 )
-from graceline.results import NodeOutcome, PipelineResult, StageOutcome
+from graceline.results import CommandOutput, NodeOutcome, PipelineResult, StageOutcome
 from graceline.timers import TimerScope, TimerTree
 
 __all__ = [
@@ -51,6 +63,9 @@ __all__ = [
     "Blocked",
     "BlockingEngine",
     "Cleanup",
+    "Command",
+    "CommandFailedError",
+    "CommandOutput",
     "Current",
     "DeadlineExceededError",
     "DeadlineScope",
@@ -87,6 +102,7 @@ __all__ = [
     "TimerScope",
     "TimerTree",
     "Watchdog",
+    "WorkerDiedError",
     "cleanup",
     "current",
     "each",

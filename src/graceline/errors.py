@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "AttemptTimeoutError",
+    "CommandFailedError",
     "DeadlineExceededError",
     "DefinitionError",
     "DefinitionWarning",
@@ -21,6 +22,7 @@ __all__ = [
     "PipelineTimeoutError",
     "RecordedError",
     "StageTimeoutError",
+    "WorkerDiedError",
 ]
 
 
@@ -102,6 +104,39 @@ class PipelineCancelledError(_OutcomeError):
 
 class NodeFailedError(_OutcomeError):
     """A node raised; its own exception is the `__cause__`."""
+
+
+class CommandFailedError(GracelineError):
+    """A child program did not start, ended with an unexpected exit code, or left no artifact.
+
+    Attributes:
+        exit_code: what it exited with, None if a signal ended it or it never started.
+        signal: the number of the signal that ended it, None if none did.
+        output: its `CommandOutput`, None if it never started.
+    """
+
+    def __init__(self, message: str, *, output: Any = None) -> None:
+        super().__init__(message)
+        self.exit_code: int | None = None if output is None else output.exit_code
+        self.signal: int | None = None if output is None else output.signal
+        self.output = output
+
+
+class WorkerDiedError(GracelineError):
+    """The worker process of a node ended while it worked; the pool goes on with another one.
+
+    Attributes:
+        exit_code: what it exited with, None if a signal ended it or nobody can tell.
+        signal: the number of the signal that ended it, None if none did. SIGKILL without a cancel
+            is often the kernel's answer to a lack of memory.
+    """
+
+    def __init__(
+        self, message: str, *, exit_code: int | None = None, signal: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.signal = signal
 
 
 class OverloadedError(_OutcomeError):

@@ -26,7 +26,7 @@ from graceline.errors import (
     StageTimeoutError,
 )
 
-__all__ = ["NodeOutcome", "PipelineResult", "StageOutcome", "draft_of", "freeze"]
+__all__ = ["CommandOutput", "NodeOutcome", "PipelineResult", "StageOutcome", "draft_of", "freeze"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,32 @@ _TIMEOUT_ERRORS: dict[str, type[DeadlineExceededError]] = {
     "node": NodeTimeoutError,
     "stage": StageTimeoutError,
 }
+
+
+@attrs.frozen(kw_only=True)
+class CommandOutput:
+    """What a child program left: the value of its node, or the partial value of a cancelled one.
+
+    Attributes:
+        argv: the program and its arguments.
+        exit_code: what it exited with; None if a signal ended it, or if it never ended by itself.
+        signal: the number of the signal that ended it, None if it exited.
+        stdout: what it wrote to its standard output, as UTF-8 text; bytes that are no UTF-8 appear
+            as U+FFFD.
+        stderr: what it wrote to its standard error.
+        stdout_dropped: bytes of `stdout` that were left out of its middle, 0 for none.
+        stderr_dropped: bytes of `stderr` that were left out of its middle, 0 for none.
+        artifacts: paths of the files that the patterns of the command match.
+    """
+
+    argv: tuple[str, ...]
+    exit_code: int | None = None
+    signal: int | None = None
+    stdout: str = attrs.field(default="", repr=False)
+    stderr: str = attrs.field(default="", repr=False)
+    stdout_dropped: int = 0
+    stderr_dropped: int = 0
+    artifacts: tuple[str, ...] = ()
 
 
 @attrs.frozen(weakref_slot=False)

@@ -299,7 +299,7 @@ def test_the_function_decides_where_a_node_runs():
 
 
 @pytest.mark.parametrize(
-    ("function", "kind", "right"), [(a, "thread", "coroutine"), (plain, "process", "thread")]
+    ("function", "kind", "right"), [(a, "thread", "coroutine"), (plain, "command", "thread")]
 )
 def test_a_function_cannot_run_where_it_does_not_fit(function, kind, right):
     """The message says what would be right."""

@@ -44,7 +44,7 @@ SYBIL = Sybil(
 def test_page(page):
     """Every block of Python on the page runs, and prints what the page says that it prints."""
     for example in SYBIL.parse(page).examples():
-        example.namespace.setdefault("__name__", "page")
+        example.namespace.setdefault("__name__", "__main__")
         example.evaluate()
 
 

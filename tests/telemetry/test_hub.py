@@ -4,10 +4,13 @@ import logging
 
 import pytest
 
-from graceline.telemetry.events import CleanupOverran
+from graceline.telemetry.events import CleanupOverran, OutputReceived
 from graceline.telemetry.hub import Hub, Sink
 
 EVENT = CleanupOverran(at=1.0, run_id="r", pipeline="p", lane="l", level="node", name="x")
+OUTPUT = OutputReceived(
+    at=1.0, run_id="r", pipeline="p", lane="l", stage="s", node="x", stream="stdout", text="hi\n"
+)
 
 
 class Listener:
@@ -31,6 +34,17 @@ class Deaf(Listener):
 
     def deaf(self):
         return not self.ears
+
+
+class Reader(Listener):
+    """Wants what programs write, or not."""
+
+    def __init__(self, *, output=True):
+        super().__init__()
+        self.output = output
+
+    def wants_output(self):
+        return self.output
 
 
 class Broken(Listener):
@@ -164,6 +178,48 @@ def test_a_sink_that_comes_back_is_logged_again(caplog):
         remove = hub.add(broken)
         hub.emit(EVENT)
         remove()
+    assert len(complaints(caplog)) == 2
+
+
+def test_output_goes_to_those_who_want_it():
+    """What a program wrote is built once, and handed to the sinks that want output at that moment."""
+    wanting, other, never = Reader(), Reader(output=False), Listener(trace=True)
+    hub = Hub((wanting, never))
+    hub.add(other)
+    built = []
+
+    def build():
+        built.append(OUTPUT)
+        return OUTPUT
+
+    hub.emit_output(build)
+    other.output, wanting.output = True, False
+    hub.emit_output(build)
+    assert (wanting.heard, other.heard, never.heard) == ([OUTPUT], [OUTPUT], [])
+    other.output = False
+    hub.emit_output(build)
+    hub.add(Reader())
+    hub.add(Reader())
+    hub.emit_output(build)
+    assert len(built) == 3  # none where nobody wants it, and one for two
+
+
+def test_a_reader_that_raises_disturbs_nobody(caplog):
+    """A sink that raises when it is asked, or told, is logged once, and the others hear the output."""
+
+    class Asked(Listener):
+        def wants_output(self):
+            raise RuntimeError("asked")
+
+    class Told(Broken):
+        def wants_output(self):
+            return True
+
+    good = Reader()
+    hub = Hub((Asked(), Told(), good))
+    for _ in range(2):
+        hub.emit_output(lambda: OUTPUT)
+    assert good.heard == [OUTPUT, OUTPUT]
     assert len(complaints(caplog)) == 2
 
 

@@ -44,9 +44,13 @@ SAMPLES = {
     "seconds": 0.5,
     "stack": ("app.py:1 in wait: await forever()",),
     "abandoned": 1,
+    "signal": 15,
+    "pid": 4711,
 }
 NEEDS_BLAME = {events.CancelRequested, events.WouldTimeOut}
-CONCRETE = [getattr(events, name) for name in events.__all__ if name != "Event"]
+CONCRETE = [
+    getattr(events, name) for name in events.__all__ if name not in ("Event", "OutputReceived")
+]
 RESERVED = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 

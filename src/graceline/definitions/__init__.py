@@ -1,5 +1,6 @@
 """Definitions: what is run, checked when it is written down. Frozen, and without a clock."""
 
+from graceline.definitions.command import Command
 from graceline.definitions.compose import each, parallel, sequence
 from graceline.definitions.graph import Graph
 from graceline.definitions.parts import PASS_INPUT, Each, Node, Part, Pipeline, Stage, node
@@ -7,6 +8,7 @@ from graceline.definitions.timeouts import Timeouts
 
 __all__ = [
     "PASS_INPUT",
+    "Command",
     "Each",
     "Graph",
     "Node",

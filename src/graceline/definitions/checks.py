@@ -23,6 +23,7 @@ __all__ = [
     "check_name",
     "check_names",
     "check_options",
+    "check_plain",
     "frozen_metadata",
     "is_async",
     "nearest",
@@ -178,6 +179,14 @@ def check_callable(function: object, what: str) -> Callable[..., Any]:
             "its input"
         ) from None
     return function
+
+
+def check_plain(function: object, what: str) -> Callable[..., Any]:
+    """Return a plain function of one argument, or raise."""
+    checked = check_callable(function, what)
+    if is_async(checked):
+        raise DefinitionError(f"{what} must be a plain function, not an async one")
+    return checked
 
 
 def _label(function: Any) -> str:

@@ -21,10 +21,12 @@ from graceline.definitions.checks import (
     check_flag,
     check_name,
     check_options,
+    check_plain,
     frozen_metadata,
     is_async,
     optional_duration,
 )
+from graceline.definitions.command import Command
 from graceline.definitions.graph import Graph, build_graph
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError, DefinitionWarning
@@ -46,7 +48,7 @@ PASS_INPUT: Any = type("PassInput", (), {"__repr__": lambda _: "PASS_INPUT"})()
 
 _Function: TypeAlias = Callable[[Any], Any]
 _Names: TypeAlias = "str | Part | Iterable[str | Part] | None"
-_Kind: TypeAlias = Literal["coroutine", "thread"]
+_Kind: TypeAlias = Literal["coroutine", "thread", "process", "command"]
 
 # A constructor takes more than its attribute holds, and type checkers read what it takes off the
 # converter. The conversion itself waits for `__attrs_post_init__`: only there is the name of the
@@ -161,17 +163,12 @@ class _Step(Part):
             object.__setattr__(self, "after", _names(self.after, where))
         check_flag(self.critical, f"{where}, critical=")
         if self.when is not None:
-            _plain(self.when, f"{where}, when=")
+            check_plain(self.when, f"{where}, when=")
         if self.fallback is not PASS_INPUT:
             if self.critical:
                 raise DefinitionError(f"{where}: fallback= is used only with critical=False")
             if callable(self.fallback):
-                _plain(self.fallback, f"{where}, fallback=")
-
-
-def _plain(function: object, what: str) -> None:
-    if is_async(check_callable(function, what)):
-        raise DefinitionError(f"{what} must be a plain function, not an async one")
+                check_plain(self.fallback, f"{where}, fallback=")
 
 
 def _names(value: object, where: str) -> tuple[str, ...]:
@@ -203,12 +200,13 @@ class Node(_Step):
     """One unit of work: a function of one input, with a limit.
 
     An async function runs in the event loop. A plain function runs in a worker thread, which is
-    abandoned at the node's deadline.
+    abandoned at the node's deadline, or with `runs_on="process"` in a worker process, which is
+    ended. A `Command` is a child program.
 
     Attributes:
-        function: called with the input; its return value is the node's value.
-        name: unique within its stage; by default the function's name.
-        runs_on: `coroutine` or `thread`; None chooses by the function.
+        function: called with the input; its return value is the node's value. Or a `Command`.
+        name: unique within its stage; by default the name of the function or the program.
+        runs_on: `coroutine`, `thread`, `process` or `command`; None chooses by the function.
         each: set by `each()`: run over a list.
 
     Raises:
@@ -216,29 +214,28 @@ class Node(_Step):
             negative or unit-less limit, both `grace` and `reserve`, a fallback on a critical node.
     """
 
-    function: Callable[[Any], Any]
+    function: Callable[[Any], Any] | Command
     name: str = attrs.field(default="", kw_only=True)
-    runs_on: Literal["coroutine", "thread"] = attrs.field(
-        default=None, converter=_runs_on, kw_only=True
-    )
+    runs_on: _Kind = attrs.field(default=None, converter=_runs_on, kw_only=True)
     each: Each | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         own_name = getattr(self.function, "__name__", "")
-        check_callable(self.function, f"node {self.name or own_name or '?'!r}")
+        if not isinstance(self.function, Command):
+            check_callable(self.function, f"node {self.name or own_name or '?'!r}")
         if not self.name and not own_name:
             raise DefinitionError(
                 f"node of {brief(self.function)}: it has no name of its own; state name="
             )
         object.__setattr__(self, "name", self.name or own_name)
         super().__attrs_post_init__()
-        kind = "coroutine" if is_async(self.function) else "thread"
-        if self.runs_on not in (None, kind):
+        what, kinds = _kinds(self.function)
+        if self.runs_on is not None and self.runs_on not in kinds:
             raise DefinitionError(
                 f"node {self.name!r}: runs_on={self.runs_on!r} does not fit; "
-                f"{'an async' if kind == 'coroutine' else 'a plain'} function runs on {kind!r}"
+                f"{what} runs on {' or '.join(map(repr, kinds))}"
             )
-        object.__setattr__(self, "runs_on", kind)
+        object.__setattr__(self, "runs_on", self.runs_on or kinds[0])
         if self.each is not None:
             if not isinstance(self.each, Each):
                 raise DefinitionError(f"node {self.name!r}: write each(node, ...), not each=")
@@ -246,7 +243,18 @@ class Node(_Step):
 
     def __call__(self, value: Any) -> Any:
         """Call the bare function, without any limit: for its own unit tests."""
+        if isinstance(self.function, Command):
+            raise DefinitionError(f"node {self.name!r}: a Command is no function; run a pipeline")
         return self.function(value)
+
+
+def _kinds(function: Callable[[Any], Any] | Command) -> tuple[str, tuple[_Kind, ...]]:
+    """What a node runs, in words, and where that may run; by default on the first."""
+    if isinstance(function, Command):
+        return "a Command", ("command",)
+    if is_async(function):
+        return "an async function", ("coroutine",)
+    return "a plain function", ("thread", "process")
 
 
 class NodeOptions(TypedDict, total=False):
@@ -265,7 +273,7 @@ class NodeOptions(TypedDict, total=False):
     when: Callable[[Any], Any] | None
     critical: bool
     fallback: Any
-    runs_on: Literal["coroutine", "thread"] | None
+    runs_on: Literal["coroutine", "thread", "process"] | None
 
 
 @overload
@@ -287,17 +295,18 @@ def node(
 
 
 def as_node(part: object, where: str) -> Node:
-    """A node as it is, or a function as a node."""
+    """A node as it is, or a function or a command as a node."""
     if isinstance(part, Node):
         return part
     if isinstance(part, Part):
         raise DefinitionError(f"{where}: {_where(part)} is neither a node nor a function")
-    return Node(check_callable(part, where))
+    return Node(part if isinstance(part, Command) else check_callable(part, where))
 
 
 def _flat(parts: object, where: str) -> list[Any]:
     """The parts of a list that may hold groups made by `sequence` and `parallel`."""
-    if isinstance(parts, Part) or callable(parts) or inspect.iscoroutine(parts):
+    single = isinstance(parts, Part | Command) or callable(parts)
+    if single or inspect.iscoroutine(parts):
         parts = [parts]
     if not isinstance(parts, Iterable) or isinstance(parts, str | bytes | Mapping):
         raise DefinitionError(f"{where}: its parts must be a list, not {brief(parts)}")

@@ -13,6 +13,7 @@ import trio
 from graceline.engine.endings import contains
 from graceline.engine.levels import CURRENT, LevelRun, current_level
 from graceline.errors import GracelineError
+from graceline.work.job import JobCleanup, current_job
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -122,15 +123,19 @@ def _notice(level: LevelRun, now: float, leaving: BaseException | None = _ENTERI
         level.notice, level.foreign_at = (now, handled), now
 
 
-def cleanup() -> Cleanup:
+def cleanup() -> Cleanup | JobCleanup:
     """Shield and bound a block of cleanup: `with cleanup(): await ...`.
 
     Before a cancel the block may take the grace period from its start. After it, all blocks of the
     node share one grace period; a block that is cut at its end is reported, never silent.
 
+    In a worker process the block is plain code: a signal cuts it, wherever it is.
+
     Raises:
         GracelineError: on entering it outside of a run, or in a worker thread.
     """
+    if CURRENT.get() is None and (job := current_job()) is not None:
+        return JobCleanup(job)
     return Cleanup()
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import trio
 
 from graceline.deadlines import Level
 from graceline.engine.cleanup import enclosing_cleanup
-from graceline.engine.levels import LevelRun, current_level
+from graceline.engine.levels import CURRENT, LevelRun, current_level
 from graceline.errors import GracelineError
+from graceline.work.job import Job, current_job
 
-__all__ = ["Current", "StopSignal", "current", "remaining", "save_partial", "stopping"]
+__all__ = [
+    "Current", "JobStopSignal", "StopSignal", "current", "remaining", "save_partial", "stop_at",
+    "stopping",
+]  # fmt: skip
 
 
 @attrs.frozen
@@ -45,6 +49,18 @@ def current() -> Current:
     Raises:
         GracelineError: outside of a run.
     """
+    level = CURRENT.get()
+    if level is None and (job := current_job()) is not None:
+        order = job.order
+        return Current(
+            run_id=order.run_id,
+            pipeline=order.pipeline,
+            stage=order.stage,
+            node=job.node,
+            attempt=1,
+            input=job.input,
+            lane=order.lane,
+        )
     level = current_level()
     plan, run = level.plan, level.run
     stage = getattr(plan, "stage", None)
@@ -66,11 +82,14 @@ def remaining() -> float:
     """Seconds until the work of this level is cancelled, whoever cancels it; never below 0.
 
     Inside a cleanup block, seconds until the block is cut. `inf` if nothing limits it. Works
-    in worker threads too.
+    in worker threads and worker processes too.
 
     Raises:
         GracelineError: outside of a run.
     """
+    level = CURRENT.get()
+    if level is None and (job := current_job()) is not None:
+        return job.remaining()
     level = current_level()
     block = enclosing_cleanup(level)
     end = level.fired() if block is None else block.deadline
@@ -80,21 +99,26 @@ def remaining() -> float:
 def save_partial(value: Any) -> None:
     """Keep `value` as the node's partial value, in place of an earlier one.
 
-    It appears in the outcome if the node does not finish. Works in worker threads too; after the
-    node has its outcome it does nothing.
+    It appears in the outcome if the node does not finish. Works in worker threads and worker
+    processes too; after the node has its outcome it does nothing.
 
     Raises:
         GracelineError: outside of a node, and inside an item of `each()`, where finished items are
-            the partial value.
+            the partial value; in a worker process also for a value that cannot be pickled.
     """
-    level = current_level()
-    if level.limit.level != "node":
-        where = "an item of each()" if level.limit.level == "item" else f"a {level.limit.level}"
+    level = CURRENT.get()
+    job = current_job() if level is None else None
+    if job is not None and job.order.has_partial:
+        job.save_partial(value)
+        return
+    kind = "item" if job is not None else (level or current_level()).limit.level
+    if kind != "node":
+        where = "an item of each()" if kind == "item" else f"a {kind}"
         raise GracelineError(
             f"save_partial() belongs in a node, and this is {where}"
             + ("; its finished items are the partial value" if "item" in where else "")
         )
-    if not level.ended:
+    if level is not None and not level.ended:
         level.partial = value
 
 
@@ -105,7 +129,7 @@ class StopSignal:
 
     def __init__(self, level: LevelRun) -> None:
         self._level = level
-        self._at = _stop_at(level)
+        self._at = stop_at(level)
 
     def is_set(self) -> bool:
         """Whether it is time to stop. Works in worker threads too."""
@@ -118,7 +142,7 @@ class StopSignal:
         await trio.lowlevel.checkpoint_if_cancelled()
 
 
-def _stop_at(level: LevelRun) -> float:
+def stop_at(level: LevelRun) -> float:
     """The earliest instant that `stop_before=` of this level or one above it asks for."""
     earliest = inf
     here: Level | None = level
@@ -129,10 +153,35 @@ def _stop_at(level: LevelRun) -> float:
     return earliest
 
 
-def stopping() -> StopSignal:
+class JobStopSignal:
+    """The same for a job in a worker process, which has no event loop."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def is_set(self) -> bool:
+        """Whether it is time to stop."""
+        return self._job.should_stop()
+
+    async def wait(self) -> NoReturn:
+        """There is nothing to wait with.
+
+        Raises:
+            GracelineError: always.
+        """
+        raise GracelineError(
+            "stopping().wait() needs the engine's event loop; in a worker process ask is_set()"
+        )
+
+
+def stopping() -> StopSignal | JobStopSignal:
     """A signal that a loop may watch to finish politely; it is no part of the cancel path.
 
     Raises:
         GracelineError: outside of a run.
     """
+    if CURRENT.get() is None and (job := current_job()) is not None:
+        return JobStopSignal(job)
     return StopSignal(current_level())

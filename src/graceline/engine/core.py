@@ -31,7 +31,7 @@ from graceline.results import PipelineResult
 from graceline.telemetry.hub import Hub, Sink
 from graceline.telemetry.logs import LoggingSink
 from graceline.telemetry.stats import Stats
-from graceline.work import ThreadPool
+from graceline.work import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class Engine:
         timeouts: Timeouts,
         mode: Mode,
         admission: Admission,
-        threads: ThreadPool,
+        workers: Workers,
         lane: str,
         sinks: tuple[Sink, ...],
         watchdog: Watchdog,
@@ -59,11 +59,11 @@ class Engine:
         self._timeouts = timeouts
         self._mode = mode
         self._admission = admission
-        self._threads = threads
+        self._workers = workers
         self._lane = lane
         self._hub = Hub((LoggingSink(), *sinks))
         self._stats = Stats()
-        self._plans = Plans(timeouts, self._stats, threads, enforced=mode == "enforce")
+        self._plans = Plans(timeouts, self._stats, workers, enforced=mode == "enforce")
         self._live: dict[str, RunState] = {}
         self._prefix = os.urandom(4).hex()
         self._numbers = count(1)
@@ -103,7 +103,7 @@ class Engine:
     @property
     def abandoned_threads(self) -> int:
         """How many worker threads go on although their node was cancelled."""
-        return self._threads.abandoned
+        return self._workers.threads.abandoned
 
     @property
     def portal(self) -> Portal:
@@ -120,7 +120,7 @@ class Engine:
             active=self._admission.active,
             slots=self._admission.slots,
             queued=self._admission.queued,
-            abandoned_threads=abandoned_threads(self._threads.hung()),
+            abandoned_threads=abandoned_threads(self._workers.threads.hung()),
             stuck_nodes=() if self._stuck is None else self._stuck.found(),
             blocked=None if self._loop is None else self._loop.found(),
         )
@@ -290,6 +290,7 @@ class Engine:
         """
         patience = inf if timeout is None else parse_duration(timeout, "drain(timeout=)")
         self._drain.set()
+        self._workers.drain()
         with trio.CancelScope(deadline=trio.current_time() + patience):
             await self.wait_idle()
         left = self.cancel_all("the engine is drained")

@@ -72,15 +72,20 @@ class Run:
             raise GracelineError(f"run {self.run_id!r} was torn down and has no result")
         return result
 
-    def events(self) -> trio.MemoryReceiveChannel[Event]:
-        """The events of this run from now on, to be read with `async for`; ends with the run."""
+    def events(self, *, output: bool = False) -> trio.MemoryReceiveChannel[Event]:
+        """The events of this run from now on, to be read with `async for`; ends with the run.
+
+        Args:
+            output: whether to hand on what child programs write, as `OutputReceived` events. They
+                wait in memory until they are read.
+        """
         state = self._state
         send, receive = trio.open_memory_channel[Event](inf)
         if state.ended:
             send.close()
             return receive
         state.traced = True
-        remove = state.shared.hub.add(_Follower(state.run_id, send))
+        remove = state.shared.hub.add(_Follower(state.run_id, send, output))
         state.at_end += (remove, send.close)
         return receive
 
@@ -91,6 +96,11 @@ class _Follower:
 
     run_id: str
     channel: trio.MemorySendChannel[Event]
+    output: bool
+
+    def wants_output(self) -> bool:
+        """As it was asked for."""
+        return self.output
 
     def wants_trace(self) -> bool:
         """It marked its own run already."""

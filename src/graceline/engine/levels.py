@@ -64,24 +64,6 @@ class LevelRun(Level):
         at, seen_in = self.notice
         return at if contains(error, seen_in) else None
 
-    @property
-    def run_id(self) -> str:
-        """See `WorkContext`."""
-        return self.run.run_id
-
-    @property
-    def node(self) -> str:
-        """See `WorkContext`."""
-        return self.limit.name
-
-    def thread_abandoned(self, abandoned: int) -> None:
-        """See `WorkContext`."""
-        self.run.thread_event(self, abandoned, ended=False)
-
-    def thread_ended(self, abandoned: int) -> None:
-        """See `WorkContext`."""
-        self.run.thread_event(self, abandoned, ended=True)
-
 
 CURRENT: ContextVar[LevelRun | None] = ContextVar("graceline_level", default=None)
 

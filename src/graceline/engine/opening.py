@@ -19,7 +19,7 @@ from graceline.engine.watchdog import Watchdog
 from graceline.errors import DefinitionError, GracelineError
 from graceline.telemetry.hub import Sink
 from graceline.telemetry.logs import log_mode
-from graceline.work import ThreadPool
+from graceline.work import Workers
 
 __all__ = ["open_engine"]
 
@@ -73,6 +73,7 @@ def open_engine(
     max_queue: float | None = 1000,
     max_threads: int = 40,
     max_abandoned_threads: int = 64,
+    max_processes: int | None = None,
     lane: str | None = None,
     sinks: Iterable[Sink] = (),
     watchdog: Watchdog | None = Watchdog(),  # noqa: B008 - frozen
@@ -90,6 +91,8 @@ def open_engine(
         max_queue: runs that may wait for a slot; more are `rejected`. None for any number.
         max_threads: worker threads for plain functions, abandoned ones not counted.
         max_abandoned_threads: abandoned threads at which thread nodes are `rejected`.
+        max_processes: worker processes for nodes with `runs_on="process"`; None for as many as the
+            machine has processors.
         lane: name for telemetry; by default the environment variable `GRACELINE_LANE`, else
             `default`.
         sinks: subscribers of the event stream.
@@ -102,7 +105,7 @@ def open_engine(
     return _Block(
         _opened(
             timeouts, mode, max_concurrent_pipelines, max_queue, max_threads,
-            max_abandoned_threads, lane, sinks, watchdog,
+            max_abandoned_threads, max_processes, lane, sinks, watchdog,
         )
     )  # fmt: skip
 
@@ -115,6 +118,7 @@ async def _opened(
     max_queue: float | None,
     max_threads: int,
     max_abandoned_threads: int,
+    max_processes: int | None,
     lane: str | None,
     sinks: Iterable[Sink],
     watchdog: Watchdog | None,
@@ -138,6 +142,13 @@ async def _opened(
         )
     threads = int(_number(max_threads, "max_threads=", least=1))
     abandoned = int(_number(max_abandoned_threads, "max_abandoned_threads=", least=0))
+    processes = int(
+        _number(
+            (os.cpu_count() or 1) if max_processes is None else max_processes,
+            "max_processes=",
+            least=1,
+        )
+    )
     admission = Admission(
         _number(max_concurrent_pipelines, "max_concurrent_pipelines=", least=1),
         _number(max_queue, "max_queue=", least=0),
@@ -145,11 +156,12 @@ async def _opened(
     if chosen != "enforce":
         log_mode(chosen)
     failure: BaseException | None = None
+    workers = Workers(threads, abandoned, processes)
     engine = Engine(
         timeouts=timeouts or Timeouts.realtime(),
         mode=chosen,
         admission=admission,
-        threads=ThreadPool(threads, abandoned),
+        workers=workers,
         lane=lane,
         sinks=listeners,
         watchdog=watchdog or Watchdog(stuck_after=None, blocked_after=None),
@@ -177,5 +189,7 @@ async def _opened(
             raise BaseExceptionGroup("the engine was closed", [failure, rest]) from None
     finally:
         engine._shut()
+        with trio.CancelScope(shield=True):
+            await workers.aclose()  # bounded: what does not end is killed
     if failure is not None:
         raise failure

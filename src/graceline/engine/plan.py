@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
 from graceline.deadlines import Limit, Source, Status
-from graceline.definitions import PASS_INPUT, Graph, Node, Part, Pipeline, Stage, Timeouts
-from graceline.engine.levels import current_level
+from graceline.definitions import PASS_INPUT, Command, Graph, Node, Part, Pipeline, Stage, Timeouts
+from graceline.engine.site import current_site
 from graceline.telemetry.stats import Durations, Stats
-from graceline.work import Bound, ThreadPool, bind_coroutine
+from graceline.work import Bound, Workers, bind_coroutine
 
 __all__ = ["NodePlan", "PipelinePlan", "Plan", "StagePlan", "Surrounded", "compile_pipeline"]
 
@@ -23,9 +23,15 @@ _SOURCES = {"node": Source.NODE, "stage": Source.STAGE, "pipeline": Source.PIPEL
 class Surrounded:
     """A node's function that has something done around its work, in the event loop.
 
-    A plain function runs in a worker thread, from where it could do nothing that a cancel reaches.
-    It is asked once, when its pipeline is compiled.
+    What runs elsewhere, in a worker thread for instance, could do nothing there that a cancel
+    reaches. It is asked once, when its pipeline is compiled.
+
     """
+
+    @property
+    def inner(self) -> Callable[[Any], Any] | Command:
+        """What the node runs, without what is done around it."""
+        return cast("Callable[[Any], Any]", self)
 
     def around(self, work: Bound) -> Bound:
         """What is awaited in place of `work`, which is this function, bound."""
@@ -147,7 +153,7 @@ def compile_pipeline(
     stated: bool,
     enforced: bool,
     stats: Stats,
-    threads: ThreadPool,
+    workers: Workers,
 ) -> PipelinePlan:
     """Compile a pipeline.
 
@@ -157,7 +163,7 @@ def compile_pipeline(
         stated: whether a level above the pipeline, or the call, states a limit.
         enforced: whether limits cut anything.
         stats: where the aggregates live.
-        threads: where plain functions run.
+        workers: where work runs that does not run in the event loop.
     """
     root = _limit(pipeline, "pipeline", timeouts.pipeline, stated_above=stated, enforced=enforced)
     strict = timeouts.strict if pipeline.strict is None else pipeline.strict
@@ -173,13 +179,14 @@ def compile_pipeline(
                 node, "node", timeouts.node, stated_above=limit.stated, enforced=enforced
             )
             part_stats = stats.part(pipeline.name, stage.name, node.name)
-            call = (
-                bind_coroutine(node.function)
-                if node.runs_on == "coroutine"
-                else threads.bind(node.function, current_level)
-            )
-            if isinstance(node.function, Surrounded):
-                call = node.function.around(call)
+            function: Any = node.function
+            if node.runs_on == "coroutine":
+                call = bind_coroutine(function)
+            else:
+                inner = function.inner if isinstance(function, Surrounded) else function
+                call = workers.bind(inner, node.runs_on, current_site)
+            if isinstance(function, Surrounded):
+                call = function.around(call)
             item = None
             if node.each is not None:
                 span = inf if node.each.item_timeout is None else node.each.item_timeout

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from graceline.telemetry.stats import Stats
-    from graceline.work import ThreadPool
+    from graceline.work import Workers
 
 __all__ = ["Plans"]
 
@@ -26,15 +26,15 @@ class Plans:
         timeouts: the engine's defaults.
         enforced: whether limits cut anything.
         stats: where the aggregates live.
-        threads: where plain functions run.
+        workers: where work runs that does not run in the event loop.
     """
 
     def __init__(
-        self, timeouts: Timeouts, stats: Stats, threads: ThreadPool, *, enforced: bool
+        self, timeouts: Timeouts, stats: Stats, workers: Workers, *, enforced: bool
     ) -> None:
         self._timeouts = timeouts
         self._stats = stats
-        self._threads = threads
+        self._workers = workers
         self._enforced = enforced
         self._registered: dict[str, Pipeline] = {}
         self._changes: tuple[Callable[[Pipeline], Pipeline], ...] = ()
@@ -86,7 +86,7 @@ class Plans:
                 stated=stated,
                 enforced=self._enforced,
                 stats=self._stats,
-                threads=self._threads,
+                workers=self._workers,
             )
         return plan
 

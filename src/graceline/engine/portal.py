@@ -36,6 +36,11 @@ class _Tap:
 
     run_id: str
     box: SimpleQueue[Event | None]
+    output: bool
+
+    def wants_output(self) -> bool:
+        """As it was asked for."""
+        return self.output
 
     def wants_trace(self) -> bool:
         """It marked its own run already."""
@@ -124,10 +129,15 @@ class PortalRun:
         """
         return self._ask(False, partial(Run(self._state).cancel, reason, force_after=force_after))
 
-    def events(self) -> Iterator[Event]:
-        """The events of this run from now on; blocks for the next one, and ends with the run."""
+    def events(self, *, output: bool = False) -> Iterator[Event]:
+        """The events of this run from now on; blocks for the next one, and ends with the run.
+
+        Args:
+            output: whether to hand on what child programs write, as `OutputReceived` events. They
+                wait in memory until they are read.
+        """
         box: SimpleQueue[Event | None] = SimpleQueue()
-        remove = self._ask(None, partial(self._follow, box))
+        remove = self._ask(None, partial(self._follow, box, output))
         return iter(()) if remove is None else self._read(box, remove)
 
     # -- inside -------------------------------------------------------------------------------
@@ -163,11 +173,11 @@ class PortalRun:
         else:
             self._state.at_end += calls
 
-    def _follow(self, box: SimpleQueue[Event | None]) -> Callable[[], object]:
+    def _follow(self, box: SimpleQueue[Event | None], output: bool) -> Callable[[], object]:  # noqa: FBT001 - as `events` has it
         """In the loop: from now on, put the run's events into `box`, and None at its end."""
         state = self._state
         state.traced = True
-        remove = state.shared.hub.add(_Tap(state.run_id, box))
+        remove = state.shared.hub.add(_Tap(state.run_id, box, output))
         end = partial(box.put, None)
         self._line.expect(box, end)
         self._at_end(remove, partial(self._line.met, box), end)

@@ -236,12 +236,6 @@ class RunState:
             events.CleanupOverran, self.clock(), level=level.limit.level, name=level.limit.name
         )
 
-    def thread_event(self, level: LevelRun, abandoned: int, *, ended: bool) -> None:
-        """An abandoned worker thread was left behind, or has ended."""
-        kind = events.ThreadEnded if ended else events.ThreadAbandoned
-        stage = getattr(level.plan, "stage", "")
-        self.emit(kind, self.clock(), stage=stage, node=level.limit.name, abandoned=abandoned)
-
     def watch(self, level: LevelRun, now: float) -> None:
         """In a mode that cancels nothing: remember a limit that passed."""
         over = overran(level, now)

@@ -1,7 +1,8 @@
 """The one stream of events: frozen, without payloads, in the order in which things happen.
 
 Each event names its run and carries `at`, absolute seconds of the run's clock. Inputs, values and
-error texts never appear in an event: only names, times, statuses and class names.
+error texts never appear in an event: only names, times, statuses and class names. The output of a
+child program is the exception, for sinks that ask for it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ __all__ = [
     "NodeFinished",
     "NodeStarted",
     "NodeStuck",
+    "OutputReceived",
     "RunFinished",
     "RunStarted",
+    "SignalSent",
     "StageFinished",
     "StageStarted",
     "ThreadAbandoned",
@@ -153,6 +156,32 @@ class NodeStuck(Event):
     node: str
     hard_at: float
     stack: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class SignalSent(Event):
+    """A process of a node was sent a signal: a child program's group, or a worker process.
+
+    `signal` is its number: SIGTERM at the node's deadline, SIGKILL at the end of its grace period.
+    """
+
+    stage: str
+    node: str
+    signal: int
+    pid: int
+
+
+@attrs.frozen(kw_only=True)
+class OutputReceived(Event):
+    """A child program wrote `text` to `stream`, which is `stdout` or `stderr`.
+
+    The one event with a payload: only a sink whose `wants_output()` is true gets it.
+    """
+
+    stage: str
+    node: str
+    stream: str
+    text: str
 
 
 @attrs.frozen(kw_only=True)

@@ -1,8 +1,9 @@
 """The hub: takes events from the engine to the sinks; a broken sink cannot disturb a run.
 
-Two kinds of interest keep the hot path cheap. Every sink hears of trouble. Only a sink that wants a
+Kinds of interest keep the hot path cheap. Every sink hears of trouble. Only a sink that wants a
 *trace* also hears of each node that starts and ends well; while none does, those events are not
-even built.
+even built. Only a sink that wants *output* gets what child programs write: a method `wants_output`
+says so, as `wants_trace` does.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Hub:
         """Start with `sinks`."""
         self._sinks: tuple[Sink, ...] = ()
         self._tracers: tuple[tuple[Sink, Callable[[], bool]], ...] = ()
+        self._readers: tuple[tuple[Sink, Callable[[], bool]], ...] = ()
         self._broken: set[int] = set()
         self._set(sinks)
 
@@ -70,16 +72,32 @@ class Hub:
     def emit(self, event: Event) -> None:
         """Hand an event to every sink; a sink that raises is logged once."""
         for sink in self._sinks:
+            self._hand(event, sink)
+
+    def emit_output(self, build: Callable[[], Event]) -> None:
+        """Hand what a child program wrote to the sinks that want output; built if any does."""
+        event: Event | None = None
+        for sink, wants_output in self._readers:
             try:
-                sink(event)
+                wanted = wants_output()
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
+                continue
+            if wanted:
+                event = event or build()
+                self._hand(event, sink)
+
+    def _hand(self, event: Event, sink: Sink) -> None:
+        try:
+            sink(event)
+        except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+            self._report(sink)
 
     def _set(self, sinks: tuple[Sink, ...]) -> None:
         """Have these sinks from now on; one without `wants_trace` wants none."""
         self._sinks = sinks
-        asked = ((sink, getattr(sink, "wants_trace", None)) for sink in sinks)
-        self._tracers = tuple((sink, method) for sink, method in asked if method is not None)
+        self._tracers = _asking(sinks, "wants_trace")
+        self._readers = _asking(sinks, "wants_output")
 
     def _deaf(self, sink: Sink) -> bool:
         """Whether a sink says that it is deaf; one without the method, or that raises, is not."""
@@ -96,3 +114,9 @@ class Hub:
             self._broken.add(id(sink))
             name = type(sink).__name__
             _log.error("the sink %r raised; it stays subscribed", name, exc_info=True)
+
+
+def _asking(sinks: tuple[Sink, ...], name: str) -> tuple[tuple[Sink, Callable[[], bool]], ...]:
+    """The sinks that have a method of this name, with it."""
+    asked = ((sink, getattr(sink, name, None)) for sink in sinks)
+    return tuple((sink, method) for sink, method in asked if method is not None)

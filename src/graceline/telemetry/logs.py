@@ -47,12 +47,13 @@ _NAMES: dict[type[Event], str] = {
     events.NodeStuck: "node_stuck",
     events.DeadlineEnded: "deadline_ended",
     events.LoopBlocked: "loop_blocked",
+    events.SignalSent: "signal_sent",
 }
 _WARNINGS = frozenset(
     {"cleanup_overran", "fault_injected", "node_stuck", "would_time_out", "thread_abandoned"}
 )
 _INFOS = frozenset(
-    {"cancel_requested", "deadline_ended", "loop_blocked"}
+    {"cancel_requested", "deadline_ended", "loop_blocked", "signal_sent"}
 )  # the watchdog's thread has warned before
 
 

@@ -250,11 +250,16 @@ class _Faults:
 class _Spoilt(Surrounded):
     """A node's function with faults before its work."""
 
-    function: Callable[[Any], Any]
+    function: Any
     faults: _Faults
     pipeline: str
     stage: str
     node: str
+
+    @property
+    def inner(self) -> Any:
+        """What the node runs; other chaos may be around it."""
+        return self.function.inner if isinstance(self.function, Surrounded) else self.function
 
     @property
     def __name__(self) -> str:
@@ -272,8 +277,8 @@ class _SpoiltCoroutine(_Spoilt):
         return await self.function(value)
 
 
-class _SpoiltThread(_Spoilt):
-    """The faults come before the thread: there a cancel reaches them, and no thread is lost."""
+class _SpoiltElsewhere(_Spoilt):
+    """The faults come before a thread or a process: there a cancel reaches them, none is lost."""
 
     def __call__(self, value: Any) -> Any:
         return self.function(value)
@@ -294,7 +299,7 @@ def _spoilt(pipeline: Pipeline, faults: _Faults) -> Pipeline:
     def spoil(stage: Stage, node: Node) -> Node:
         if not faults.covers(pipeline.name, stage.name, node.name):
             return node
-        kind = _SpoiltCoroutine if node.runs_on == "coroutine" else _SpoiltThread
+        kind = _SpoiltCoroutine if node.runs_on == "coroutine" else _SpoiltElsewhere
         function = kind(node.function, faults, pipeline.name, stage.name, node.name)
         return _changed(node, function=function)
 

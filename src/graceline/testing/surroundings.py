@@ -56,22 +56,23 @@ def check_foreign_cancel_passes(recording: Recording) -> None:
 
 
 def check_full_capacity(engine: Engine) -> None:
-    """I11: an engine in which nothing runs has its full capacity: slots, queue and threads.
+    """I11: an engine in which nothing runs has its full capacity: slots, queue, workers.
 
     Call it in the engine's event loop, when every run is meant to be over.
 
     Raises:
-        InvariantError: if a run, a slot or a worker thread is still taken.
+        InvariantError: if a run, a slot, a worker thread or a worker process is still taken.
     """
     if not isinstance(engine, Engine):
         raise DefinitionError(f"check_full_capacity(): {engine!r} is not an Engine")
-    admission, threads = engine._admission, engine._threads  # noqa: SLF001 - no public figure
+    admission, workers = engine._admission, engine._workers  # noqa: SLF001 - no public figure
     taken = {
         "runs are queued or running": len(engine.runs()),
         "slots are taken": admission.active,
         "places in the queue are taken": len(admission._queue),  # noqa: SLF001
         "abandoned worker threads go on": engine.abandoned_threads,
-        "worker threads are taken": threads._limiter.borrowed_tokens,  # noqa: SLF001
+        "worker threads are taken": workers.threads._limiter.borrowed_tokens,  # noqa: SLF001
+        "worker processes are taken": workers.processes.busy,
     }
     left = [f"{number} {what}" for what, number in taken.items() if number]
     if left:

@@ -277,9 +277,11 @@ def _watched(pipeline: Pipeline, timeline: RecordedTimeline) -> Pipeline:
 
 
 def _witness(stage: Stage, node: Node, timeline: RecordedTimeline) -> Callable[[Any], Any]:
-    function = node.function
-    if node.runs_on == "thread":
-        return function  # what a thread returns may come when nobody waits for it any more
+    function: Any = node.function
+    if node.runs_on != "coroutine":
+        return cast(
+            "Callable[[Any], Any]", function
+        )  # what a thread returns may come when nobody waits for it any more
 
     async def witness(value: Any) -> Any:
         result = await function(value)

@@ -2,6 +2,6 @@
 
 from graceline.work.base import Bound, WorkContext, WorkRefusedError
 from graceline.work.coroutine import bind_coroutine
-from graceline.work.thread import ThreadPool
+from graceline.work.workers import Workers
 
-__all__ = ["Bound", "ThreadPool", "WorkContext", "WorkRefusedError", "bind_coroutine"]
+__all__ = ["Bound", "WorkContext", "WorkRefusedError", "Workers", "bind_coroutine"]

@@ -8,6 +8,7 @@ before anything was started makes the node `rejected`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 from graceline.errors import GracelineError
@@ -30,11 +31,52 @@ class WorkContext(Protocol):
         """The id of its run."""
 
     @property
+    def pipeline(self) -> str:
+        """The name of its pipeline."""
+
+    @property
+    def stage(self) -> str:
+        """The name of its stage."""
+
+    @property
     def node(self) -> str:
-        """Its name."""
+        """Its name; an item of a list has its index behind it."""
+
+    @property
+    def lane(self) -> str:
+        """The lane of its engine."""
+
+    @property
+    def grace(self) -> float:
+        """Seconds that its cleanup may use after a cancel; `inf` where it is not bounded."""
+
+    @property
+    def has_partial(self) -> bool:
+        """Whether it keeps a partial value; an item of a list does not."""
+
+    def remaining(self) -> float:
+        """Seconds until it is cancelled, as known now; `inf` if nothing limits it."""
+
+    def stop_in(self) -> float:
+        """Seconds until `stopping()` is set by `stop_before`, as known now; `inf` for never."""
+
+    def cleanup(self) -> AbstractContextManager[Any]:
+        """A shielded scope that ends when the node's cleanup is cut."""
+
+    def save_partial(self, value: Any) -> None:
+        """Keep a value as the node's partial value."""
+
+    def cleanup_overran(self) -> None:
+        """A cleanup block that the event loop does not know was cut at its end."""
 
     def thread_abandoned(self, abandoned: int) -> None:
         """The worker thread of this node goes on although the node was cancelled."""
 
     def thread_ended(self, abandoned: int) -> None:
         """The abandoned worker thread of this node has ended."""
+
+    def signal_sent(self, signal: int, pid: int) -> None:
+        """A process of this node, or the group that it leads, was sent a signal."""
+
+    def output_received(self, stream: str, text: str) -> None:
+        """The child program of this node wrote something."""

@@ -1,0 +1,111 @@
+"""The site of work: what a thread, a process or a program knows of the node it is for."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from graceline.engine.cleanup import Cleanup
+from graceline.engine.context import stop_at
+from graceline.engine.levels import LevelRun, current_level
+from graceline.telemetry import events
+
+__all__ = ["Site", "current_site"]
+
+
+class Site:
+    """See `graceline.work.WorkContext`. Made in the event loop, in the task of the node."""
+
+    __slots__ = ("_level",)
+
+    def __init__(self, level: LevelRun) -> None:
+        self._level = level
+
+    @property
+    def run_id(self) -> str:
+        """See `WorkContext`."""
+        return self._level.run.run_id
+
+    @property
+    def pipeline(self) -> str:
+        """See `WorkContext`."""
+        return self._level.run.plan.name
+
+    @property
+    def stage(self) -> str:
+        """See `WorkContext`."""
+        return str(getattr(self._level.plan, "stage", ""))
+
+    @property
+    def node(self) -> str:
+        """See `WorkContext`."""
+        return self._level.limit.name
+
+    @property
+    def lane(self) -> str:
+        """See `WorkContext`."""
+        return self._level.run.shared.lane
+
+    @property
+    def grace(self) -> float:
+        """See `WorkContext`."""
+        return self._level.grace if self._level.run.shared.enforced else inf
+
+    @property
+    def has_partial(self) -> bool:
+        """See `WorkContext`. The finished items of a list are the partial value of its node."""
+        return self._level.limit.level == "node"
+
+    def remaining(self) -> float:
+        """See `WorkContext`."""
+        return max(0.0, self._level.fired() - self._level.run.clock())
+
+    def stop_in(self) -> float:
+        """See `WorkContext`."""
+        return stop_at(self._level) - self._level.run.clock()
+
+    def cleanup(self) -> Cleanup:
+        """See `WorkContext`."""
+        return Cleanup()
+
+    def save_partial(self, value: Any) -> None:
+        """See `WorkContext`."""
+        if self.has_partial and not self._level.ended:
+            self._level.partial = value
+
+    def cleanup_overran(self) -> None:
+        """See `WorkContext`."""
+        self._level.run.cleanup_overran(self._level)
+
+    def thread_abandoned(self, abandoned: int) -> None:
+        """See `WorkContext`."""
+        self._tell(events.ThreadAbandoned, abandoned=abandoned)
+
+    def thread_ended(self, abandoned: int) -> None:
+        """See `WorkContext`."""
+        self._tell(events.ThreadEnded, abandoned=abandoned)
+
+    def signal_sent(self, signal: int, pid: int) -> None:
+        """See `WorkContext`."""
+        self._tell(events.SignalSent, signal=signal, pid=pid)
+
+    def output_received(self, stream: str, text: str) -> None:
+        """See `WorkContext`."""
+        run = self._level.run
+
+        def build() -> events.OutputReceived:
+            return events.OutputReceived(
+                at=run.clock(), run_id=run.run_id, pipeline=run.plan.name, lane=run.shared.lane,
+                stage=self.stage, node=self.node, stream=stream, text=text,
+            )  # fmt: skip
+
+        run.shared.hub.emit_output(build)
+
+    def _tell(self, kind: type[events.Event], **fields: Any) -> None:
+        run = self._level.run
+        run.emit(kind, run.clock(), stage=self.stage, node=self.node, **fields)
+
+
+def current_site() -> Site:
+    """The site of the work that is being started here."""
+    return Site(current_level())
