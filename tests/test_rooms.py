@@ -20,6 +20,7 @@ FLOORS = {
     "work": 3,
     "engine": 4,
     "graceline": 4,  # the root offers what the engine's floor and those below it hold
+    "bench": 5,
     "dialects": 5,
     "testing": 5,
     "cli": 6,

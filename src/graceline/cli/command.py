@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import trio
@@ -17,6 +15,19 @@ from rich.highlighter import ReprHighlighter
 from rich.pretty import pretty_repr
 from rich.text import Text
 
+from graceline.cli.bench import BENCH_EPILOGUE, BENCH_HELP, REPORT_HELP, bench, report
+from graceline.cli.ending import (
+    NOT_OK,
+    OK,
+    PROGRAM,
+    SEE_TRACEBACK,
+    USAGE,
+    broken,
+    complain,
+    exit_code,
+    trace,
+    trace_result,
+)
 from graceline.cli.failures import UsageError
 from graceline.cli.hints import hints
 from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
@@ -29,15 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from graceline.cli.session import Session
-    from graceline.results import PipelineResult
 
 __all__ = ["dispatch"]
 
-_OK, _NOT_OK, _USAGE = 0, 1, 2
 _VALUE_LINES = 40
-_PROGRAM = (Exception, BaseExceptionGroup, KeyboardInterrupt, SystemExit)
-_SEE = "see: graceline run --help"
-_DEBUG = "--debug shows the traceback"
 _highlight = ReprHighlighter()
 
 _ABOUT = "Run pipelines that must answer in time."
@@ -75,6 +81,7 @@ Exit codes:
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)
 """
+_TAKES = {"run": "TARGET", "bench": "SUITE", "report": "DIR"}
 _FLAG = Parameter(negative=(), show_default=False)
 
 _app = App(
@@ -84,6 +91,8 @@ _app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+_app.command(bench, name="bench", help=BENCH_HELP, help_epilogue=BENCH_EPILOGUE)
+_app.command(report, name="report", help=REPORT_HELP)
 
 
 def dispatch(argv: list[str]) -> int:
@@ -108,21 +117,23 @@ def _encodable(stream: TextIO) -> Iterator[None]:
 
 def _dispatch(argv: list[str]) -> int:
     debug = "--debug" in argv
+    name = argv[0] if argv and argv[0] in _TAKES else "run"
+    see = f"see: graceline {name} --help"
     try:
         code = _app(argv, exit_on_error=False, print_error=False)
     except UnusedCliTokensError as error:
         words = ", ".join(map(repr, error.unused_tokens or ()))
-        return _complain(f"too many words: {words}; run takes one TARGET", _SEE)
+        return complain(f"too many words: {words}; {name} takes one {_TAKES[name]}", see)
     except CycloptsError as error:
         error.verbose = False
-        return _complain(str(error).strip(), _SEE)
+        return complain(str(error).strip(), see)
     except (UsageError, DefinitionError) as error:
         place = place_of(error)
         if debug:
-            _trace(error)
-        more = (_DEBUG,) if place and not debug else ()
-        return _complain(f"{place}: {error}" if place else str(error), *more)
-    return code if isinstance(code, int) else _OK
+            trace(error)
+        more = (SEE_TRACEBACK,) if place and not debug else ()
+        return complain(f"{place}: {error}" if place else str(error), *more)
+    return code if isinstance(code, int) else OK
 
 
 @_app.command(name="run", help=_RUN_HELP, help_epilogue=_EPILOGUE)
@@ -176,32 +187,22 @@ def _run(
             pipeline = load_pipeline(target)
         except (UsageError, DefinitionError):
             raise
-        except _PROGRAM as error:
-            return _broken(error, _USAGE, debug=debug)
+        except PROGRAM as error:
+            return broken(error, USAGE, debug=debug)
         try:
             screen = err if err.is_terminal and not as_json else None
             session = trio.run(run_session, pipeline, value, seconds, screen)
         except DefinitionError:
             raise
-        except _PROGRAM as error:
-            return _broken(error, _NOT_OK, debug=debug)
+        except PROGRAM as error:
+            return broken(error, NOT_OK, debug=debug)
     if as_json:
         sys.stdout.write(json.dumps(session.result.to_dict(), indent=2) + "\n")
     else:
         _show(Console(), session, hints(pipeline, session.result, value, debug=debug))
     if debug:
-        for problem in _errors(session.result):
-            _trace(problem)
-    return _exit_code(session, allow_degraded=allow_degraded)
-
-
-def _exit_code(session: Session, *, allow_degraded: bool) -> int:
-    if session.signal is not None:
-        return 128 + session.signal
-    result = session.result
-    if result.ok and (allow_degraded or not result.degraded):
-        return _OK
-    return _NOT_OK
+        trace_result(session.result)
+    return exit_code(session, allow_degraded=allow_degraded)
 
 
 def _show(out: Console, session: Session, said: Iterable[str]) -> None:
@@ -222,54 +223,3 @@ def _show(out: Console, session: Session, said: Iterable[str]) -> None:
     if len(lines) > _VALUE_LINES:
         left = len(lines) - _VALUE_LINES
         out.print(Text(f"... and {left} more lines; --json prints everything", style="dim"))
-
-
-def _errors(result: PipelineResult) -> Iterator[BaseException]:
-    for stage in result.stages.values():
-        for node in stage.nodes.values():
-            if node.error is not None:
-                yield node.error
-            yield from node.secondary
-        yield from stage.secondary
-    yield from result.secondary
-
-
-def _broken(error: BaseException, code: int, *, debug: bool) -> int:
-    """The user's module or a node raised what is for the program, or what nobody expected."""
-    leaves = list(_leaves(error))
-    for leaf in leaves:
-        if isinstance(leaf, SystemExit):
-            if isinstance(leaf.code, str):
-                return _complain(leaf.code, code=_NOT_OK)
-            return leaf.code or 0
-    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
-        return _complain("interrupted", code=128 + signal.SIGINT)
-    if debug:
-        _trace(error)
-    for leaf in leaves:
-        notes = "".join(f" ({note})" for note in getattr(leaf, "__notes__", ()))
-        text = leaf.msg if isinstance(leaf, SyntaxError) else str(leaf)
-        said = f"{type(leaf).__name__}: {text}" if text else type(leaf).__name__
-        place = place_of(leaf) or place_of(error)
-        _complain(f"{place}: {said}{notes}" if place else f"{said}{notes}")
-    if not debug:
-        _complain(_DEBUG)
-    return code
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
-def _complain(message: str, *more: str, code: int = _USAGE) -> int:
-    for line in (message, *more):
-        sys.stderr.write(f"graceline: {line}\n")
-    return code
-
-
-def _trace(error: BaseException) -> None:
-    traceback.print_exception(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The words of a command line: which pipeline, which input, which limit."""
+"""The words of a command line: which pipeline or suite, which input, which limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from graceline.cli.failures import UsageError
 from graceline.definitions import Pipeline
@@ -16,18 +16,34 @@ from graceline.definitions.checks import nearest
 from graceline.durations import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from types import ModuleType
 
-__all__ = ["load_pipeline", "parse_input", "parse_timeout"]
+__all__ = ["load", "load_pipeline", "parse_input", "parse_timeout"]
+
+_COMMANDS = {"Pipeline": "run", "Suite": "bench"}
+
+
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Named = TypeVar("_Named", bound=_HasName)
 
 
 def load_pipeline(target: str) -> Pipeline:
-    """Import a module or a file and find a pipeline in it.
+    """Import a module or a file and find a pipeline in it; see `load`."""
+    return load(target, Pipeline)
+
+
+def load(target: str, kind: type[_Named]) -> _Named:
+    """Import a module or a file and find a pipeline or a suite in it.
 
     Args:
         target: `pkg.module:name` or `path/file.py:name`. The name is that of the variable, or the
             pipeline's own; it may be left out if there is exactly one pipeline.
+        kind: `Pipeline`, or another class whose objects have a name.
 
     Raises:
         UsageError: if there is no such file, module or pipeline, or if several fit; lists what
@@ -36,21 +52,22 @@ def load_pipeline(target: str) -> Pipeline:
     """
     place, name = _split(target)
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
-    found = {key: value for key, value in vars(module).items() if isinstance(value, Pipeline)}
-    fitting = {key: pipeline for key, pipeline in found.items() if name in ("", key, pipeline.name)}
-    if len({id(pipeline) for pipeline in fitting.values()}) == 1:
+    found = {key: value for key, value in vars(module).items() if isinstance(value, kind)}
+    fitting = {key: value for key, value in found.items() if name in ("", key, value.name)}
+    if len({id(value) for value in fitting.values()}) == 1:
         return next(iter(fitting.values()))
+    a, what = kind.__name__, kind.__name__.lower()
     if not fitting and name:
-        _missing(module, place, name, found)
+        _missing(module, place, name, found, a)
     if not found:
-        raise UsageError(f"there is no Pipeline in {place}: define one at its top level")
+        raise UsageError(f"there is no {a} in {place}: define one at its top level")
     if name:
-        both = " and ".join(f"{key} (Pipeline {p.name!r})" for key, p in fitting.items())
+        both = " and ".join(f"{key} ({a} {value.name!r})" for key, value in fitting.items())
         raise UsageError(
-            f"{name!r} names several pipelines in {place}: {both}; use a name that only one has"
+            f"{name!r} names several {what}s in {place}: {both}; use a name that only one has"
         )
     raise UsageError(
-        f"there are several pipelines in {place}; add one of them: "
+        f"there are several {what}s in {place}; add one of them: "
         + ", ".join(f"{place}:{key}" for key in found)
     )
 
@@ -64,22 +81,28 @@ def _split(target: str) -> tuple[str, str]:
     return place, name
 
 
-def _missing(module: ModuleType, place: str, name: str, found: dict[str, Pipeline]) -> NoReturn:
+def _missing(
+    module: ModuleType, place: str, name: str, found: Mapping[str, _HasName], kind: str
+) -> NoReturn:
+    what = kind.lower()
     listed = (
         ", ".join(
-            key if key == pipeline.name else f"{key} (Pipeline {pipeline.name!r})"
-            for key, pipeline in found.items()
+            key if key == value.name else f"{key} ({kind} {value.name!r})"
+            for key, value in found.items()
         )
         or "none"
     )
     if hasattr(module, name):
-        kind = type(getattr(module, name)).__name__
+        other = type(getattr(module, name)).__name__
+        command = _COMMANDS.get(other)
+        more = f"; run it by: graceline {command}" if command else ""
         raise UsageError(
-            f"{name!r} in {place} is not a Pipeline, but of type {kind}; pipelines there: {listed}"
+            f"{name!r} in {place} is not a {kind}, but of type {other}{more}; {what}s there: "
+            f"{listed}"
         )
-    hint = nearest(name, [*found, *(pipeline.name for pipeline in found.values())])
+    hint = nearest(name, [*found, *(value.name for value in found.values())])
     close = f"; {hint}" if hint.startswith("did you mean") else ""  # else it is the list again
-    raise UsageError(f"there is no pipeline {name!r} in {place}{close} (pipelines there: {listed})")
+    raise UsageError(f"there is no {what} {name!r} in {place}{close} ({what}s there: {listed})")
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from graceline.definitions import Pipeline
     from graceline.engine import Engine
+    from graceline.telemetry.hub import Sink
 
 __all__ = ["GRACE", "Session", "run_session"]
 
@@ -50,7 +51,12 @@ class _Received:
 
 
 async def run_session(
-    pipeline: Pipeline, value: Any, timeout: float | None, screen: Console | None
+    pipeline: Pipeline,
+    value: Any,
+    timeout: float | None,
+    screen: Console | None,
+    grace: float = GRACE,
+    sinks: tuple[Sink, ...] = (),
 ) -> Session:
     """Run a pipeline; an interrupt or a termination signal cancels it, with its cleanup.
 
@@ -62,6 +68,8 @@ async def run_session(
         value: its input.
         timeout: limit of this run in seconds, instead of the pipeline's own.
         screen: the terminal on which to show the run while it goes on; None shows nothing.
+        grace: seconds of cleanup after a cancel, where the pipeline states none.
+        sinks: subscribers of its events.
 
     Raises:
         BaseException: what a node raised that is for the program, such as `SystemExit`.
@@ -70,10 +78,10 @@ async def run_session(
         # Here, since only a terminal needs it, and not in the run's time.
         from graceline.cli.live import show_live  # noqa: PLC0415
     timeline, received = Timeline(), _Received()
-    defaults = Timeouts(node=None, stage=None, pipeline=None, grace=GRACE)
+    defaults = Timeouts(node=None, stage=None, pipeline=None, grace=grace)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with (
-            open_engine(timeouts=defaults, sinks=[timeline]) as engine,
+            open_engine(timeouts=defaults, sinks=[timeline, *sinks]) as engine,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(_watch, signals, engine, received)

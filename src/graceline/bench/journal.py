@@ -1,0 +1,141 @@
+"""The journal: what happened, one JSON object per line, on the disk before anything goes on.
+
+A line is written with one `write` and an `fsync`, so it survives whatever ends the process
+afterwards, `kill -9` or a power cut. A line that was being written at that moment is torn, and is
+left out when the journal is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graceline.errors import GracelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Journal", "in_use", "journal_of", "read_lines"]
+
+_NAME = "journal.jsonl"
+
+
+def journal_of(folder: Path) -> Path:
+    """Where the journal of a directory of results is."""
+    return folder / _NAME
+
+
+class Journal:
+    """The journal of one run, open for writing; locked, so that no other run writes to it.
+
+    Args:
+        folder: the directory of results; it is made if there is none.
+        force: replace a journal that is there.
+
+    Raises:
+        GracelineError: if there is a journal already, if another run writes to it, or if the
+            directory cannot be written to.
+    """
+
+    def __init__(self, folder: Path, *, force: bool = False) -> None:
+        path = journal_of(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if force else os.O_EXCL)
+            self._file = os.open(path, flags, 0o644)
+        except FileExistsError:
+            if not path.exists():
+                raise GracelineError(f"{folder}: it is no directory") from None
+            raise GracelineError(
+                f"{folder} holds the results of an earlier run; name another directory, or replace "
+                "them by --force (in Python: force=True)"
+            ) from None
+        except OSError as error:
+            raise GracelineError(f"{folder} cannot be written to: {error.strerror}") from error
+        self._torn = False
+        try:
+            self._lock(folder)
+            os.ftruncate(self._file, 0)
+            for place in (folder, folder.parent):  # else a power cut could lose the name
+                _sync_folder(place)
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self, folder: Path) -> None:
+        if not _locked(self._file):
+            raise GracelineError(f"{folder}: another run is writing to its journal")
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Append a line; it is on the disk when this returns.
+
+        Raises:
+            OSError: if it could not be written.
+        """
+        line = json.dumps(entry, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        if self._torn:  # what is left of a line that did not fit must not spoil this one
+            line = b"\n" + line
+        self._torn = True
+        if os.write(self._file, line) < len(line):
+            raise OSError(f"the disk took a part of a line of {_NAME} only")
+        self._torn = False
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Close the file, and release its lock."""
+        os.close(self._file)
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a run is writing to the journal of a directory now."""
+    with contextlib.suppress(OSError):
+        file = os.open(journal_of(folder), os.O_RDONLY)
+        try:
+            return not _locked(file)
+        finally:
+            os.close(file)
+    return False
+
+
+def read_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal, as far as they are whole.
+
+    Raises:
+        GracelineError: if there is no journal.
+    """
+    try:
+        data = journal_of(folder).read_bytes()
+    except OSError as error:
+        raise GracelineError(
+            f"{folder} holds no journal of a suite ({_NAME}: {error.strerror}); "
+            "`graceline bench SUITE --out DIR` writes one"
+        ) from None
+    for line in data.split(b"\n"):
+        try:
+            entry = json.loads(line)
+        except ValueError:  # torn, or the empty end
+            continue
+        if isinstance(entry, dict):
+            yield entry

@@ -1,0 +1,165 @@
+"""The recorder of one run of a suite: keeps its journal, and knows what is to be skipped.
+
+Beginnings and ends come as events. A command's outcome, with all it wrote, comes through a handler
+of its node: a plain function, which writes before it returns, so that the end of the grace period
+cannot cut it, and nothing else of the run goes on before the line is on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from graceline.bench.journal import Journal
+from graceline.bench.ledger import Ledger, facts_of
+from graceline.bench.suite import armed
+from graceline.documents import to_document
+from graceline.telemetry import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from graceline.bench.suite import Suite
+    from graceline.definitions import Pipeline
+    from graceline.results import NodeOutcome, PipelineResult
+    from graceline.telemetry.events import Event
+
+__all__ = ["FORMAT", "Recorder", "event_name", "wall_clock"]
+
+FORMAT = 1
+"""The number of the journal's form; another one means that older versions cannot read it."""
+
+
+def wall_clock() -> str:
+    """The date and time, with the zone."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+def event_name(kind: type[Event]) -> str:
+    """The name of a kind of event in the journal: `NodeStarted` -> `node_started`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+class Recorder:
+    """A sink for the engine that runs the suite.
+
+    Args:
+        suite: what is run.
+        folder: the directory of results.
+        timeout: seconds that are given with the call, instead of the suite's own limit.
+        force: replace a journal that is there.
+
+    Attributes:
+        pipeline: what to run.
+
+    Raises:
+        GracelineError: if there is a journal already, or it cannot be written.
+    """
+
+    def __init__(
+        self, suite: Suite, folder: Path, *, timeout: float | None = None, force: bool = False
+    ) -> None:
+        facts = facts_of(suite)
+        self._ledger = Ledger(facts)
+        self._written: set[tuple[str, str]] = set()
+        self.pipeline: Pipeline = armed(suite, wanted=self._wanted, ended=self._handler)
+        self._journal = Journal(folder, force=force)
+        self._journal.write(
+            {
+                "event": "suite_begun",
+                "format": FORMAT,
+                "at": wall_clock(),
+                "timeout": None if timeout == inf else timeout,
+                "runner": {
+                    "pid": os.getpid(),
+                    "host": platform.node(),
+                    "python": platform.python_version(),
+                    "graceline": version("graceline"),
+                },
+                "suite": to_document(facts),
+            }
+        )
+
+    def wants_trace(self) -> bool:
+        """It does: every beginning and every end is written down."""
+        return True
+
+    def __call__(self, event: Event) -> None:
+        """Write an event of the run down."""
+        if isinstance(event, events.LoopBlocked):  # it belongs to no run
+            return
+        if isinstance(event, events.NodeFinished):
+            self._ledger.note(event.stage, event.node, event.status)
+        elif isinstance(event, events.StageFinished):
+            self._ledger.note(event.stage, "", event.status)
+        entry = to_document(event)
+        if entry.get("fires_at") == inf:
+            entry["fires_at"] = None  # JSON has no infinity
+        self._journal.write({"event": event_name(type(event)), **entry})
+
+    def _wanted(self, phase: str, command: str) -> bool:
+        return not self._ledger.unmet(phase, command)
+
+    def _handler(self, phase: str, command: str) -> Callable[[Any], Any]:
+        return partial(self._ended, phase, command)
+
+    def _ended(self, phase: str, command: str, outcome: NodeOutcome) -> None:
+        """Write the outcome of a command down, with all that it wrote."""
+        entry = {"event": "command_ended", "phase": phase, "command": command}
+        try:
+            document = to_document(outcome)
+        except Exception as problem:  # noqa: BLE001 - a value's own `repr` may raise anything
+            lost = {"repr": f"not recorded: {type(problem).__name__}"}
+            document = to_document(attrs.evolve(outcome, value=lost, partial=lost))
+        self._journal.write({**entry, "at": wall_clock(), "outcome": document})
+        self._written.add((phase, command))
+
+    def finish(self, result: PipelineResult) -> None:
+        """Write the result down. The values of its commands are in the journal already.
+
+        Raises:
+            OSError: if it could not be written.
+        """
+        stages = {
+            name: attrs.evolve(
+                stage,
+                value=None,
+                nodes={
+                    node.name: attrs.evolve(node, value=None, partial=None)
+                    if (name, node.name) in self._written
+                    else node
+                    for node in stage.nodes.values()
+                },
+            )
+            for name, stage in result.stages.items()
+        }
+        slim = attrs.evolve(
+            result, value=None, stages=stages, partial=dict.fromkeys(result.partial)
+        )
+        self._end({"result": to_document(slim)})
+
+    def give_up(self, error: BaseException) -> None:
+        """Write down that the run was torn down and has no result.
+
+        Raises:
+            OSError: if it could not be written.
+        """
+        while isinstance(error, BaseExceptionGroup):  # from a nursery; the first one says enough
+            error = error.exceptions[0]
+        self._end({"result": None, "reason": type(error).__name__})
+
+    def _end(self, what: dict[str, Any]) -> None:
+        self._journal.write({"event": "suite_ended", "at": wall_clock(), **what})
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
