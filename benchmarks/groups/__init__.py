@@ -11,6 +11,7 @@ from benchmarks.groups.importing import importing
 from benchmarks.groups.lateness import lateness
 from benchmarks.groups.memory import memory
 from benchmarks.groups.parallel import parallel
+from benchmarks.groups.process import process
 from benchmarks.groups.sequences import runs, sequences, timeouts
 from benchmarks.groups.ticks import ticks
 from benchmarks.rows import Row
@@ -30,4 +31,5 @@ GROUPS: Mapping[str, Group] = {
     "growth": growing,
     "import": importing,
     "ticks": ticks,
+    "process": process,
 }
