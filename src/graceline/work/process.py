@@ -207,6 +207,9 @@ class ProcessPool:
                 nursery.start_soon(worker.aclose)
         self._workers.clear()
         self._idle.clear()
+        if next(self._numbers) > 1:
+            # It keeps some processes that have ended, with their pipes, until it is asked.
+            import_module("multiprocessing").active_children()
 
     # -- one job ------------------------------------------------------------------------------
 
