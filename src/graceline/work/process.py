@@ -171,7 +171,7 @@ class ProcessPool:
         self._workers: set[_Worker] = set()
         self._idle: list[_Worker] = []  # those that have not started yet come first
         self._numbers = count(1)
-        self._draining = False
+        self._draining = self._hired = False
 
     @property
     def busy(self) -> int:
@@ -207,7 +207,7 @@ class ProcessPool:
                 nursery.start_soon(worker.aclose)
         self._workers.clear()
         self._idle.clear()
-        if next(self._numbers) > 1:
+        if self._hired:
             # It keeps some processes that have ended, with their pipes, until it is asked.
             import_module("multiprocessing").active_children()
 
@@ -273,6 +273,7 @@ class ProcessPool:
         if self._draining:
             worker.board.drain()
         self._workers.add(worker)
+        self._hired = True
         trio.lowlevel.spawn_system_task(worker.start)
         return worker
 
