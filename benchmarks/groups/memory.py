@@ -13,6 +13,8 @@ from benchmarks.rows import Row, compare
 from benchmarks.worker import BRANCHES, CONTESTANTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchmarks.effort import Effort
 
 __all__ = ["memory", "subprocess_sample"]
@@ -21,11 +23,11 @@ KB = 1 / 1024
 NAMES = {"hand": "hand-written scopes", "engine": "engine"}
 
 
-def subprocess_sample(*arguments: str) -> Sample:
-    """A sample that a fresh Python process prints."""
+def subprocess_sample(*arguments: str, env: Mapping[str, str] | None = None) -> Sample:
+    """A sample that a fresh Python process prints, with this environment in place of our own."""
 
     async def sample() -> float:
-        done = await trio.run_process([sys.executable, *arguments], capture_stdout=True)
+        done = await trio.run_process([sys.executable, *arguments], capture_stdout=True, env=env)
         return float(done.stdout)
 
     return sample

@@ -44,8 +44,8 @@ class CommandOutput:
 
     Attributes:
         argv: the program and its arguments.
-        exit_code: what it exited with; None if a signal ended it, or if it never ended by itself.
-        signal: the number of the signal that ended it, None if it exited.
+        exit_code: what it exited with; None if a signal ended it, or if nobody can tell.
+        signal: the number of the signal that ended it, None if it exited, or if nobody can tell.
         stdout: what it wrote to its standard output, as UTF-8 text; bytes that are no UTF-8 appear
             as U+FFFD.
         stderr: what it wrote to its standard error.

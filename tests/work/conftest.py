@@ -18,13 +18,22 @@ class Mark:
 
     def alive(self):
         """The marked processes that have not ended, by their process ids."""
-        return sorted(int(entry.name) for entry in Path("/proc").iterdir() if self._bears(entry))
+        for _ in range(1000):
+            found = {entry: self._bears(entry) for entry in Path("/proc").glob("[0-9]*")}
+            if None not in found.values():
+                break
+        return sorted(int(entry.name) for entry, bears in found.items() if bears)
 
     def _bears(self, entry):
+        """Whether a process bears the mark; None while it becomes another program."""
         try:
-            return entry.name.isdecimal() and self._entry in (entry / "environ").read_bytes()
+            environment = (entry / "environ").read_bytes()
+            if environment or (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return self._entry in environment
+            (entry / "exe").readlink()  # which a thread of the kernel does not have
         except OSError:  # it has ended, or is somebody else's
             return False
+        return None
 
 
 def children():

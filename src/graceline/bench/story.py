@@ -20,10 +20,10 @@ from graceline.results import NodeOutcome, PipelineResult
 from graceline.telemetry import events
 from graceline.telemetry.timeline import Row, Timeline
 
-__all__ = ["INTERRUPTED", "RUNNING", "Story", "Told", "read_story"]
+__all__ = ["RUNNING", "Story", "Told", "read_story"]
 
 RUNNING = "running"
-INTERRUPTED = "interrupted"
+_INTERRUPTED = "interrupted"
 _NOT_STARTED = "not_started"
 _KINDS = {
     event_name(kind): kind
@@ -176,7 +176,7 @@ def read_story(folder: Path) -> Story:
             runner=head["runner"],
             begun=head["at"],
             ended=end.get("at"),
-            state="ended" if end.get("result") else RUNNING if going else INTERRUPTED,
+            state="ended" if end.get("result") else RUNNING if going else _INTERRUPTED,
             reason=end.get("reason", ""),
             timeline=reader.timeline,
             last=max(reader.last, _since(head["at"])) if going else reader.last,

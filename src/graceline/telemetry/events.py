@@ -162,7 +162,8 @@ class NodeStuck(Event):
 class SignalSent(Event):
     """A process of a node was sent a signal: a child program's group, or a worker process.
 
-    `signal` is its number: SIGTERM at the node's deadline, SIGKILL at the end of its grace period.
+    `signal` is its number: SIGTERM when the node is cancelled, SIGKILL at the end of its grace
+    period.
     """
 
     stage: str
