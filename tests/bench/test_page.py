@@ -275,3 +275,36 @@ async def test_limits_and_unwinding(tmp_path):
     assert "late by 1s" in opened(tree, "late").text
     assert "9s, of which limits above it left 1s" in opened(tree, "slow").text
     assert "limit 20s (given with the call)" in next(tree.find(id="facts")).text
+
+
+@virtual_time
+async def test_degraded_is_not_plain_green(tmp_path):
+    """A suite that went on after a failure says `degraded` on its badge, and names what failed."""
+    suite = Suite("s", Phase("p", [Node(boom, critical=False), Node(nothing, name="after")]))
+    result = await run_suite(suite, out=tmp_path)
+    assert (result.status, result.degraded) == ("ok", ("boom",))
+    tree = Tree(page_of(tmp_path)).root
+    assert "ok, degraded" in next(tree.find(id="status")).text
+    assert next(tree.find("main")).attributes["class"] == "is-late"
+    assert "did not succeed p / boom" in next(tree.find(id="facts")).text
+
+
+@virtual_time
+async def test_why_something_was_skipped_is_known_without_an_end(tmp_path):
+    """A journal that ends early gives the same reasons for what was skipped before."""
+
+    async def fails(value):
+        await trio.sleep(1)
+        raise ValueError
+
+    phases = [
+        Phase("a", [Node(fails), Node(nothing, name="after")], continue_on_failure=True),
+        Phase("b", [Node(nothing, name="unwanted", when=lambda _: False), Node(nothing, name="n")]),
+    ]
+    await run_suite(Suite("s", phases), out=tmp_path)
+    journal = journal_of(tmp_path)
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '"suite_ended"' not in line))
+    told = {entry.row.name: entry.why for entry in read_story(tmp_path).told()}
+    assert told["after"] == "its phase had ended"
+    assert told["unwanted"] == "its condition was false"

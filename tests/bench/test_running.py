@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import sys
@@ -375,3 +376,16 @@ def test_a_blocked_loop_is_no_part_of_the_run(tmp_path):
     recorder(events.LoopBlocked(at=0, run_id="", pipeline="", lane="default", seconds=1, stack=()))
     recorder.close()
     assert [line["event"] for line in read_lines(tmp_path)] == ["suite_begun"]
+
+
+@virtual_time
+async def test_what_is_not_installed_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    """A suite with a worker process and no trio-parallel leaves no directory of results."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "trio_parallel" else find(name)
+    )
+    suite = Suite("s", Phase("p", Node(len, name="n", runs_on="process")))
+    with pytest.raises(GracelineError, match=r"command 'n': .*pip install 'graceline\[process\]'"):
+        await run_suite(suite, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -132,7 +132,7 @@ def test_report_after_a_kill(put, call):
     journal.write_text("".join(lines[: end + 1]))
     code, out, _ = call("report", "out")
     assert code == 0
-    assert out.startswith("the runner was ended before the suite was; `running` is what ran")
+    assert out.startswith("the runner was ended before the suite; `running` is what ran")
     rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     assert " ok " in rows["make"]
     assert " running " in rows["pytest"]

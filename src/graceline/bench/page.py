@@ -31,6 +31,7 @@ __all__ = ["render"]
 _SHELL = ("/bin/sh", "-c")
 _SUCCESS = ("ok", "late")
 _HARMLESS = (*_SUCCESS, "skipped")
+_BAD = ("failed", "timed_out", "cancelled", "rejected")
 _NAMED = 4  # parts that the head names of those that did not succeed
 _MINUTES = tuple(60.0 * part for part in (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 720))
 _TAIL = 4000  # characters of output that a command which succeeded shows
@@ -83,16 +84,19 @@ def render(story: Story) -> str:
         if entry.command is not None:
             inside[entry.phase][entry.status] += 1
     lines = [_line(entry, scale or 1.0, story, inside[entry.phase]) for entry in told]
+    degraded = story.status in _SUCCESS and bool(story.result and story.result.degraded)
     counts = Counter((line.status, line.word) for line in lines if not line.is_phase)
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             title=story.facts.name,
-            status=story.status,
-            word=_word(story.status, story),
-            mark=_MARKS[story.status],
-            facts=list(_facts(story)),
+            status="late" if degraded else story.status,
+            word=f"{_word(story.status, story)}, degraded"
+            if degraded
+            else _word(story.status, story),
+            mark="!" if degraded else _MARKS[story.status],
+            facts=list(_facts(story, told)),
             counts=[(*key, number) for key, number in counts.most_common()],
             lines=lines,
             ticks=_ticks(scale),
@@ -113,14 +117,19 @@ def _environment() -> Environment:
     )
 
 
-def _facts(story: Story) -> Iterable[tuple[str, str]]:
+def _facts(story: Story, told: Iterable[Told]) -> Iterable[tuple[str, str]]:
     """What stands under the title, each as a word and what it says."""
     result, run = story.result, story.timeline.pipeline
     if result is not None and result.blame is not None:
         yield "to blame", result.blame.message
-    if result is not None and result.degraded:
-        more = len(result.degraded) - _NAMED
-        names = ", ".join(result.degraded[:_NAMED])
+    bad = [
+        f"{entry.phase} / {entry.command.name}"
+        for entry in told
+        if entry.command is not None and entry.status in _BAD
+    ]
+    if bad:
+        more = len(bad) - _NAMED
+        names = ", ".join(bad[:_NAMED])
         yield "did not succeed", names + (f" and {more} more" if more > 0 else "")
     if story.state == RUNNING:
         yield "state", "the suite was running when this page was made"

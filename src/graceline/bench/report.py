@@ -19,6 +19,7 @@ from graceline.results import PipelineResult, StageOutcome
 
 if TYPE_CHECKING:
     from graceline.bench.story import Story, Told
+    from graceline.bench.suite import Suite
     from graceline.telemetry.timeline import Row
 
 __all__ = ["check_installed", "discard_report", "report_document", "write_report"]
@@ -27,12 +28,19 @@ _FORMAT = 1
 _NAMES = ("report.json", "report.html")
 
 
-def check_installed() -> None:
-    """Raise where the page cannot be made.
+def check_installed(suite: Suite | None = None) -> None:
+    """Raise where the page cannot be made, or a suite cannot be run.
 
     Raises:
-        GracelineError: if Jinja2 is missing; says how to install it.
+        GracelineError: if Jinja2 or trio-parallel is missing; says how to install it.
     """
+    nodes = [] if suite is None else [node for phase in suite.phases for node in phase.stage.nodes]
+    for node in nodes:
+        if node.runs_on == "process" and importlib.util.find_spec("trio_parallel") is None:
+            raise GracelineError(
+                f"command {node.name!r}: runs_on='process' needs trio-parallel: "
+                "pip install 'graceline[process]'"
+            )
     if importlib.util.find_spec("jinja2") is None:
         raise GracelineError(
             "the report needs Jinja2, which is not installed; run: pip install 'graceline[cli]'"

@@ -46,7 +46,7 @@ def recording(
         GracelineError: if there are results already, or the directory cannot be written to.
         OSError: if the end or the report could not be written.
     """
-    check_installed()  # not after two hours
+    check_installed(suite)  # not after two hours
     recorder = Recorder(suite, folder, timeout=timeout, force=force)
     try:
         discard_report(folder)

@@ -126,21 +126,21 @@ class Story:
             command=command,
             outcome=outcome,
             output=None if outcome is None else _output(outcome, command),
-            why=self._why(ledger, phase, name) if row.status is Status.SKIPPED else "",
+            why=self._why(ledger, rows, phase, name) if row.status is Status.SKIPPED else "",
         )
 
-    def _why(self, ledger: Ledger, phase: str, command: str) -> str:
+    def _why(
+        self, ledger: Ledger, rows: Mapping[tuple[str, str], Row], phase: str, command: str
+    ) -> str:
         unmet = (command and ledger.unmet(phase, command)) or ledger.unmet(phase)
         if unmet:
             return f"{' and '.join(unmet)} did not succeed"
-        holder = self.result
-        if command and holder is not None:
-            around = holder.stages[phase]
-            if around.completed:
-                return "its condition was false"
-            if around.elapsed > 0:
-                return "its phase had ended"
-        return "the suite had ended"
+        around = rows.get((phase, ""))
+        if not command or around is None or around.started is None:
+            return "the suite had ended"
+        if around.status in (None, Status.OK, Status.LATE):
+            return "its condition was false"
+        return "the suite had ended" if around.ended == around.started else "its phase had ended"
 
 
 def _output(outcome: NodeOutcome, command: CommandFacts | None) -> Mapping[str, Any] | None:

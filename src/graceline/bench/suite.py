@@ -184,8 +184,9 @@ class Suite(Part):
         phases = _listed(self.phases, where, "phases")
         for phase in phases:
             if not isinstance(phase, Phase):
+                shown = f"command {phase.name!r}" if isinstance(phase, Step) else brief(phase)
                 raise DefinitionError(
-                    f"{where}: {brief(phase)} is no Phase; write Phase('name', [command(...)])"
+                    f"{where}: {shown} is no Phase; write Phase('name', [command(...)])"
                 )
         check_names([phase.name for phase in phases], where)
         object.__setattr__(self, "phases", phases)
@@ -276,7 +277,7 @@ def _check_skips(phase: Phase, phases: list[str], index: int) -> None:
     where, before = f"phase {phase.name!r}", phases[:index]
     for name in phase.skip_if_failed:
         if name not in before:
-            why = _why_not(name, phases, "a phase before it")
+            why = _why_not(name, phases, "a phase before it", before)
             raise DefinitionError(f"{where}: skip_if_failed= names {name!r}, {why}")
     inside = [step.name for step in phase.commands]
     for place, step in enumerate(phase.commands):
@@ -294,7 +295,7 @@ def _check_skips(phase: Phase, phases: list[str], index: int) -> None:
             )
 
 
-def _why_not(name: str, known: list[str], what: str, valid: list[str] | None = None) -> str:
+def _why_not(name: str, known: list[str], what: str, valid: list[str]) -> str:
     if name in known:
         return f"which has not ended by then; name {what}"
-    return f"which is not {what}; {nearest(name, known if valid is None else valid)}"
+    return f"which is not {what}; {nearest(name, valid)}"

@@ -214,7 +214,8 @@ def _show(
 ) -> None:
     """The picture; below it the last words of what did not succeed, and where the report is."""
     if story.state in _STATES:
-        out.print(Text(_STATES[story.state], style="bold"), soft_wrap=True)
+        said = _STATES[story.state].format(by=f" by {story.reason}" if story.reason else "")
+        out.print(Text(said, style="bold"), soft_wrap=True)
     # What programs wrote is no value for one line.
     shown = None if result is None else attrs.evolve(result, partial={})
     out.print(Waterfall(timeline, shown, now=story.last))
@@ -227,7 +228,7 @@ def _show(
 
 _STATES = {
     "running": "the suite goes on; this is how far it is",
-    "interrupted": "the runner was ended before the suite was; `running` is what ran at that time",
+    "interrupted": "the runner was ended{by} before the suite; `running` is what ran at that time",
 }
 
 
