@@ -63,6 +63,23 @@ async def test_a_session_has_other_groups(start):
             await trio.sleep(pause)
 
 
+async def test_who_may_not_be_signalled_does_not_count(start, monkeypatch):
+    """A process of another user's is nobody's to wait for."""
+    process = start("echo; exec sleep 1000")
+    kill = os.kill
+
+    def refuse(pid, signal):
+        if pid == process.pid:
+            raise PermissionError
+        kill(pid, signal)
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not groups.may_signal(process.pid)
+    assert groups.members(process.pid) == groups.members(process.pid, session=True) == ()
+    monkeypatch.undo()
+    assert groups.may_signal(process.pid)
+
+
 def test_a_group_that_does_not_exist():
     """Nobody is in it, and nobody gets a signal."""
     assert groups.members(2**22 + 1) == ()

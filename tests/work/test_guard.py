@@ -216,6 +216,38 @@ async def test_a_lost_guard_is_replaced(guard, leader, caplog):
         await groups.exited(process.pid)
 
 
+async def test_watch_and_replace(monkeypatch, nothing_more):
+    """Whoever watches a guard learns of its end, and one that has lived for a while is replaced."""
+    same = nothing_more()
+    guard = Guard()
+    assert guard.watch() is None
+    assert not guard.replace()
+    await guard.start()
+    assert guard.replace()
+    descriptor, lost = guard.watch(), guard._process
+    lost.kill()
+    with trio.fail_after(PATIENCE):
+        await trio.lowlevel.wait_readable(descriptor)
+    os.close(descriptor)
+    monkeypatch.setattr("graceline.work.guard._LIVED", 10 * PATIENCE)
+    assert not guard.replace()  # it died at once: another one might do so too
+    monkeypatch.setattr("graceline.work.guard._LIVED", 0)
+    assert guard.replace()
+    assert guard._process is not lost
+    await guard.aclose()
+    assert same()
+
+
+async def test_a_watch_without_a_descriptor(guard, monkeypatch):
+    """Where there is no descriptor left, nobody watches."""
+
+    def refuse(_):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "dup", refuse)
+    assert guard.watch() is None
+
+
 async def test_numbers_have_a_place_each(guard, monkeypatch):
     """Places are used again; more groups than there are places do no harm."""
     monkeypatch.setattr("graceline.work.guard._SLOTS", 3)

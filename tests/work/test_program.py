@@ -23,7 +23,7 @@ from graceline import (
     parallel,
 )
 from graceline.telemetry.events import CleanupOverran, OutputReceived, SignalSent
-from graceline.work import groups
+from graceline.work import child, groups, guard
 
 THOROUGH_ONLY = pytest.mark.skipif(
     os.environ.get("GRACELINE_PROFILE") != "thorough", reason="takes long: GRACELINE_PROFILE"
@@ -185,6 +185,25 @@ async def test_variables_that_no_shell_would_hand_on(engine, stdin):
     assert (await run(engine, ["cat"], env=env, stdin=stdin)).value.stdout == (stdin or "")
 
 
+@pytest.mark.parametrize("place", ["/nowhere", "/proc/self/..", "relative"])
+async def test_variables_that_a_gate_might_touch(engine, place, tmp_path):
+    """A stated PWD arrives as it is, true or not, and no name is used up by the start."""
+    env = {"PWD": place, "GRACELINE_GATE": "1"}
+    for cwd in (None, tmp_path):
+        lines = (await run(engine, ["env"], env=env, cwd=cwd)).value.stdout.splitlines()
+        assert {f"PWD={place}", "GRACELINE_GATE=1"} <= set(lines)
+
+
+async def test_a_directory_that_was_removed(engine, tmp_path, monkeypatch):
+    """Where this process's own directory is gone, programs start without a word about it."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    outcome = await run(engine, ["/bin/echo", "x"])
+    assert (outcome.value.stdout, outcome.value.stderr) == ("x\n", "")
+
+
 async def test_cwd(engine, tmp_path):
     """The program runs in its directory, and a relative path is looked up there."""
     script = tmp_path / "here.sh"
@@ -225,7 +244,6 @@ async def test_it_leads_a_session_of_its_own(engine):
         ({"argv": ["true"], "cwd": "/nowhere"}, "cwd= '/nowhere' is no directory"),
         ({"argv": ["true"], "cwd": "/etc/passwd"}, "cwd= '/etc/passwd' is no directory"),
         ({"argv": ["true", "x" * 200_000]}, "could not be started: .*too long"),
-        ({"argv": ["true", "\ud800"]}, "could not be started: .*surrogates"),
     ],
 )
 async def test_a_program_that_cannot_be_started(engine, options, message):
@@ -236,6 +254,40 @@ async def test_a_program_that_cannot_be_started(engine, options, message):
         raise outcome.error
     error = caught.value
     assert (error.output, error.exit_code, error.signal) == (None, None, None)
+
+
+@pytest.mark.parametrize("env", [None, {"a.b": "1"}], ids=["gate", "no gate"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"#!/no/such/interpreter\n", "not found|No such file"),
+        (b"#!/etc/passwd\n", "Permission denied"),
+        (b"\0\1garbage\0", "Exec format error"),
+    ],
+)
+async def test_a_program_that_the_system_refuses(engine, tmp_path, content, message, env):
+    """What cannot be executed has not run: no exit code of a shell's stands for it."""
+    path = tmp_path / "refused"
+    path.write_bytes(content)
+    path.chmod(0o755)
+    events = []
+    node = Node(Command([path], env=env, ok_codes=(0, 126, 127), max_output=0), name="n")
+    run = engine.start(Pipeline("p", [node]))
+    async for event in run.events(output=True):
+        events.append(event)
+    outcome = run.result.node("n")
+    assert (outcome.status, outcome.partial, outcome.error.output) == ("failed", None, None)
+    with pytest.raises(CommandFailedError, match=f"'refused' could not be started: .*({message})"):
+        raise outcome.error
+    assert not [event for event in events if isinstance(event, OutputReceived)]
+
+
+async def test_exit_codes_of_a_shell_are_a_programs_own(engine):
+    """A program that ran may exit with 126 and 127, and may complain like a shell."""
+    line = "echo 'graceline: 1: exec: x: not found' >&2; exit 127"
+    outcome = await run(engine, line, ok_codes=127)
+    assert (outcome.status, outcome.value.exit_code) == ("ok", 127)
+    assert outcome.value.stderr == "graceline: 1: exec: x: not found\n"
 
 
 @pytest.mark.parametrize(
@@ -616,9 +668,12 @@ def test_blocking_engine(mark, nothing_more):
 
 INTERRUPTED = """
 import os, signal, sys, trio
-from graceline import Command, Pipeline, open_engine
+from graceline import Command, Node, Pipeline, open_engine
 from graceline.telemetry.events import OutputReceived
 
+where = trio.lowlevel.enable_ki_protection if sys.argv[5] == "waiting" else lambda task: task
+
+@where  # protected, the task is passed over, and the main task gets it where it waits
 async def interrupt(run):
     async for event in run.events(output=True):
         if isinstance(event, OutputReceived) and "ready" in event.text:
@@ -627,7 +682,8 @@ async def interrupt(run):
 async def main():
     try:
         async with open_engine() as engine, trio.open_nursery() as nursery:
-            pipeline = Pipeline("p", [Command(sys.argv[1], env={sys.argv[2]: sys.argv[3]})])
+            command = Command(sys.argv[1], env={sys.argv[2]: sys.argv[3]})
+            pipeline = Pipeline("p", [Node(command, name="n", grace=float(sys.argv[4]))])
             async def follow():
                 while not engine.runs():
                     await trio.sleep(0)
@@ -641,17 +697,128 @@ trio.run(main)
 """
 
 
-@pytest.mark.parametrize("kind", ["cooperative", "ignoring", "under sh -c"])
-def test_an_interrupt_ends_a_program(mark, engine_script, kind):
-    """Ctrl-C in the waiting task kills the program and its group at once; nothing is left."""
+SAVING = "trap 'echo saved >saved; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+
+
+@pytest.mark.parametrize("task", ["waiting", "another"])
+@pytest.mark.parametrize(
+    ("line", "grace"),
+    [(SAVING, PATIENCE), (ENDINGS["under sh -c"], PATIENCE), (IGNORING, 0.1)],
+    ids=["cooperative", "under sh -c", "ignoring"],
+)
+def test_an_interrupt_ends_a_program(mark, engine_script, tmp_path, line, grace, task):
+    """Ctrl-C in whichever task ends the program like any cancel, with its grace, and goes on."""
     (item,) = mark.env.items()
     done = subprocess.run(  # noqa: S603 - our own program
-        [*engine_script(INTERRUPTED), ENDINGS[kind], *item],
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
+        [*engine_script(INTERRUPTED), line, *item, str(grace), task],
+        capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert "KeyboardInterrupt" in done.stderr
     assert done.stdout == "children: \n"
+    assert (tmp_path / "saved").exists() == (line == SAVING)
     assert mark.alive() == []
+
+
+OTHER_USER = """
+import ctypes, logging, os, sys, trio
+from graceline import Command, Node, Pipeline, open_engine
+
+logging.basicConfig()
+if len(sys.argv) == 1:  # from now on, root may not signal other users' processes either
+    assert ctypes.CDLL(None, use_errno=True).prctl(24, 5, 0, 0, 0) == 0  # PR_CAPBSET_DROP, CAP_KILL
+    os.execv(sys.executable, [sys.executable, __file__, "again"])
+
+BECOME = "import os, sys, time; os.setresuid(65534, 65534, 65534); print(os.getpid(), flush=True); "
+STAY = [sys.executable, "-c", BECOME + "os.closerange(0, 3) if sys.argv[1:] else 0; time.sleep(200)"]
+
+async def main():
+    words = {
+        "leader": STAY,
+        "descendant": ["/bin/sh", "-c", '"$@" & wait', "sh", *STAY],
+        "quiet descendant": ["/bin/sh", "-c", '"$@" quiet & wait', "sh", *STAY],
+    }
+    async with open_engine() as engine:
+        nodes = [Node(Command(argv), name="n", timeout=2, grace=0.2) for argv in words.values()]
+        runs = [engine.start(Pipeline("p", [node])) for node in nodes]
+        for kind, run in zip(words, runs):
+            result = await run.wait()
+            print(kind, result.status, result.partial["n"].stdout.strip(), sep=":", flush=True)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="it takes root")
+def test_a_program_of_another_user_is_left_behind(engine_script):
+    """What nobody here may signal delays the node by a bounded time, and a warning tells of it."""
+    done = subprocess.run(  # noqa: S603 - our own program
+        engine_script(OTHER_USER), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    rows = [line.split(":") for line in done.stdout.splitlines()]
+    for row in rows:
+        os.kill(int(row[2]), signal.SIGKILL)  # it was still there
+    assert done.returncode == 0, done.stderr
+    assert [row[:2] for row in rows] == [
+        ["leader", "timed_out"],
+        ["descendant", "timed_out"],
+        ["quiet descendant", "timed_out"],
+    ]
+    assert done.stderr.count("could not be killed") == 1
+
+
+async def test_who_could_not_be_killed_is_waited_for_later(engine, monkeypatch, caplog):
+    """A program that was left behind is reaped when another one starts, once it has ended."""
+    monkeypatch.setattr(child, "_LAST", 0.01)
+    monkeypatch.setattr(groups, "may_signal", lambda _: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(groups, "send", lambda *_: False)
+        patch.setattr(groups, "send_session", lambda *_: None)
+        node = Node(Command("echo ready; exec sleep 1000"), name="n", grace=0)
+        result = await cancelled_when(engine, Pipeline("p", [node]))
+    partial = result.partial["n"]
+    assert (result.status, partial.stdout, partial.exit_code) == ("cancelled", "ready\n", None)
+    assert "could not be killed" in caplog.text
+    (left,) = child._left
+    left.kill()
+    with trio.fail_after(PATIENCE):
+        await groups.exited(left.pid)
+    assert (await run(engine, ["true"])).status == "ok"
+    assert child._left == []
+
+
+async def test_a_guard_that_dies_is_replaced_while_a_program_runs(mark, monkeypatch, nothing_more):
+    """A program that runs sees the end of the guard, and starts another one that knows it."""
+    monkeypatch.setattr(guard, "_LIVED", 0)
+    told = []
+    same = nothing_more()
+    async with open_engine(timeouts=NO_LIMITS) as engine:
+        monkeypatch.setattr(guard.Guard, "add", lambda *args: told.append(args))
+        nodes = [Node(Command("echo ready; exec sleep 1000", env=mark.env), name=x) for x in "ab"]
+        run = engine.start(Pipeline("p", [Stage("s", parallel(*nodes))]))
+        await until(lambda: len(told) == 2)
+        own = told[0][0]
+        for _ in range(3):
+            lost = own._process
+            lost.kill()
+            await until(lambda lost=lost: own._process not in (None, lost))
+        run.cancel()
+        await run.wait()
+    assert same()
+
+
+async def test_a_guard_that_cannot_live_is_not_started_for_ever(mark, monkeypatch):
+    """One that dies as soon as it was started is left alone until the next program starts."""
+    monkeypatch.setattr(guard, "_LIVED", 10 * PATIENCE)
+    own = []
+    monkeypatch.setattr(guard.Guard, "add", lambda self, _: own.append(self))
+    async with open_engine(timeouts=NO_LIMITS) as engine:
+        run = engine.start(Pipeline("p", [Command("read x; sleep 1", stdin="x", env=mark.env)]))
+        await until(lambda: own)
+        lost = own[0]._process
+        lost.kill()
+        await run.wait()
+        assert own[0]._process is lost
+        assert run.result.status == "ok"
 
 
 # -- and how nothing is left ------------------------------------------------------------------

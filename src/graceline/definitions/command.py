@@ -128,6 +128,10 @@ class Command:
         for text in shown:
             if "\0" in text:
                 raise DefinitionError("Command: argv= holds a null character: no program takes one")
+            if not _encodes(text):
+                raise DefinitionError(
+                    f"Command: argv= holds {brief(text)}, which this system cannot encode"
+                )
         if not shown[0]:
             raise DefinitionError("Command: argv= names no program: its first word is empty")
         return shown
@@ -142,7 +146,12 @@ class Command:
         if data is None:
             return None
         if isinstance(data, str):
-            return data.encode("utf-8", "surrogateescape")  # names of files may hold such bytes
+            try:
+                return data.encode("utf-8", "surrogateescape")  # names of files may hold such bytes
+            except UnicodeEncodeError as error:
+                raise DefinitionError(
+                    f"Command {self.__name__!r}, stdin= cannot be encoded: {error}"
+                ) from None
         if isinstance(data, bytes | bytearray | memoryview):
             return bytes(data)
         raise DefinitionError(f"Command: stdin= takes text or bytes, not {brief(data)}")
@@ -156,11 +165,22 @@ def _environment(value: object, what: str) -> _Environment:
     for name, text in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise DefinitionError(f"{what} {brief(name)} is not the name of a variable")
+        if not _encodes(name) or (isinstance(text, str) and not _encodes(text)):
+            raise DefinitionError(f"{what} this system cannot encode {brief(name)}={brief(text)}")
         if text is not None and (not isinstance(text, str) or "\0" in text):
             raise DefinitionError(
                 f"{what} {name} must be a text, or None to take it away, not {brief(text)}"
             )
     return MappingProxyType(dict(value))
+
+
+def _encodes(text: str) -> bool:
+    """Whether a program can be handed this text."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _exit_codes(value: object, what: str) -> tuple[int, ...]:

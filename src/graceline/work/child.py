@@ -7,12 +7,17 @@ A program starts behind a *gate*. What is started first is a shell that waits fo
 standard input and then becomes the program. The line is written after the guard was told of the
 group; if this process dies before, the shell reads the end of the file, and ends. So there is no
 program of which the guard does not know.
+
+The shell goes by a name that nobody can guess. If it cannot become the program it says so under
+this name, which tells its complaint from whatever a program may write.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import secrets
 import selectors
 import signal
 import subprocess
@@ -30,17 +35,25 @@ from graceline.work.output import Kept
 
 __all__ = ["Child"]
 
+_log = logging.getLogger("graceline.work")
+
 _CHUNK = 1 << 16
 _REST = 64
 """Pieces that are read after everybody has ended: a stranger may hold the pipe, and write on."""
 _LOOK = 0.02
 """Seconds between two looks at the program where the system has no pidfd."""
 _LAST = 1.0
-"""Seconds for the kernel to end a killed process, where there is no waiting in the event loop."""
+"""Seconds for the kernel to end a killed process, where the wait must be bounded: outside of the
+event loop, and for a process of another user, which nobody here can kill."""
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OWN = frozenset({"BASHOPTS", "EUID", "IFS", "OPTIND", "PPID", "SHELLOPTS", "UID"})
 """Variables that a shell has for itself: it would not hand them on as they are."""
+_WHERE = re.compile(r"(?:line )?[0-9]+: (?:exec: )?")
+"""Where in its line the shell found the error, which is of no interest."""
+
+_left: list[subprocess.Popen[bytes]] = []
+"""Programs that could not be killed; they are waited for when they have ended."""
 
 
 class Child:
@@ -62,6 +75,7 @@ class Child:
         returncode: as of `subprocess`; None before `end`, and if nobody can tell.
         stdout: what it wrote to its standard output.
         stderr: what it wrote to its standard error.
+        refusal: why the shell could not become the program; empty if it could.
 
     Raises:
         OSError: if it could not be started; nothing is left of it then.
@@ -84,7 +98,9 @@ class Child:
         self.returncode: int | None = None
         self.stdout: Kept = Kept(max_output)
         self.stderr: Kept = Kept(max_output)
+        self._complaint: bytes | None = None
         self._guard = guard
+        self._guarded: int | None = None
         self._received = received
         self._ended = False
         self._killed = False
@@ -93,7 +109,7 @@ class Child:
         self._pidfd: int | None = None
         self._selector = selectors.DefaultSelector()
         try:
-            self._process = _start(argv, env, cwd, stdin, guard)
+            self._process, self._word = _start(argv, env, cwd, stdin, guard)
         except BaseException:
             self._selector.close()
             raise
@@ -103,6 +119,13 @@ class Child:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def refusal(self) -> str:
+        """Why the shell could not become the program; empty if it could."""
+        text = (self._complaint or b"").decode("utf-8", "replace")
+        line = text.removeprefix(f"{self._word}: ").split("\n")[0]
+        return _WHERE.sub("", line, count=1)
 
     async def turn(self) -> None:
         """Wait for what comes next, and take it in."""
@@ -133,12 +156,7 @@ class Child:
     async def until_gone(self) -> None:
         """Until everybody in its group has ended; after `stop`, everybody in its session."""
         await self.until_exited()
-        for pause in groups.looks(self.pid, session=self._wide):
-            if self._killed:
-                self._kill()  # somebody may have started another group meanwhile
-            with trio.move_on_after(pause):
-                while True:
-                    await self.turn()
+        await self._until_alone()
         self.gone = True
 
     def stop(self) -> None:
@@ -150,13 +168,19 @@ class Child:
         """Kill what is left, wait for the end of that, and read the rest.
 
         What is left is its group. After `stop`, and while somebody holds the pipes, it is worth the
-        search for other groups of its session.
+        search for other groups of its session. A program that has become another user's is left
+        alone: then `exited` and `gone` stay false.
         """
         self._wide = self._wide or self._writers > 0
         self._kill()
-        await self.until_exited()
-        self._reap()
-        await self.until_gone()
+        while not await self._exits(_LAST) and groups.may_signal(self.pid):
+            self._kill()  # it was another user's when it was tried before
+        if self.exited:
+            self._reap()
+            await self.until_gone()
+        else:
+            self._abandon()
+            await self._until_alone()
         for _ in range(_REST):
             if not self.collect():
                 break
@@ -168,15 +192,18 @@ class Child:
         if not self._ended:
             self._wide = True
             self._kill()
-            with suppress(subprocess.TimeoutExpired):
+            try:
                 self._process.wait(_LAST)
+            except subprocess.TimeoutExpired:
+                self._abandon()
             self._guard.discard(self.pid)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
         self._selector.close()
-        if self._pidfd is not None:
-            os.close(self._pidfd)
+        for descriptor in (self._pidfd, self._guarded):
+            if descriptor is not None:
+                os.close(descriptor)
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -199,15 +226,44 @@ class Child:
         self._pidfd = groups.open_pidfd(self.pid)
         if self._pidfd is not None:
             watch(self._pidfd, selectors.EVENT_READ, self._exit)
+        self._watch_guard()
+
+    def _watch_guard(self) -> None:
+        self._guarded = self._guard.watch()
+        if self._guarded is not None:
+            self._selector.register(self._guarded, selectors.EVENT_READ, self._replace_guard)
+
+    def _replace_guard(self) -> None:
+        """The guard has died: whoever of the running programs sees it first starts another."""
+        guarded = cast("int", self._guarded)
+        self._selector.unregister(guarded)
+        os.close(guarded)
+        self._guarded = None
+        if self._guard.replace():
+            self._watch_guard()
 
     def _read(self, pipe: IO[bytes], kept: Kept, name: str) -> None:
         data = os.read(pipe.fileno(), _CHUNK)
+        if name == "stderr" and self._complains(data):
+            return
         text = kept.feed(data)
         if text:
             self._received(name, text)
         if not data:
             self._writers -= 1
             self._leave(pipe)
+
+    def _complains(self, data: bytes) -> bool:
+        """Whether this is the shell, which could not become the program; no program's output."""
+        if not data or not self._word:
+            return False
+        if self._complaint is None:
+            if not data.startswith(self._word.encode()):
+                self._word = ""  # the program has begun to write: the shell is gone
+                return False
+            self._complaint = b""
+        self._complaint += data
+        return True
 
     def _write(self, pipe: IO[bytes], feed: _Feed) -> None:
         try:
@@ -225,6 +281,26 @@ class Child:
     def _exit(self) -> None:
         self._selector.unregister(cast("int", self._pidfd))
         self.exited = True
+
+    async def _exits(self, patience: float) -> bool:
+        """Whether the program itself ends within so many seconds."""
+        with trio.move_on_after(patience):
+            await self.until_exited()
+        return self.exited
+
+    async def _until_alone(self) -> None:
+        """Until everybody has ended whom somebody here can end."""
+        for pause in groups.looks(self.pid, session=self._wide):
+            if self._killed:
+                self._kill()  # somebody may have started another group meanwhile
+            with trio.move_on_after(pause):
+                while True:
+                    await self.turn()
+
+    def _abandon(self) -> None:
+        """Let a program run on that cannot be killed, and wait for its end some other time."""
+        _log.warning("program %d could not be killed (another user's?), and runs on", self.pid)
+        _left.append(self._process)
 
     def _kill(self) -> None:
         self._killed = True
@@ -256,16 +332,22 @@ def _start(
     cwd: str | os.PathLike[str] | None,
     stdin: bytes | None,
     guard: Guard,
-) -> subprocess.Popen[bytes]:
-    """Start a program behind its gate, and open it.
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a program behind its gate, and open it; gives the name of its shell too.
 
     Plain and without an await, so that nothing can come in between. It takes no longer than in a
     worker thread: this process stands still while the other one begins.
     """
-    gated = all(_PLAIN.fullmatch(name) and name not in _OWN for name in env)
+    for process in tuple(_left):
+        if process.poll() is not None:
+            with suppress(ValueError):  # another thread was faster
+                _left.remove(process)
+    gated = all(_PLAIN.fullmatch(name) and name not in _OWN for name in env) and _has_place()
+    word = f"graceline_{secrets.token_hex(8)}" if gated else ""
     if gated:
-        words: tuple[str, ...] = ("/bin/sh", "-c", _gate(env, stdin), "graceline", *argv)
-    else:  # a shell drops or changes such variables; so the guard learns of it an instant later
+        pwd = (env["PWD"],) if "PWD" in env else ()
+        words: tuple[str, ...] = ("/bin/sh", "-c", _gate(env, stdin, word), word, *pwd, *argv)
+    else:  # a shell would change what the program sees; so the guard learns of it an instant later
         words = argv
     wanted = gated or stdin is not None
     process = subprocess.Popen(  # noqa: S603 - to run programs is what it is for
@@ -277,11 +359,20 @@ def _start(
     if gated:
         with suppress(BrokenPipeError):  # somebody has killed it already
             cast("IO[bytes]", process.stdin).write(b"\n")
-    return process
+    return process, word
 
 
-def _gate(env: Mapping[str, str], stdin: bytes | None) -> str:
-    """The line for the shell; a variable that it would add is taken away."""
-    restore = "" if "PWD" in env else "unset PWD; "
+def _gate(env: Mapping[str, str], stdin: bytes | None, word: str) -> str:
+    """The line for the shell; a variable that it would add or correct is put back as it was."""
+    restore = "PWD=$1; shift; " if "PWD" in env else "unset PWD; "
     source = " </dev/null" if stdin is None else ""
-    return f'read -r GRACELINE_GATE && {{ {restore}exec "$@"{source}; }}'
+    return f'read -r {word} && {{ {restore}exec "$@"{source}; }}'
+
+
+def _has_place() -> bool:
+    """Whether the directory of this process still exists; a shell complains if it does not."""
+    try:
+        os.getcwd()  # noqa: PTH109 - asked before each start
+    except OSError:
+        return False
+    return True

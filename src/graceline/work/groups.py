@@ -23,6 +23,7 @@ __all__ = [
     "exited",
     "has_exited",
     "looks",
+    "may_signal",
     "members",
     "open_pidfd",
     "send",
@@ -39,6 +40,8 @@ _SHARE = 20
 def members(group: int, *, session: bool = False) -> tuple[int, ...]:
     """The processes of a group that have not ended; on systems without /proc the group itself.
 
+    Those of another user do not count: nobody here can end them, so nobody may wait for that.
+
     Args:
         group: its number.
         session: whether to count everybody in the session of that number too.
@@ -48,7 +51,16 @@ def members(group: int, *, session: bool = False) -> tuple[int, ...]:
         return ()
     if not (_PROC / "self" / "stat").exists():
         return (group,) if exists else ()
-    return tuple(pid for pid, _ in _found(group, session=session) if _runs(pid))
+    return tuple(pid for pid, _ in _found(group, session=session) if may_signal(pid) and _runs(pid))
+
+
+def may_signal(pid: int) -> bool:
+    """Whether there is such a process, and this one may send it signals."""
+    try:
+        os.kill(pid, 0)
+    except OSError:  # there is none, or it runs as another user
+        return False
+    return True
 
 
 def _found(group: int, *, session: bool) -> list[tuple[int, int]]:

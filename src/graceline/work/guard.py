@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from mmap import mmap
 from pathlib import Path
@@ -22,6 +23,8 @@ _log = logging.getLogger("graceline.work")
 
 _SLOTS = 1 << 16
 """Groups that the table holds at once; it takes memory only as far as it was used."""
+_LIVED = 1.0
+"""Seconds that a guard must have lived to be replaced at once: one that cannot live is left."""
 
 
 class Guard:
@@ -38,6 +41,8 @@ class Guard:
         self._table: _Table | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int = -1
+        self._pidfd: int | None = None
+        self._since: float = 0.0
 
     async def start(self) -> None:
         """Start the guard's process, or another one if it has died; registered groups stay."""
@@ -59,6 +64,30 @@ class Guard:
         self._free.append(slot)
         if self._table is not None and slot < _SLOTS:
             self._table.cells[slot] = 0
+
+    def watch(self) -> int | None:
+        """A descriptor for the caller that becomes readable when the guard's process has ended.
+
+        None where there is none: no guard, no pidfd on this system, no descriptor left.
+        """
+        if self._pidfd is None:
+            return None
+        try:
+            return os.dup(self._pidfd)
+        except OSError:
+            return None
+
+    def replace(self) -> bool:
+        """Start another process if the last one has died; returns whether one runs now.
+
+        One that has died as soon as it began is not replaced before the next `start`.
+        """
+        process = self._process
+        if process is not None and process.poll() is not None:
+            if time.monotonic() - self._since < _LIVED:
+                return False
+            self._ensure()
+        return self._process is not None
 
     async def aclose(self) -> None:
         """Kill what is still registered, and end the guard's process."""
@@ -121,12 +150,16 @@ class Guard:
                 cwd="/", start_new_session=True, pass_fds=passed,
             )  # fmt: skip
             self._pipe = writing
+            self._pidfd = groups.open_pidfd(self._process.pid)
+            self._since = time.monotonic()
             kept.pop_all()
 
     def _reap(self, process: subprocess.Popen[bytes]) -> None:
         process.wait()  # at once: it has ended, or was killed
         os.close(self._pipe)
-        self._process, self._pipe = None, -1
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+        self._process, self._pipe, self._pidfd = None, -1, None
 
 
 class _Table:

@@ -77,17 +77,21 @@ async def _run_program(
     try:
         try:
             await child.until_exited()
-        except trio.Cancelled:
+        except (trio.Cancelled, KeyboardInterrupt) as error:
             child.collect()
             if not child.exited:  # else it was first: what it has done counts
                 await _stop(child, context)
                 context.save_partial(_output(argv, child))
+                raise
+            if isinstance(error, KeyboardInterrupt):
                 raise
         with trio.CancelScope(shield=True):
             await child.until_eof(min(_DRAIN, context.remaining()))
             await child.end()
     finally:
         child.close()
+    if child.refusal:
+        raise CommandFailedError(f"{_name(command)} could not be started: {child.refusal}")
     output = _output(argv, child)
     context.save_partial(output)  # for whatever may still go wrong
     _judge(command, output)
