@@ -658,7 +658,8 @@ def test_blocking_engine(mark, nothing_more):
     same = nothing_more()
     with BlockingEngine(timeouts=NO_LIMITS) as engine:
         assert engine.execute(Pipeline("p", [Command(["echo", "x"])])).stdout == "x\n"
-        run = engine.start(Pipeline("p", [Command(ENDINGS["cooperative"], env=mark.env)]))
+        talks = Command("while :; do echo again; sleep 0.05; done", env=mark.env)
+        run = engine.start(Pipeline("p", [talks]))
         for event in run.events(output=True):
             if isinstance(event, OutputReceived):
                 run.cancel()
