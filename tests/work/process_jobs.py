@@ -250,3 +250,72 @@ def awaits_stop(_):
 
 def whoami(_):
     return current()
+
+
+def raises_cancel(path):
+    from graceline.work.job import JobCancelled
+
+    with Path(path).open("a") as file:
+        file.write("x")
+    raise JobCancelled
+
+
+def moved(path):
+    """Leave the process group, with a child in it, and never end."""
+    subprocess.Popen(["sleep", "600"])  # noqa: S607
+    os.setpgid(0, os.getpgid(os.getppid()))
+    stubborn(path)
+
+
+def leave_thread(_):
+    """Leave a thread behind that would save partial values for ever."""
+
+    def save():
+        while True:
+            with contextlib.suppress(Exception):
+                save_partial("of another job")
+            time.sleep(0.001)
+
+    threading.Thread(target=save, daemon=True).start()
+    return os.getpid()
+
+
+def leave_session(_):
+    return subprocess.Popen(["sleep", "600"], start_new_session=True).pid  # noqa: S607
+
+
+def breaks_in_cleanup(path):
+    with cleanup():
+        begin(path)
+        while not Path(f"{path}.go").exists():
+            time.sleep(0.001)
+        raise ValueError("in the cleanup block")
+
+
+def blocks_signal(_):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    return os.getpid()
+
+
+def ignores_signal(_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return os.getpid()
+
+
+def resets_signal(_):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return os.getpid()
+
+
+class MuteError(Exception):
+    """An exception that has no text and that pickle cannot write."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    def __reduce__(self):
+        raise RuntimeError("no pickle")
+
+
+def raises_mute(_):
+    raise MuteError

@@ -1,10 +1,14 @@
 """The board, with both sides in one process."""
 
+import errno
 import os
+import tempfile
 from math import inf
+from pathlib import Path
 
 import pytest
 
+from graceline.work import channel
 from graceline.work.channel import Board
 
 
@@ -13,7 +17,7 @@ def sides():
     """The board as the engine has it, and as the worker has it."""
     engine = Board.create()
     worker = Board.open(engine.path)
-    engine.unlink()
+    engine.seal()
     yield engine, worker
     engine.close()
     worker.close()
@@ -123,7 +127,76 @@ def test_what_else_is_on_the_board(sides):
 def test_board_is_for_one_worker():
     """Once its name is taken away nobody can open a board any more."""
     board = Board.create()
-    board.unlink()
+    board.seal()
     with pytest.raises(FileNotFoundError):
         Board.open(board.path)
+    board.close()
+
+
+@pytest.fixture
+def boards(tmp_path, monkeypatch):
+    """The directory of the boards, empty."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_full_disk_is_an_error_at_once(boards, monkeypatch):
+    """Without room for its first page no board is made, and neither file nor descriptor is left."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "pwrite", full)
+    before = len(list(Path("/dev/fd").iterdir()))
+    with pytest.raises(OSError, match="No space left") as caught:
+        Board.create()
+    assert str(boards) in str(caught.value)
+    assert len(list(Path("/dev/fd").iterdir())) == before
+    assert list(boards.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_first_page_is_written_where_it_cannot_be_allocated(missing, monkeypatch):
+    """Where the system or the file system cannot allocate, the first page is written."""
+
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    if missing:
+        monkeypatch.delattr(os, "posix_fallocate")
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+    board = Board.create()
+    state = os.fstat(board._file)
+    assert (state.st_size, state.st_blocks * 512) == (4096, 4096)
+    board.close()
+
+
+def test_board_has_no_name_where_a_descriptor_can_be_opened(boards):
+    """From its start a board leaves nothing behind if its process is killed."""
+    board = Board.create()
+    assert list(boards.iterdir()) == []
+    worker = Board.open(board.path)
+    board.drain()
+    assert worker.draining
+    worker.close()
+    board.close()
+
+
+@pytest.mark.parametrize("why", ["another user", "no /proc"])
+def test_board_has_a_name_elsewhere(why, boards, monkeypatch, tmp_path):
+    """Where a worker cannot open the engine's descriptor the board has a name until it is sealed."""
+    if why == "another user":
+        monkeypatch.setattr(os, "geteuid", lambda: -1)
+    else:
+        monkeypatch.setattr(channel, "_DESCRIPTORS", str(tmp_path / "none" / "proc/"))
+    board = Board.create()
+    assert [str(file) for file in boards.iterdir()] == [board.path]
+    worker = Board.open(board.path)
+    board.seal()
+    assert list(boards.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        Board.open(board.path)
+    worker.close()
     board.close()

@@ -12,7 +12,7 @@ from graceline import GracelineError, cleanup, current, remaining, save_partial,
 from graceline.work import job as jobs
 from graceline.work.channel import Board
 from graceline.work.job import JobCancelled, Order, Reply, current_job, perform
-from graceline.work.parcels import pack, unpack
+from graceline.work.parcels import pack, pack_error, unpack
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def board(monkeypatch):
     before = signal.signal(signal.SIGTERM, jobs._on_sigterm)
     yield board
     signal.signal(signal.SIGTERM, before)
-    board.unlink()
+    board.seal()
     board.close()
     worker.close()
 
@@ -50,7 +50,7 @@ def do(board, monkeypatch):
         }  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(jobs, "unpack", Local(function).unpack)
-            patch.setattr(jobs, "_has_children", lambda: False)  # those of pytest are not ours
+            patch.setattr(jobs, "_children", set)  # those of pytest are not ours
             return Reply(*perform(*Order(**{**fields, **options})))
 
     return do
@@ -131,7 +131,7 @@ def test_cancel_in_a_group_leaves_the_rest(do, board):
 
 
 def test_cleanup_holds_the_cancel_back(do, board):
-    """A cancel inside cleanup blocks is raised when the outermost one is left, in place of an error."""
+    """A cancel inside cleanup blocks is raised when the outermost one is left."""
     seen = []
 
     def work(_):
@@ -143,11 +143,101 @@ def test_cleanup_holds_the_cancel_back(do, board):
                 assert remaining() <= 50
                 seen.append("inner")
             seen.append("outer")
-            raise KeyError("x")
 
     assert do(work).kind == "cancelled"
     assert seen == ["inner", "outer"]
     assert not board.shielded
+
+
+def test_error_of_a_block_that_held_the_cancel_back_is_kept(do, board):
+    """The job is cancelled behind such a block, and its error is what the engine gets."""
+    seen = []
+
+    def work(_):
+        try:
+            with cleanup():
+                board.cancel(1, 50.0)
+                signal.raise_signal(signal.SIGTERM)
+                raise KeyError("x")
+        except Exception:
+            pytest.fail("the cancel was not raised over it")
+        finally:
+            seen.append("unwound")
+
+    reply = do(work)
+    assert (reply.kind, seen) == ("error", ["unwound"])
+    assert repr(unpack(reply.parcel, "error")) == "KeyError('x')"
+
+
+def test_cut_of_a_block_that_held_the_cancel_back_is_no_error(do, board):
+    """A block that is cut after a cancel leaves the cancel alone."""
+
+    def work(_):
+        with cleanup():
+            board.cancel(1, 0.01)
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(600)
+
+    reply = do(work)
+    assert (reply.kind, reply.overran) == ("cancelled", True)
+
+
+def test_threads_left_behind_are_told(do):
+    """The reply tells of threads that the job has started and left, and of no others."""
+    end = threading.Event()
+
+    def leave(_):
+        threading.Thread(target=end.wait, daemon=True).start()
+
+    def join(_):
+        started = threading.Thread(target=str)
+        started.start()
+        started.join()
+
+    try:
+        assert do(leave).threads
+        assert not do(join).threads
+    finally:
+        end.set()
+
+
+def test_signals_of_an_earlier_job_are_undone(do, board):
+    """Whatever a job did to SIGTERM and SIGALRM, the next one gets its cancel, and no alarm."""
+
+    def spoil(_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGALRM})
+        signal.raise_signal(signal.SIGALRM)
+        signal.setitimer(signal.ITIMER_REAL, 1000.0)
+
+    def work(_):
+        facts = (
+            signal.getitimer(signal.ITIMER_REAL)[0],
+            signal.getsignal(signal.SIGALRM),
+            signal.sigpending(),
+        )
+        board.cancel(2, inf)
+        with pytest.raises(JobCancelled):
+            signal.raise_signal(signal.SIGTERM)
+        return facts
+
+    do(spoil)
+    assert unpack(do(work, number=2).parcel, "value") == (0.0, signal.SIG_DFL, set())
+
+
+def test_exception_without_a_text_is_replied():
+    """An exception whose own `__str__` raises is still told by its type."""
+
+    class MuteError(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")
+
+        def __reduce__(self):
+            raise RuntimeError("no pickle")
+
+    told = unpack(pack_error(MuteError(), "node 'n'"), "error")
+    assert "node 'n' raised MuteError, whose __str__ raises" in str(told)
 
 
 def test_block_after_a_cancel_ends_at_hard(do, board):

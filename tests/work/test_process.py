@@ -1,7 +1,9 @@
 """Functions in worker processes; real clock and real processes, since they are the subject."""
 
+import errno
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -134,6 +136,7 @@ async def test_closure_is_sent():
         (jobs.double, threading.Lock(), "node 'work': its input, of type lock"),
         (jobs.returns_lock, None, "node 'work': its value cannot be sent"),
         (jobs.raises_unsendable, None, "node 'work' raised UnsendableError: text; the exception"),
+        (jobs.raises_mute, None, "node 'work' raised MuteError, whose __str__ raises; the exc"),
         (jobs.saves_lock, None, "node 'work': what save_partial.. was given cannot be sent"),
     ],
 )  # fmt: skip
@@ -315,6 +318,51 @@ async def test_nothing_outlives_its_job(function):
         assert (await run(engine, jobs.pid)).value != worker
 
 
+async def test_worker_that_left_its_group_is_killed(tmp_path):
+    """A job that leaves the worker's group, and a child in it, is killed at `hard` with both."""
+    async with engine_of() as engine:
+        worker, result = await cancel(engine, jobs.moved, tmp_path / "begun", grace=0.05)
+        assert result.status == "cancelled"
+        assert not alive(worker)
+        await until(lambda: not groups.members(worker))
+        assert (await run(engine, jobs.double, 1)).value == 2
+
+
+async def test_worker_with_children_elsewhere_is_replaced():
+    """A job that leaves a child in another session costs its worker, whose end that child may notice."""
+    async with engine_of() as engine:
+        worker = (await run(engine, jobs.pid)).value
+        child = (await run(engine, jobs.leave_session)).value
+        try:
+            assert not alive(worker)
+            assert (await run(engine, jobs.pid)).value != worker
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+async def test_threads_end_with_their_job():
+    """A thread that a job leaves behind ends with its worker, and saves nothing for the next job."""
+    async with engine_of() as engine:
+        worker = (await run(engine, jobs.leave_thread)).value
+        assert not alive(worker)
+        assert (await run(engine, jobs.pid)).value != worker
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [jobs.blocks_signal, jobs.ignores_signal, jobs.resets_signal],
+    ids=lambda f: f.__name__,
+)
+async def test_signals_of_an_earlier_job_disarm_no_cancel(spoil, tmp_path):
+    """Whatever a job did to SIGTERM, the next one in its worker gets its cancel."""
+    async with engine_of() as engine:
+        first = (await run(engine, spoil)).value
+        path = tmp_path / "begun"
+        worker, result = await cancel(engine, partial(jobs.tidy, jobs.sleep), path)
+        assert (result.status, worker) == ("cancelled", first)
+        assert Path(f"{path}.tidy").exists()
+
+
 async def test_child_that_has_ended_costs_no_worker():
     """A job that leaves a child behind that has ended keeps its worker, which waits for the child."""
     async with engine_of() as engine:
@@ -350,6 +398,22 @@ async def test_cleanup_holds_the_cancel_back(tmp_path):
         Path(f"{path}.go").touch()
         result = await handle.wait()
     assert (result.status, dict(result.partial)) == ("cancelled", {"work": "the block was left"})
+
+
+async def test_error_of_a_block_that_held_the_cancel_back_is_attached(tmp_path):
+    """An error of a cleanup block that held the cancel back is told beside the cancel."""
+    path = tmp_path / "begun"
+    record = Record()
+    async with engine_of(sinks=[record]) as engine:
+        handle = engine.start(pipeline(jobs.breaks_in_cleanup), str(path))
+        await until(path.exists)
+        handle.cancel("enough")
+        await until(lambda: record.of(SignalSent))
+        Path(f"{path}.go").touch()
+        result = await handle.wait()
+    assert result.status == "cancelled"
+    errors = [repr(error) for error in result.node("work").secondary]
+    assert errors == ["ValueError('in the cleanup block')"]
 
 
 async def test_cleanup_is_cut_at_hard(tmp_path):
@@ -451,6 +515,16 @@ async def test_explicit_cancel_works_in_every_mode(mode, tmp_path):
     assert result.value == "kept"
 
 
+async def test_job_that_raises_the_cancel_itself_fails(tmp_path):
+    """A job that raises the cancel, and that nobody has cancelled, is run once and fails."""
+    path = tmp_path / "runs"
+    async with engine_of() as engine:
+        result = await run(engine, jobs.raises_cancel, str(path), timeout=30)
+    assert (result.status, path.read_text()) == ("failed", "x")
+    with pytest.raises(GracelineError, match="node 'work' raised JobCancelled itself"):
+        raise result.error
+
+
 # -- workers that die -----------------------------------------------------------------------------
 
 
@@ -474,6 +548,81 @@ async def test_death_of_a_worker_is_told(function, value, exit_code, by):
         await until(lambda: not groups.members(worker))
         assert (await run(engine, jobs.double, 1)).value == 2
         check_full_capacity(engine)
+
+
+async def test_death_that_cannot_be_explained_says_why(monkeypatch):
+    """In a program that ignores SIGCHLD nobody knows the exit code, and the error says so."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        async with engine_of() as engine:
+            result = await run(engine, jobs.exits, 3)
+            assert (result.status, result.error.exit_code) == ("failed", None)
+            assert "not known, since this program ignores SIGCHLD" in str(result.error)
+            assert (await run(engine, jobs.double, 1)).value == 2
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+async def test_answer_that_is_none_is_an_error_of_the_job(monkeypatch):
+    """What trio-parallel raises for another reason than a death fails the node, and is no death."""
+    monkeypatch.setattr("graceline.work.process.perform", jobs.raises)
+    monkeypatch.setattr("graceline.work.process._order", lambda *_: ("x",))
+    async with engine_of() as engine:
+        result = await run(engine, jobs.double, 1)
+        check_full_capacity(engine)
+    assert (result.status, type(result.error)) == ("failed", GracelineError)
+    assert "node 'work': its worker process sent no reply (KeyError: 'x')" in str(result.error)
+
+
+async def test_full_disk_fails_the_node(monkeypatch):
+    """Without room for what a worker shares with the engine the node fails with an error that says so."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with engine_of() as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr("graceline.work.channel._reserve", full)
+            result = await run(engine, jobs.double, 1)
+        assert result.status == "failed"
+        with pytest.raises(GracelineError, match=r"node 'work': no worker process can.* No space"):
+            raise result.error
+        check_full_capacity(engine)
+        assert (await run(engine, jobs.double, 1)).value == 2
+
+
+def numbers():
+    """The descriptors of this process."""
+    return {int(file.name) for file in Path("/proc/self/fd").iterdir()}
+
+
+@pytest.mark.parametrize("left", range(8))
+async def test_start_without_descriptors_keeps_none(left):
+    """A worker that cannot be started since descriptors have run out fails its node and keeps none."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with engine_of() as engine:
+        await run(engine, jobs.exits, 1)  # what is started once is there, and no worker
+        await until(lambda: not engine._workers.processes._workers)
+        gc.collect()
+        before = numbers()
+        free = max(before) + 1
+        taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(free)]
+        for file in taken[:]:
+            if file >= free:
+                os.close(file)
+                taken.remove(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + left, hard))
+        try:
+            result = await run(engine, jobs.double, 1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for file in taken:
+                os.close(file)
+        assert result.status == "failed"
+        assert "Too many open files" in str(result.error)
+        # A thread of Trio's may have held the failed start a moment longer than the engine.
+        await until(lambda: gc.collect() >= 0 and numbers() == before)
+        assert (await run(engine, jobs.double, 1)).value == 2
 
 
 async def test_partial_value_survives_a_crash():

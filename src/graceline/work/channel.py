@@ -6,7 +6,8 @@ not at all. Behind it lie partial values. A new one is written beside the one th
 a single word says which of two descriptions counts from now on: a worker that is killed in the
 middle of a write leaves the older value.
 
-The file has a name only until the worker has opened it.
+The worker opens it by the engine's descriptor, in /proc; where that cannot be, the file has a name
+until the worker has opened it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import mmap
 import os
 import tempfile
 import time
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 
@@ -24,10 +26,12 @@ _PAGE = 4096
 _KEPT = 1 << 20  # bytes that an idle board may hold on disk
 _SECOND = 1_000_000_000  # in the unit of the clock on the board
 _NEVER = (1 << 64) - 1
+_DESCRIPTORS = "/proc/"
 
 # The words of the first page.
 _BEGUN, _BLOCKS, _DRAINING, _CANCELLED, _CUT, _WHICH = range(6)
 _ENTRIES = (6, 9)  # two descriptions of three words: the job's number, offset, length
+_SEALED = 12
 
 
 class Board:
@@ -45,23 +49,45 @@ class Board:
 
     @classmethod
     def create(cls) -> Board:
-        """Make the board of a new worker, in a file that only this user can read."""
+        """Make the board of a new worker, in a file that only this user can read.
+
+        Raises:
+            OSError: if there is no room for it, or no descriptor is left.
+        """
         file, path = tempfile.mkstemp(prefix="graceline-")
-        os.ftruncate(file, _PAGE)
-        return cls(file, path)
+        try:
+            _reserve(file)
+            board = cls(file, path)
+        except BaseException as error:
+            os.close(file)
+            Path(path).unlink()
+            if isinstance(error, OSError):
+                error.filename = path  # a full disk does not say which one it is
+            raise
+        link = _link(file)
+        if link is not None:  # a name would be left behind if this process were killed now
+            Path(path).unlink()
+            board.path = link
+        return board
 
     @classmethod
     def open(cls, path: str) -> Board:
         """Open the board in the worker.
 
         Raises:
-            FileNotFoundError: if it is taken already: a board is for one worker.
+            FileNotFoundError: if it is sealed: a board is for one worker.
         """
-        return cls(os.open(path, os.O_RDWR | os.O_CLOEXEC), path)
+        board = cls(os.open(path, os.O_RDWR | os.O_CLOEXEC), path)
+        if board._words[_SEALED]:
+            board.close()
+            raise FileNotFoundError(path)
+        return board
 
-    def unlink(self) -> None:
-        """Take its name away: nothing is left of it once the last process has closed it."""
-        Path(self.path).unlink(missing_ok=True)
+    def seal(self) -> None:
+        """Let nobody else open it; nothing is left of it once the last process has closed it."""
+        self._words[_SEALED] = 1
+        if not self.path.startswith(_DESCRIPTORS):
+            Path(self.path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close it in this process."""
@@ -159,3 +185,28 @@ class Board:
     def _entry(self, which: int) -> tuple[int, int, int]:
         first = _ENTRIES[which]
         return self._words[first], self._words[first + 1], self._words[first + 2]
+
+
+def _reserve(file: int) -> None:
+    """Take the room of the first page: to write into a mapped hole of a full disk is a SIGBUS.
+
+    Raises:
+        OSError: if there is none.
+    """
+    with suppress(AttributeError, OSError):  # not every system has it, nor every file system
+        os.posix_fallocate(file, 0, _PAGE)
+        return
+    rest = _PAGE
+    while rest:
+        rest -= os.pwrite(file, bytes(rest), _PAGE - rest)
+
+
+def _link(file: int) -> str | None:
+    """How a child finds a descriptor of this process; None where it cannot."""
+    link = f"{_DESCRIPTORS}{os.getpid()}/fd/{file}"
+    try:
+        # A process that has changed its user belongs to root there, and is closed to its children.
+        ours = Path(_DESCRIPTORS, "self").stat().st_uid == os.geteuid()
+        return link if ours and os.path.lexists(link) else None
+    except OSError:
+        return None

@@ -35,6 +35,7 @@ __all__ = [
 
 _SOON = 0.001  # seconds; an alarm of zero would be none
 _SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+_ENDING = frozenset({signal.SIGTERM, signal.SIGALRM})
 
 
 class JobCancelled(BaseException):
@@ -51,6 +52,10 @@ class _CleanupCut(BaseException):
     def __init__(self, block: JobCleanup) -> None:
         super().__init__("the cleanup block has come to its end")
         self.block = block
+
+
+_NO_ERRORS = (_CleanupCut, GeneratorExit)
+"""What may leave a cleanup block and tells of nothing."""
 
 
 class Order(NamedTuple):
@@ -76,13 +81,15 @@ class Reply(NamedTuple):
         kind: `value`, `error` or `cancelled`.
         parcel: the value or the error.
         overran: whether a cleanup block was cut at its end.
-        children: whether the worker has child processes left.
+        children: whether it has left child processes behind.
+        threads: whether it has left threads behind.
     """
 
     kind: str
     parcel: bytes
     overran: bool
     children: bool
+    threads: bool
 
 
 class Job:
@@ -166,8 +173,11 @@ class Job:
         self._board.shield(len(self._blocks))
         self._set_alarm()
 
-    def leave(self, block: JobCleanup) -> None:
-        """Close a cleanup block, and raise the cancel that the outermost one held back."""
+    def leave(self, block: JobCleanup, error: BaseException | None) -> None:
+        """Close a cleanup block, and raise the cancel that the outermost one held back.
+
+        An error that leaves the block is the cause of the cancel then, so that it is not lost.
+        """
         self._blocks.remove(block)
         # One that was cut counts to the end of the job, which may be a moment after its `hard`.
         self._board.shield(len(self._blocks) + self.overran)
@@ -177,7 +187,7 @@ class Job:
         signal.signal(signal.SIGALRM, self._alarm_before or signal.SIG_DFL)
         if self._held_back:
             self._held_back = False
-            raise JobCancelled
+            raise JobCancelled from (None if isinstance(error, _NO_ERRORS) else error)
 
     def _set_alarm(self) -> None:
         end = min((block.deadline for block in self._blocks if not block.cut), default=inf)
@@ -211,7 +221,7 @@ class JobCleanup:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._job.leave(self)
+        self._job.leave(self, error)
         return isinstance(error, _CleanupCut) and error.block is self
 
 
@@ -292,8 +302,10 @@ def _perform(order: Order) -> Reply:
     job = Job(order, board)
     what = f"node {order.node!r}"
     kind, parcel = "value", b""
+    before: tuple[set[int], set[threading.Thread]] | None = None
     try:
         function, job.input = unpack(order.parcel, f"{what}: its function or its input")
+        before = _children(), set(threading.enumerate())  # what an import has started may stay
         parcel = pack(_call(job, function), f"{what}: its value")
     except BaseException as error:  # noqa: BLE001 - for the engine to raise
         _Worker.job = None  # if the cancel hit the statement that does it
@@ -301,11 +313,15 @@ def _perform(order: Order) -> Reply:
         kind = "cancelled" if failure is None else "error"
         if failure is not None:
             parcel = pack_error(failure, what)
-    return Reply(kind, parcel, job.overran, _has_children())
+    if before is None:
+        return Reply(kind, parcel, job.overran, children=False, threads=False)
+    children, threads = _children() - before[0], set(threading.enumerate()) - before[1]
+    return Reply(kind, parcel, job.overran, bool(children), bool(threads))
 
 
 def _call(job: Job, function: Any) -> Any:
     """Call the function; while it runs, and no longer, signals reach it."""
+    _restore_signals()
     try:
         _Worker.job = job
         job.check()  # a cancel that came while its modules were imported
@@ -324,22 +340,39 @@ def _call(job: Job, function: Any) -> Any:
 def _without_cancel(error: BaseException) -> BaseException | None:
     """What is left of an error besides the cancel of the job; None if nothing is."""
     if isinstance(error, JobCancelled):
-        return None
+        hidden = error.__cause__  # an error that left the block that held the cancel back
+        return None if hidden is None else _without_cancel(hidden)
     if isinstance(error, BaseExceptionGroup):
         return error.split(JobCancelled)[1]
     return error
 
 
-def _has_children() -> bool:
-    """Whether a child is left that has not ended; those that have are waited for."""
+def _restore_signals() -> None:
+    """Undo what an earlier job, or an import, has done to the signals that end a job."""
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # so one that is held back is dropped
+    if signal.getsignal(signal.SIGTERM) is not _on_sigterm:  # to look takes half the time
+        signal.signal(signal.SIGTERM, _on_sigterm)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _children() -> set[int]:
+    """The children that have not ended; those that have are waited for."""
     if sys.platform == "darwin":  # it has no `waitid`; what is left ends with the worker
-        return False
+        return set()
     try:
         while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG) is not None:
             pass
     except ChildProcessError:
-        return False
-    return True
+        return set()
+    found: set[int] = set()
+    try:
+        for task in Path("/proc/self/task").iterdir():
+            found.update(map(int, (task / "children").read_bytes().split()))
+    except OSError:  # not every system tells; then all that is known is that there are some
+        return {0}
+    return found
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -16,7 +17,7 @@ from typing import Any, cast
 
 from graceline.errors import GracelineError
 
-__all__ = ["pack", "pack_error", "unpack"]
+__all__ = ["pack", "pack_call", "pack_error", "reason", "unpack"]
 
 
 def _optional(name: str) -> ModuleType | None:
@@ -49,8 +50,12 @@ def _dumps(value: Any) -> bytes:
     return cast("bytes", helper.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def reason(error: BaseException) -> str:
+    """The type of an error, and its text if it has one that can be had."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the user's code, and it must not hide the error
+        return f"{type(error).__name__}, whose __str__ raises"
 
 
 def pack(value: Any, what: str) -> bytes:
@@ -63,9 +68,31 @@ def pack(value: Any, what: str) -> bytes:
         return _dumps(value)
     except Exception as error:
         raise GracelineError(
-            f"{what} cannot be sent between processes ({_reason(error)}); pickle has to be able to "
+            f"{what} cannot be sent between processes ({reason(error)}); pickle has to be able to "
             "write it"
         ) from error
+
+
+def pack_call(function: Callable[[Any], Any], value: Any, node: str) -> bytes:
+    """What a worker calls, and with what.
+
+    Raises:
+        GracelineError: says which of the two cannot be sent.
+    """
+    try:
+        return pack((function, value), f"node {node!r}: its function with its input")
+    except GracelineError:
+        pack(value, f"node {node!r}: its input, of type {type(value).__name__},")
+        name = getattr(function, "__qualname__", type(function).__name__)
+        try:
+            pack(function, f"node {node!r}: its function {name!r}")
+        except GracelineError as error:
+            error.add_note(
+                "Define it at the top level of a module; with cloudpickle installed it may be a "
+                "closure of values that can be sent."
+            )
+            raise
+        raise
 
 
 def unpack(data: bytes, what: str) -> Any:
@@ -78,7 +105,7 @@ def unpack(data: bytes, what: str) -> Any:
         return pickle.loads(data)  # noqa: S301 - written by our own worker, or for it
     except Exception as error:
         raise GracelineError(
-            f"{what} cannot be read in another process ({_reason(error)}); what it is made of has "
+            f"{what} cannot be read in another process ({reason(error)}); what it is made of has "
             "to be importable there"
         ) from error
 
@@ -95,11 +122,11 @@ def pack_error(error: BaseException, what: str) -> bytes:
             support.install(error)
         data = pack(error, what)
         unpack(data, what)  # pickle writes some exceptions that it then cannot make again
-    except Exception as refusal:  # noqa: BLE001 - pickling runs code of the user's
-        reason = _reason(cast("Exception", refusal.__cause__ or refusal))
+    except BaseException as refusal:  # noqa: BLE001 - pickling runs code of the user's
+        why = reason(refusal.__cause__ or refusal)
         instead = GracelineError(
-            f"{what} raised {type(error).__name__}: {error}; the exception itself cannot be sent "
-            f"between processes ({reason}): let its `args` be what its __init__ takes"
+            f"{what} raised {reason(error)}; the exception itself cannot be sent "
+            f"between processes ({why}): let its `args` be what its __init__ takes"
         )
         instead.add_note("".join(traceback.format_exception(error)))
         return pack(instead, what)

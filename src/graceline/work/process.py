@@ -5,7 +5,7 @@ workers does a job. A worker leads a process group, which the guard knows before
 
 On a cancel the worker gets SIGTERM, which `work.job` raises inside the job. What has not ended at
 `hard` is killed, with everything in its group. A job that ends in time leaves its worker warm,
-unless it has left processes behind.
+unless it has left processes or threads behind.
 
 Every call has a task of its own, outside of the node's scopes: so a node that is cancelled can wait
 for the end of its job, and one that waits for a cold worker can leave it to the next one.
@@ -13,6 +13,7 @@ for the end of its job, and one that waits for a cold worker can leave it to the
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -34,7 +35,7 @@ from graceline.work.base import Bound, WorkContext
 from graceline.work.channel import Board
 from graceline.work.guard import Guard
 from graceline.work.job import Order, Reply, introduce, open_worker, perform
-from graceline.work.parcels import pack, unpack
+from graceline.work.parcels import pack_call, reason, unpack
 
 __all__ = ["ProcessPool"]
 
@@ -87,7 +88,7 @@ class _Worker:
         self.warm: bool = False
         self.pid: int = 0
         self._guard = guard
-        self._broken: type[RuntimeError] = library.BrokenWorkerError
+        self.broken: type[RuntimeError] = library.BrokenWorkerError
         self._starting = trio.CancelScope()
         self._manager: AbstractAsyncContextManager[Any] = library.open_worker_context(
             idle_timeout=inf, init=partial(open_worker, self.board.path), grace_period=_CLOSE
@@ -104,19 +105,24 @@ class _Worker:
                 self.pid = await self._context.run_sync(introduce, cancellable=True, limiter=_FREE)
                 self._guard.add(self.pid)
         except Exception as error:  # noqa: BLE001 - for the node that waits for it
-            self.failure = _died("a worker process ended before its first job", error)
-            self.failure.add_note(
-                "See what it has written. It imports the program's main module, which has to start "
-                "things under `if __name__ == '__main__':` only."
-            )
+            if isinstance(error, self.broken):
+                self.failure = _died("a worker process ended before its first job", error)
+                self.failure.add_note(
+                    "See what it has written. It imports the program's main module, which has to "
+                    "start things under `if __name__ == '__main__':` only."
+                )
+            else:  # its text only: the error would keep the pipes of the failed start open
+                self.failure = WorkerDiedError(
+                    f"a worker process could not be started: {reason(error)}"
+                )
         if not self.pid and self.failure is None:
             self.failure = WorkerDiedError(f"a worker process did not start within {_START:g} s")
-        self.board.unlink()
+        self.board.seal()
         self.ready.set()
 
     @property
     def alive(self) -> bool:
-        """Whether the process, which waits for a job, has not ended."""
+        """Whether the process has not ended."""
         return not groups.has_exited(self.pid)
 
     async def call(self, job: _Job, order: Order) -> None:
@@ -132,26 +138,25 @@ class _Worker:
             os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the process, which does a job, and everything in its group."""
-        if not self.sweep():
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)  # the job has put it into another group
-
-    def sweep(self) -> bool:
-        """Kill what is in its group; returns whether there was anything.
+        """Kill the process and everything in its group.
 
         The process itself may have been waited for already, by trio-parallel, a moment ago. An
         empty group has a number that is free; the kernel goes once around before it uses it again.
         """
-        return groups.send(self.pid, signal.SIGKILL)
+        groups.send(self.pid, signal.SIGKILL)
+        if self.alive:  # a job may have put it into another group
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def aclose(self) -> None:
         """End the process: one that waits for a job ends by itself, or is killed after a moment."""
         self._starting.cancel()
         await self.ready.wait()
         if self._context is not None:
-            with suppress(self._broken):  # it had to be killed, or was dead
+            with suppress(self.broken):  # it had to be killed, or was dead
                 await self._manager.__aexit__(None, None, None)
+        if self.failure is not None:
+            gc.collect()  # a failed start leaves a cycle of objects, with pipes in it
         if self.pid:
             self._guard.discard(self.pid)
         self.board.close()
@@ -228,9 +233,9 @@ class ProcessPool:
         except trio.WouldBlock:
             await self._limiter.acquire_on_behalf_of(token)
         try:
-            parcel = _pack(function, value, context.node)
+            parcel = pack_call(function, value, context.node)
             while True:
-                worker = await self._take(library)
+                worker = await self._take(library, context.node)
                 job = _Job(next(self._numbers))
                 trio.lowlevel.spawn_system_task(worker.call, job, _order(context, job, parcel))
                 try:
@@ -238,7 +243,11 @@ class ProcessPool:
                 except (trio.Cancelled, KeyboardInterrupt) as error:
                     await self._stop(worker, job, context)
                     reply = await self._settle(worker, job, context)
-                    if reply is None or not isinstance(error, trio.Cancelled):
+                    if (
+                        reply is None
+                        or reply.kind == "cancelled"
+                        or not isinstance(error, trio.Cancelled)
+                    ):
                         raise
                     return _unpack(reply, context.node)
                 reply = await self._settle(worker, job, context)
@@ -247,14 +256,15 @@ class ProcessPool:
         finally:
             self._limiter.release_on_behalf_of(token)
 
-    async def _take(self, library: ModuleType) -> _Worker:
+    async def _take(self, library: ModuleType, node: str) -> _Worker:
         """A worker that waits for a job.
 
         Raises:
             WorkerDiedError: if one that had to be started did not come to life.
+            GracelineError: if there is no room or no descriptor for another one.
         """
         while True:
-            worker = self._idle.pop() if self._idle else self._hire(library)
+            worker = self._idle.pop() if self._idle else self._hire(library, node)
             cold = not worker.ready.is_set()
             if cold:
                 try:
@@ -268,8 +278,13 @@ class ProcessPool:
             if cold and worker.failure is not None:
                 raise worker.failure
 
-    def _hire(self, library: ModuleType) -> _Worker:
-        worker = _Worker(self._guard, library)
+    def _hire(self, library: ModuleType, node: str) -> _Worker:
+        try:
+            worker = _Worker(self._guard, library)
+        except OSError as error:
+            raise GracelineError(
+                f"node {node!r}: no worker process can be started: {error}"
+            ) from None
         if self._draining:
             worker.board.drain()
         self._workers.add(worker)
@@ -281,7 +296,7 @@ class ProcessPool:
         """End a worker that is of no use any more, with what it has left behind."""
         with trio.CancelScope(shield=True):
             if worker.pid:
-                worker.sweep()
+                worker.kill()
             self._workers.discard(worker)
             await worker.aclose()
 
@@ -309,24 +324,29 @@ class ProcessPool:
         """Keep what a job that has ended left, and its worker, if that is fit for another one.
 
         Returns:
-            The value or the error; None if it was cancelled, or was never begun.
+            How it ended; None if it was killed, or was never begun.
 
         Raises:
             WorkerDiedError: if the worker ended while it did the job.
+            GracelineError: if there is no reply for another reason.
         """
         assert job.ending is not None  # noqa: S101 - it has ended
         ending, job.ending = job.ending, None
-        death: WorkerDiedError | None = None
+        death: GracelineError | None = None
         try:
             reply = Reply(*ending.unwrap())
-        except Exception as error:  # noqa: BLE001 - whatever it is, there is no reply
+        except worker.broken as error:
             death = _died(f"the worker process of node {context.node!r} ended", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no reply
+            death = GracelineError(
+                f"node {context.node!r}: its worker process sent no reply ({reason(error)})"
+            )
         del ending
         if death is not None:
-            lost = worker.warm and not worker.board.begun(job.number)
+            unsent = worker.warm and not worker.board.begun(job.number)
             _keep_partial(worker.board, job, context)
             await self._retire(worker)
-            if job.killed or lost:
+            if job.killed or (unsent and isinstance(death, WorkerDiedError)):
                 return None
             raise death  # out here: trio-parallel's error would keep the worker's pipes open
         worker.warm = True
@@ -334,33 +354,11 @@ class ProcessPool:
             _keep_partial(worker.board, job, context)
         if reply.overran and not job.overdue:
             context.cleanup_overran()
-        if reply.children and len(groups.members(worker.pid)) > 1:
+        if reply.children or reply.threads:
             await self._retire(worker)
         else:
             self._idle.append(worker)
-        return None if reply.kind == "cancelled" else reply
-
-
-def _pack(function: Callable[[Any], Any], value: Any, node: str) -> bytes:
-    """What a worker calls, and with what.
-
-    Raises:
-        GracelineError: says which of the two cannot be sent.
-    """
-    try:
-        return pack((function, value), f"node {node!r}: its function with its input")
-    except GracelineError:
-        pack(value, f"node {node!r}: its input, of type {type(value).__name__},")
-        name = getattr(function, "__qualname__", type(function).__name__)
-        try:
-            pack(function, f"node {node!r}: its function {name!r}")
-        except GracelineError as error:
-            error.add_note(
-                "Define it at the top level of a module; with cloudpickle installed it may be a "
-                "closure of values that can be sent."
-            )
-            raise
-        raise
+        return reply
 
 
 def _order(context: WorkContext, job: _Job, parcel: bytes) -> Order:
@@ -373,6 +371,11 @@ def _order(context: WorkContext, job: _Job, parcel: bytes) -> Order:
 def _unpack(reply: Reply, node: str) -> Any:
     if reply.kind == "value":
         return unpack(reply.parcel, f"node {node!r}: its value")
+    if reply.kind == "cancelled":
+        raise GracelineError(
+            f"node {node!r} raised JobCancelled itself: nobody has cancelled it; let a job raise "
+            "errors of its own"
+        )
     raise unpack(reply.parcel, f"node {node!r}: the exception that it raised")
 
 
@@ -391,7 +394,9 @@ def _died(what: str, error: Exception) -> WorkerDiedError:
     """Tell what trio-parallel knows of the end of a worker; its error ends with the process."""
     code: int | None = getattr(error.args[-1] if error.args else None, "exitcode", None)
     if code is None:
-        return WorkerDiedError(f"{what}: {error}")
+        ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+        why = "ignores SIGCHLD" if ignored else "has waited for it elsewhere"
+        return WorkerDiedError(f"{what}; its exit code is not known, since this program {why}")
     if code >= 0:
         return WorkerDiedError(f"{what} with exit code {code}", exit_code=code)
     name = signal.Signals(-code).name

@@ -189,7 +189,8 @@ def _artifacts(command: Command, output: CommandOutput) -> tuple[str, ...]:
         files = [path for path in sorted(Path(here, match) for match in matches) if path.is_file()]
         if not files:
             raise CommandFailedError(
-                f"{_name(command)} left no file that matches {pattern!r} in {here or os.getcwd()!r}",
+                f"{_name(command)} left no file that matches {pattern!r} in "
+                f"{here or str(Path.cwd())!r}",
                 output=output,
             )
         found |= dict.fromkeys(map(str, files))
