@@ -11,7 +11,8 @@ import pytest
 from graceline import GracelineError, cleanup, current, remaining, save_partial, stopping
 from graceline.work import job as jobs
 from graceline.work.channel import Board
-from graceline.work.job import JobCancelled, Order, Reply, current_job, perform
+from graceline.work.here import Here, current_job
+from graceline.work.job import JobCancelled, Order, Reply, perform
 from graceline.work.parcels import pack, pack_error, unpack
 
 
@@ -20,7 +21,7 @@ def board(monkeypatch):
     """A board of the engine; this process is its worker."""
     board = Board.create()
     worker = Board.open(board.path)
-    monkeypatch.setattr(jobs._Worker, "board", worker)
+    monkeypatch.setattr(Here, "board", worker)
     before = signal.signal(signal.SIGTERM, jobs._on_sigterm)
     yield board
     signal.signal(signal.SIGTERM, before)

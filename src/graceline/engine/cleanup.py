@@ -13,11 +13,13 @@ import trio
 from graceline.engine.endings import contains
 from graceline.engine.levels import CURRENT, LevelRun, current_level
 from graceline.errors import GracelineError
-from graceline.work.job import JobCleanup, current_job
+from graceline.work.here import current_job
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Self
+
+    from graceline.work.job import JobCleanup
 
 __all__ = ["OPEN_CLEANUP", "Cleanup", "cleanup", "enclosing_cleanup", "run_handlers"]
 
@@ -135,7 +137,7 @@ def cleanup() -> Cleanup | JobCleanup:
         GracelineError: on entering it outside of a run, or in a worker thread.
     """
     if CURRENT.get() is None and (job := current_job()) is not None:
-        return JobCleanup(job)
+        return job.cleanup()
     return Cleanup()
 
 

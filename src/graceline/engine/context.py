@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 import trio
@@ -12,7 +12,10 @@ from graceline.deadlines import Level
 from graceline.engine.cleanup import enclosing_cleanup
 from graceline.engine.levels import CURRENT, LevelRun, current_level
 from graceline.errors import GracelineError
-from graceline.work.job import Job, current_job
+from graceline.work.here import current_job
+
+if TYPE_CHECKING:
+    from graceline.work.job import Job
 
 __all__ = [
     "Current", "JobStopSignal", "StopSignal", "current", "remaining", "save_partial", "stop_at",

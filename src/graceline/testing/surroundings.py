@@ -72,7 +72,7 @@ def check_full_capacity(engine: Engine) -> None:
         "places in the queue are taken": len(admission._queue),  # noqa: SLF001
         "abandoned worker threads go on": engine.abandoned_threads,
         "worker threads are taken": workers.threads._limiter.borrowed_tokens,  # noqa: SLF001
-        "worker processes are taken": workers.processes.busy,
+        "worker processes are taken": workers.busy_processes,
     }
     left = [f"{number} {what}" for what, number in taken.items() if number]
     if left:

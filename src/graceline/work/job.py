@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graceline.errors import GracelineError
 from graceline.work.channel import Board
+from graceline.work.here import Here
 from graceline.work.parcels import pack, pack_error, unpack
 
 if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
-    "Job", "JobCancelled", "JobCleanup", "Order", "Reply", "current_job", "introduce",
-    "open_worker", "perform",
+    "Job", "JobCancelled", "JobCleanup", "Order", "Reply", "introduce", "open_worker", "perform",
 ]  # fmt: skip
 
 _SOON = 0.001  # seconds; an alarm of zero would be none
@@ -131,6 +131,10 @@ class Job:
         """Whether polite work should end."""
         return self._board.draining or time.monotonic() >= self._stops
 
+    def cleanup(self) -> JobCleanup:
+        """A block of cleanup in this job."""
+        return JobCleanup(self)
+
     # -- cancelling -----------------------------------------------------------------------------
 
     def check(self) -> None:
@@ -228,18 +232,6 @@ class JobCleanup:
 # -- the worker -----------------------------------------------------------------------------------
 
 
-class _Worker:
-    """This process, if it is a worker."""
-
-    board: Board | None = None
-    job: Job | None = None
-
-
-def current_job() -> Job | None:
-    """The job that this process is working on; None outside of one."""
-    return _Worker.job
-
-
 def open_worker(path: str) -> None:
     """Prepare this process: a group of its own, the board, the handler of SIGTERM.
 
@@ -249,7 +241,7 @@ def open_worker(path: str) -> None:
     """
     os.setpgid(0, 0)
     try:
-        _Worker.board = Board.open(path)
+        Here.board = Board.open(path)
     except FileNotFoundError:
         raise SystemExit(1) from None
     signal.signal(signal.SIGTERM, _on_sigterm)
@@ -296,8 +288,8 @@ def perform(*fields: Any) -> tuple[Any, ...]:
 
 
 def _perform(order: Order) -> Reply:
-    assert _Worker.board is not None  # noqa: S101 - a worker has been opened
-    board = _Worker.board
+    assert Here.board is not None  # noqa: S101 - a worker has been opened
+    board = Here.board
     board.begin(order.number)
     job = Job(order, board)
     what = f"node {order.node!r}"
@@ -308,7 +300,7 @@ def _perform(order: Order) -> Reply:
         before = _children(), set(threading.enumerate())  # what an import has started may stay
         parcel = pack(_call(job, function), f"{what}: its value")
     except BaseException as error:  # noqa: BLE001 - for the engine to raise
-        _Worker.job = None  # if the cancel hit the statement that does it
+        Here.job = None  # if the cancel hit the statement that does it
         failure = _without_cancel(error)
         kind = "cancelled" if failure is None else "error"
         if failure is not None:
@@ -323,11 +315,11 @@ def _call(job: Job, function: Any) -> Any:
     """Call the function; while it runs, and no longer, signals reach it."""
     _restore_signals()
     try:
-        _Worker.job = job
+        Here.job = job
         job.check()  # a cancel that came while its modules were imported
         value = function(job.input)
     finally:
-        _Worker.job = None
+        Here.job = None
     if inspect.iscoroutine(value):
         value.close()
         raise TypeError(
@@ -376,10 +368,10 @@ def _children() -> set[int]:
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
-    if _Worker.job is not None:
-        _Worker.job.check()
+    if Here.job is not None:
+        Here.job.check()
 
 
 def _on_alarm(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    if _Worker.job is not None:
-        _Worker.job.alarm(frame)
+    if Here.job is not None:
+        Here.job.alarm(frame)
