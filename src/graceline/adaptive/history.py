@@ -1,0 +1,241 @@
+"""The durations of the last calls, some of them censored, and their exact Kaplan-Meier quantiles.
+
+A call that was cut is *right-censored*: all we know is that it would have taken at least so long.
+The product-limit estimate (Kaplan & Meier 1958, J. Am. Stat. Assoc. 53:457) uses that knowledge.
+With `r` samples that have lasted at least until the event at time x, `e` of which end there,
+
+    S(x) = product over the event times up to x of (r - e) / r
+
+is the share of calls that take longer than x. Between two censored samples the product telescopes,
+so one step per censored sample is enough, with one binary search among the events: O(k log n) for
+k censored samples.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Mapping
+from math import ceil, copysign, inf, isfinite, nextafter
+from typing import Any, TypeAlias
+
+__all__ = ["DurationHistory", "Sample"]
+
+Sample: TypeAlias = tuple[float, float, bool]
+"""When (any number that grows), how long (seconds), and whether that is only a lower bound."""
+
+_ROUNDING = 1.0 + 1e-9
+"""Two ways to multiply the same fractions differ in the last digits; a tie must stay a tie."""
+
+
+class DurationHistory:
+    """A window over the newest samples, with the quantiles of their product-limit estimate.
+
+    Every sample has a stamp `at`, by which histories are merged; stamps grow strictly within one
+    history. Nothing here reads a clock: without a stamp from the caller (such as Unix time, to be
+    comparable between machines) a sample gets the number after the newest one.
+
+    Args:
+        window: how many samples are kept, at least 1.
+
+    Raises:
+        ValueError: for a window below 1.
+    """
+
+    __slots__ = ("_ats", "_censored", "_events", "_signed", "window")
+
+    def __init__(self, window: int = 256) -> None:
+        if window < 1:
+            raise ValueError(f"window: {window!r} samples are too few; write at least 1")
+        self.window: int = window
+        # Arrays instead of lists of tuples: a quarter of the memory. The sign says `censored`.
+        self._ats: array[float] = array("d")
+        self._signed: array[float] = array("d")
+        self._events: array[float] = array("d")
+        self._censored: array[float] = array("d")
+
+    def __len__(self) -> int:
+        """How many samples are in the window."""
+        return len(self._ats)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other history has the same window and the same samples."""
+        if not isinstance(other, DurationHistory):
+            return NotImplemented
+        return self.window == other.window and self.samples() == other.samples()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes with every sample
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} of {self.window} durations, {len(self._censored)} censored>"
+
+    @property
+    def completions(self) -> int:
+        """How many samples are not censored."""
+        return len(self._events)
+
+    @property
+    def newest(self) -> float:
+        """The stamp of the newest sample; `-inf` if there is none."""
+        return self._ats[-1] if self._ats else -inf
+
+    @property
+    def longest_censored(self) -> float:
+        """The longest censored sample in seconds; `-inf` if there is none."""
+        return self._censored[-1] if self._censored else -inf
+
+    def samples(self, after: float = -inf) -> list[Sample]:
+        """The samples with a stamp above `after`, oldest first."""
+        start = bisect_right(self._ats, after)
+        return [
+            (at, abs(signed), copysign(1.0, signed) < 0)
+            for at, signed in zip(self._ats[start:], self._signed[start:], strict=True)
+        ]
+
+    def add(self, duration: float, *, censored: bool = False, at: float | None = None) -> bool:
+        """Add a sample; the oldest leaves a full window. Returns whether it was kept.
+
+        A censored sample below the shortest event is not kept: it cannot move any quantile, and a
+        flood of early cancels would push out what can.
+
+        Args:
+            duration: seconds, `>= 0` and finite.
+            censored: whether the call would have taken longer.
+            at: its stamp; one that is not above the newest becomes the next number after that.
+
+        Raises:
+            ValueError: for a negative or infinite duration or NaN, or a stamp that is not finite.
+        """
+        if not 0.0 <= duration < inf:
+            raise ValueError(f"duration: {duration!r} is not a number of seconds >= 0")
+        if at is not None and not isfinite(at):
+            raise ValueError(f"at: {at!r} is no stamp; write a finite number")
+        duration = abs(duration)  # -0.0 has the sign of its opposite
+        if censored:
+            if self._events and duration < self._events[0]:
+                return False
+            insort(self._censored, duration)
+            self._signed.append(-duration)
+        else:
+            insort(self._events, duration)
+            self._signed.append(duration)
+        ats = self._ats
+        newest = ats[-1] if ats else 0.0
+        if at is None:
+            at = newest + 1.0
+        if ats and at <= newest:
+            at = nextafter(newest, inf)
+        ats.append(at)
+        if len(ats) > self.window:
+            self._drop_oldest()
+        return True
+
+    def keep_last(self, count: int) -> None:
+        """Forget all but the newest `count` samples."""
+        while len(self._ats) > count:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        signed = self._signed.pop(0)
+        self._ats.pop(0)
+        ordered = self._censored if copysign(1.0, signed) < 0 else self._events
+        del ordered[bisect_left(ordered, abs(signed))]
+
+    def quantile(self, p: float) -> float | None:
+        """The shortest duration that a share `p` of all calls does not exceed, in seconds.
+
+        None if the window does not say: nothing has completed, or too much is censored.
+        """
+        return self.quantiles(p)[0]
+
+    def tail(self) -> float:
+        """The share of calls that outlast the longest sample; 0 if that one has completed."""
+        return self.quantiles(0.0)[1]
+
+    def quantiles(self, p: float, of_finishing: float = 0.0) -> tuple[float | None, float]:
+        """The quantile and the tail in one pass.
+
+        Args:
+            p: the share of calls, 0 to 1.
+            of_finishing: the share of calls that never finish, 0 to 1: the quantile is then that of
+                those which do.
+        """
+        events, censored = self._events, self._censored
+        # The comparison of survivals with this threshold decides everything below.
+        threshold = (1.0 - p * (1.0 - of_finishing)) * _ROUNDING
+        found: float | None = None
+        count = len(events)
+        survival, at_risk, done = 1.0, count + len(censored), 0
+        open_ended = bool(censored) and (not count or censored[-1] >= events[-1])
+        following = events[0] if count else inf
+        for duration in censored:
+            if following <= duration:
+                end = bisect_right(events, duration, done)
+                left = at_risk - end + done
+                after = survival * left / at_risk
+                if found is None and after <= threshold:
+                    found = events[_rank(survival, at_risk, threshold, done, end)]
+                    if not open_ended:
+                        return found, 0.0
+                survival, at_risk, done = after, left, end
+                following = events[end] if end < count else inf
+            at_risk -= 1
+        if open_ended:
+            return found, survival
+        if done < count:
+            found = events[_rank(survival, at_risk, threshold, done, count)]
+        return found, 0.0
+
+    def merge(self, other: DurationHistory) -> DurationHistory:
+        """The newest samples of both, as a new history; equal samples count once.
+
+        The window is the smaller one. Merging is commutative, associative and idempotent, so
+        replicas may exchange histories in any order and as often as they like.
+        """
+        merged = DurationHistory(min(self.window, other.window))
+        merged._fill({*self.samples(), *other.samples()})  # noqa: SLF001 - of this very class
+        return merged
+
+    def _fill(self, samples: Iterable[Sample]) -> None:
+        """Take over the newest samples, as they are."""
+        newest = sorted(samples)[-self.window :]
+        self._ats = array("d", [at for at, _, _ in newest])
+        self._signed = array("d", [-length if open_ else length for _, length, open_ in newest])
+        self._events = array("d", sorted(length for _, length, open_ in newest if not open_))
+        self._censored = array("d", sorted(length for _, length, open_ in newest if open_))
+
+    def dump(self) -> dict[str, Any]:
+        """The history as plain JSON types; `load` gives back exactly the same."""
+        samples = [[at, duration, int(censored)] for at, duration, censored in self.samples()]
+        return {"window": self.window, "samples": samples}
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any]) -> DurationHistory:
+        """Read what `dump` wrote.
+
+        Raises:
+            ValueError: if the document is something else.
+        """
+        try:
+            history = cls(int(document["window"]))
+            samples = {
+                (float(at), float(duration) + 0.0, bool(censored))  # + 0.0 makes -0.0 positive
+                for at, duration, censored in document["samples"]
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"this is no history that was dumped: {_brief(document)}") from error
+        if not all(isfinite(at) and 0.0 <= duration < inf for at, duration, _ in samples):
+            raise ValueError("this history has a duration or a stamp that is no finite number")
+        history._fill(samples)
+        return history
+
+
+def _rank(survival: float, at_risk: int, threshold: float, start: int, end: int) -> int:
+    """Which of the events from `start` to `end` is the first with a survival at the threshold."""
+    needed = ceil(at_risk * (1.0 - threshold / survival))
+    return min(max(start + needed, start + 1), end) - 1
+
+
+def _brief(document: object) -> str:
+    return json.dumps(document, default=repr)[:80]
