@@ -52,6 +52,7 @@ from graceline.errors import (
     RecordedError,
     StageTimeoutError,
     WorkerDiedError,
+    StoreVersionError,
 )
 from graceline.results import CommandOutput, NodeOutcome, PipelineResult, StageOutcome
 from graceline.timers import TimerScope, TimerTree
@@ -97,6 +98,7 @@ __all__ = [
     "StageTimeoutError",
     "Status",
     "StopSignal",
+    "StoreVersionError",
     "Stuck",
     "Timeouts",
     "TimerScope",

@@ -23,6 +23,7 @@ __all__ = [
     "RecordedError",
     "StageTimeoutError",
     "WorkerDiedError",
+    "StoreVersionError",
 ]
 
 
@@ -32,6 +33,10 @@ class GracelineError(Exception):
 
 class DefinitionError(GracelineError, ValueError):
     """A definition or an argument is wrong: says what, where, and what would be right."""
+
+
+class StoreVersionError(GracelineError):
+    """A file was written by a newer version of graceline; says which, and what to do."""
 
 
 class DefinitionWarning(UserWarning):

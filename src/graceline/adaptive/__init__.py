@@ -5,6 +5,30 @@ Start with the essay in `graceline.adaptive.learner`.
 
 from graceline.adaptive.history import DurationHistory, Sample
 from graceline.adaptive.learner import Learner, Lease
+from graceline.adaptive.registry import Learners
 from graceline.adaptive.settings import Settings
+from graceline.adaptive.sqlite import SqliteStore
+from graceline.adaptive.stores import (
+    Key,
+    MemoryStore,
+    Record,
+    Store,
+    export_records,
+    import_records,
+)
 
-__all__ = ["DurationHistory", "Learner", "Lease", "Sample", "Settings"]
+__all__ = [
+    "DurationHistory",
+    "Key",
+    "Learner",
+    "Learners",
+    "Lease",
+    "MemoryStore",
+    "Record",
+    "Sample",
+    "Settings",
+    "SqliteStore",
+    "Store",
+    "export_records",
+    "import_records",
+]

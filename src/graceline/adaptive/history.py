@@ -13,7 +13,6 @@ k censored samples.
 
 from __future__ import annotations
 
-import json
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
@@ -81,6 +80,11 @@ class DurationHistory:
         return self._ats[-1] if self._ats else -inf
 
     @property
+    def oldest(self) -> float:
+        """The stamp of the oldest sample; `-inf` if there is none."""
+        return self._ats[0] if self._ats else -inf
+
+    @property
     def longest_censored(self) -> float:
         """The longest censored sample in seconds; `-inf` if there is none."""
         return self._censored[-1] if self._censored else -inf
@@ -135,6 +139,10 @@ class DurationHistory:
         """Forget all but the newest `count` samples."""
         while len(self._ats) > count:
             self._drop_oldest()
+
+    def keep_from(self, at: float) -> None:
+        """Forget all samples with a stamp below `at`."""
+        self.keep_last(len(self._ats) - bisect_left(self._ats, at))
 
     def _drop_oldest(self) -> None:
         signed = self._signed.pop(0)
@@ -193,9 +201,22 @@ class DurationHistory:
         The window is the smaller one. Merging is commutative, associative and idempotent, so
         replicas may exchange histories in any order and as often as they like.
         """
-        merged = DurationHistory(min(self.window, other.window))
-        merged._fill({*self.samples(), *other.samples()})  # noqa: SLF001 - of this very class
-        return merged
+        both = (*self.samples(), *other.samples())
+        return DurationHistory.of(both, min(self.window, other.window))
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample], window: int = 256) -> DurationHistory:
+        """A history of the newest of some samples, exactly as they are; equal ones count once.
+
+        Raises:
+            ValueError: for a duration or a stamp that is no finite number.
+        """
+        distinct = set(samples)
+        if not all(isfinite(at) and 0.0 <= duration < inf for at, duration, _ in distinct):
+            raise ValueError("this history has a duration or a stamp that is no finite number")
+        history = cls(window)
+        history._fill(distinct)
+        return history
 
     def _fill(self, samples: Iterable[Sample]) -> None:
         """Take over the newest samples, as they are."""
@@ -218,24 +239,17 @@ class DurationHistory:
             ValueError: if the document is something else.
         """
         try:
-            history = cls(int(document["window"]))
-            samples = {
+            window = int(document["window"])
+            samples = [
                 (float(at), float(duration) + 0.0, bool(censored))  # + 0.0 makes -0.0 positive
                 for at, duration, censored in document["samples"]
-            }
+            ]
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"this is no history that was dumped: {_brief(document)}") from error
-        if not all(isfinite(at) and 0.0 <= duration < inf for at, duration, _ in samples):
-            raise ValueError("this history has a duration or a stamp that is no finite number")
-        history._fill(samples)
-        return history
+            raise ValueError(f"this is no history that was dumped: {document!r:.80}") from error
+        return cls.of(samples, window)
 
 
 def _rank(survival: float, at_risk: int, threshold: float, start: int, end: int) -> int:
     """Which of the events from `start` to `end` is the first with a survival at the threshold."""
     needed = ceil(at_risk * (1.0 - threshold / survival))
     return min(max(start + needed, start + 1), end) - 1
-
-
-def _brief(document: object) -> str:
-    return json.dumps(document, default=repr)[:80]

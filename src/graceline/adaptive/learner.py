@@ -56,7 +56,7 @@ monitoring provokes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import exp, inf, isfinite, log
+from math import exp, inf, isfinite, log, pow  # noqa: A004 - the one for floats
 from typing import Any
 
 import attrs
@@ -180,7 +180,7 @@ class Learner:
     def of(cls, settings: Settings) -> Learner:
         """A learner with all its constants in one object."""
         learner = cls.__new__(cls)
-        learner._begin(settings)
+        learner._begin(settings)  # noqa: SLF001 - of this very class
         return learner
 
     def _begin(self, settings: Settings) -> None:
@@ -242,7 +242,7 @@ class Learner:
     ) -> None:
         self._in_flight -= 1
         if self._patience:
-            self._patience = 0 if lease.is_probe else self._patience - 1
+            self._patience -= 1
         if elapsed >= 0.0:  # NaN is not
             self._observe(lease.timeout, elapsed, censored, own, at)
         if self.listener is not None:
@@ -339,8 +339,10 @@ class Learner:
         hang = self._hang = tail if fresh else min(tail, self._certified)
         if hang > 0.0:
             quantile = history.quantiles(settings.quantile, hang)[0]
-        if len(history) >= settings.warm_at:
-            self._warm = True
+        if not self._warm:
+            # Of calls that run at once the fast ones end first; those in flight may be slow.
+            unheard = min(self._in_flight, _MOST_IN_FLIGHT)
+            self._warm = len(history) >= settings.warm_at + unheard
         limit = self._base
         if quantile is not None:
             limit = quantile * exp(self._margin)
@@ -361,9 +363,10 @@ class Learner:
         """The way down from `initial`, on the logarithmic scale."""
         settings = self.settings
         # Completions: if cut calls counted, a cut call could lower the limit.
-        known = self.history.completions - settings.warm_from
+        unheard = min(self._in_flight, _MOST_IN_FLIGHT)
+        known = self.history.completions - settings.warm_from - unheard
         share = min(max(known / (settings.warm_at - settings.warm_from), 0.0), 1.0)
-        return settings.initial * (max(limit, settings.floor) / settings.initial) ** share
+        return settings.initial * pow(max(limit, settings.floor) / settings.initial, share)
 
     def merge(self, other: DurationHistory) -> None:
         """Learn from calls of another replica: the newest samples of both make the new window."""
@@ -371,8 +374,12 @@ class Learner:
         self._update(certify=False)
 
     def state(self) -> dict[str, float]:
-        """What was learned beside the history: a few numbers."""
-        return {name: getattr(self, f"_{name}") for name in _STATE}
+        """What was learned beside the history: a few numbers.
+
+        `since` is the stamp from which on samples count: what came before was forgotten.
+        """
+        numbers: dict[str, float] = {name: getattr(self, f"_{name}") for name in _STATE}
+        return {**numbers, "since": self.history.oldest if len(self.history) else 0.0}
 
     def restore(self, state: Mapping[str, float], history: DurationHistory) -> None:
         """Go on where another learner was, with one's own settings; calls in flight do not count.
@@ -383,9 +390,10 @@ class Learner:
         settings = self.settings
         try:
             values = {name: _STATE[name](state[name]) for name in _STATE}
+            since = float(state["since"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"this is no state of a learner: {error!r}") from error
-        if not all(map(isfinite, values.values())):
+        if not all(map(isfinite, (since, *values.values()))):
             raise ValueError("this state of a learner has a number that is not finite")
         # The settings may have changed since; whatever stands there, the bounds hold.
         base = values["base"] = min(max(values["base"], settings.floor), settings.ceiling)
@@ -398,6 +406,7 @@ class Learner:
         for name, value in values.items():
             setattr(self, f"_{name}", value)
         self.history = history
+        history.keep_from(since)
 
     def dump(self) -> dict[str, Any]:
         """Settings, state and history as plain JSON types; `load` gives back exactly the same."""

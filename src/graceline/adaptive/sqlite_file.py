@@ -1,0 +1,157 @@
+"""The file of a `SqliteStore`: its schema, and the statements that read and write it.
+
+Several processes may share one file: writers take turns (WAL, a busy timeout), samples are a set,
+so it does not matter who comes first.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from graceline.adaptive.history import DurationHistory, Sample
+from graceline.adaptive.stores import Key, Record
+from graceline.errors import StoreVersionError
+
+__all__ = ["SCHEMA", "Change", "open_file", "read_keys", "read_record", "write"]
+
+SCHEMA = 1
+"""The version of the schema, kept as SQLite's `user_version`."""
+
+_BUSY = 5.0
+"""Seconds to wait for another writer."""
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS keys (
+        id INTEGER PRIMARY KEY, lane TEXT NOT NULL, pipeline TEXT NOT NULL, stage TEXT NOT NULL,
+        node TEXT NOT NULL, level TEXT NOT NULL, state TEXT NOT NULL DEFAULT '{}',
+        UNIQUE (lane, pipeline, stage, node, level))""",
+    """CREATE TABLE IF NOT EXISTS samples (
+        key INTEGER NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+        at REAL NOT NULL, duration REAL NOT NULL, censored INTEGER NOT NULL,
+        PRIMARY KEY (key, at, duration, censored)) WITHOUT ROWID""",
+)
+_COLUMNS = "lane = ? AND pipeline = ? AND stage = ? AND node = ? AND level = ?"
+
+Change: TypeAlias = tuple[Key, Sequence[Sample] | None, Mapping[str, float]]
+"""New samples of a key and the state after them; no samples at all (None) to forget the key."""
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open a file for any one thread at a time, and make its tables where there are none.
+
+    Raises:
+        StoreVersionError: if the file is of a newer schema.
+        sqlite3.Error: if it cannot be read or written.
+        OSError: if its directory cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        _check_version(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in _TABLES:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found > SCHEMA:
+        raise StoreVersionError(
+            f"{path} has schema {found}; this version of graceline knows {SCHEMA}. Upgrade "
+            "graceline, or use another file"
+        )
+
+
+def _values(key: Key) -> tuple[str, ...]:
+    return (key.lane, key.pipeline, key.stage, key.node, key.level)
+
+
+def write(connection: sqlite3.Connection, batch: Iterable[Change], window: int) -> None:
+    """Write a batch in one transaction: all of it or nothing.
+
+    Raises:
+        sqlite3.Error: if it cannot be written.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for key, samples, state in batch:
+            if samples is None:
+                connection.execute(f"DELETE FROM keys WHERE {_COLUMNS}", _values(key))  # noqa: S608 - our own words
+            else:
+                _write_key(connection, key, samples, state, window)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _write_key(
+    connection: sqlite3.Connection,
+    key: Key,
+    samples: Iterable[Sample],
+    state: Mapping[str, float],
+    window: int,
+) -> None:
+    connection.execute(
+        "INSERT OR IGNORE INTO keys (lane, pipeline, stage, node, level) VALUES (?, ?, ?, ?, ?)",
+        _values(key),
+    )
+    row = connection.execute(f"SELECT id FROM keys WHERE {_COLUMNS}", _values(key)).fetchone()  # noqa: S608
+    number = int(row[0])
+    if state:
+        connection.execute(
+            "UPDATE keys SET state = ? WHERE id = ?", (json.dumps(dict(state)), number)
+        )
+    connection.executemany(
+        "INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?)",
+        [(number, at, duration, int(censored)) for at, duration, censored in samples],
+    )
+    connection.execute(
+        """DELETE FROM samples WHERE key = ?1 AND (at, duration, censored) < (
+            SELECT at, duration, censored FROM samples WHERE key = ?1
+            ORDER BY at DESC, duration DESC, censored DESC LIMIT 1 OFFSET ?2)""",
+        (number, window - 1),
+    )
+
+
+def read_record(connection: sqlite3.Connection, key: Key, window: int) -> Record | None:
+    """What the file knows for a key; None if nothing.
+
+    Raises:
+        sqlite3.Error: if it cannot be read.
+    """
+    found = connection.execute(
+        f"SELECT id, state FROM keys WHERE {_COLUMNS}",  # noqa: S608
+        _values(key),
+    ).fetchone()
+    if found is None:
+        return None
+    rows = connection.execute(
+        "SELECT at, duration, censored FROM samples WHERE key = ?", (found[0],)
+    ).fetchall()
+    samples = [(at, duration, bool(censored)) for at, duration, censored in rows]
+    return Record(DurationHistory.of(samples, window), json.loads(found[1]))
+
+
+def read_keys(connection: sqlite3.Connection) -> list[Key]:
+    """All keys of the file.
+
+    Raises:
+        sqlite3.Error: if it cannot be read.
+    """
+    rows = connection.execute("SELECT lane, pipeline, stage, node, level FROM keys ORDER BY id")
+    return [Key(*row) for row in rows.fetchall()]

@@ -1,0 +1,220 @@
+import json
+from math import exp, log, nan
+
+import pytest
+
+from graceline.adaptive import DurationHistory, Learner
+from graceline.testing.traffic import Call, replay
+
+
+def warm(latency=0.05, count=100, **constants):
+    """A learner that has seen so many calls of one latency."""
+    learner = Learner(**constants)
+    replay(learner, [latency] * count)
+    return learner
+
+
+def test_the_first_limit_is_the_configured_one():
+    """Before anything is known, calls get the initial limit, and the first five do not change it."""
+    learner = Learner(initial=0.2)
+    for _ in range(6):
+        lease = learner.issue()
+        assert (lease.timeout, lease.is_probe) == (0.2, False)
+        assert repr(lease) == "<lease of 0.2 s>"
+        lease.completed(0.01)
+        assert repr(lease) == "<lease of 0.2 s, settled>"
+
+
+def test_the_way_down_is_gradual():
+    """Between 5 and 30 completions the limit falls steadily from the initial one to margin times p95."""
+    learner = Learner()
+    limits = [one.limit for one in replay(learner, [0.05] * 31)]
+    assert limits[:6] == [1.0] * 6
+    assert all(low < high for high, low in zip(limits[5:29], limits[6:30], strict=True))
+    assert limits[30] == pytest.approx(0.075)
+
+
+def test_calls_in_flight_delay_the_way_down():
+    """Of calls that run at once the fast ones end first, so as many more completions are needed as calls still run."""
+    learner = Learner()
+    for _ in range(20):
+        learner.issue()
+    replay(learner, [0.05] * 25)
+    assert learner.peek() == 1.0
+    replay(learner, [0.05] * 25)
+    assert learner.peek() == pytest.approx(0.075, rel=0.02)
+
+
+def test_instant_calls_do_not_skip_the_way_down():
+    """One call that takes no time at all does not drop the limit to the floor."""
+    learner = Learner()
+    learner.issue().completed(0.0)
+    assert learner.peek() == 1.0
+
+
+def test_the_margin_follows_the_misses():
+    """A call in time lowers the margin by gain * alpha in the logarithm, a miss raises it by gain * (1 - alpha)."""
+    learner = warm(0.05, 40)
+    before = learner.state()["margin"]
+    learner.issue().completed(0.05)
+    assert learner.state()["margin"] == pytest.approx(before - 0.05 * 0.01)
+    lease = learner.issue()
+    lease.cut(lease.timeout)
+    assert learner.state()["margin"] == pytest.approx(before - 0.05 * 0.01 + 0.05 * 0.99)
+    assert learner.peek() == pytest.approx(0.05 * exp(learner.state()["margin"]))
+
+
+def test_an_outside_end_moves_neither_margin_nor_alarm():
+    """A call that something else ended before the limit is kept as a censored sample and judged as nothing."""
+    learner = warm()
+    before = learner.state()
+    learner.issue().censored(0.06)
+    after = learner.state()
+    assert (after["margin"], after["alarm"]) == (before["margin"], before["alarm"])
+    assert learner.history.longest_censored == 0.06
+
+
+def test_an_outside_end_beyond_the_limit_is_a_miss():
+    """A call that had outlasted the limit when something else ended it would have been cut."""
+    learner = warm()
+    lease = learner.issue()
+    lease.censored(lease.timeout)
+    assert learner.state()["alarm"] > 0
+
+
+def test_a_cut_counts_for_its_whole_limit():
+    """A cut is recorded at the issued limit at least, whatever the clock said, NaN included."""
+    for elapsed in (0.0, nan, -1.0):
+        learner = warm()
+        lease = learner.issue()
+        lease.cut(elapsed)
+        assert learner.history.longest_censored == lease.timeout
+    learner = warm()
+    learner.issue().cut(0.5)
+    assert learner.history.longest_censored == 0.5
+
+
+@pytest.mark.parametrize("elapsed", [nan, -1.0])
+def test_an_impossible_duration_teaches_nothing(elapsed):
+    """NaN and negative durations settle the lease and change nothing."""
+    learner = warm()
+    before = learner.dump()
+    learner.issue().completed(elapsed)
+    learner.issue().censored(elapsed)
+    assert learner.dump() == before
+
+
+@pytest.mark.parametrize("first", ["completed", "cut", "censored"])
+@pytest.mark.parametrize("second", ["completed", "cut", "censored"])
+def test_a_lease_is_settled_once(first, second):
+    """A second end is an error that changes nothing."""
+    learner = warm()
+    lease = learner.issue()
+    getattr(lease, first)(0.05)
+    before = learner.dump()
+    with pytest.raises(RuntimeError, match="has been settled"):
+        getattr(lease, second)(0.05)
+    assert learner.dump() == before
+
+
+def test_two_slow_calls_confirm_a_shift():
+    """After an alarm two calls that finish late make the learner forget what was before."""
+    learner = warm(0.05, 300)
+    ended = replay(learner, [0.2] * 30)
+    assert sum(one.cut for one in ended) <= 4
+    assert len(learner.history) <= 31
+    assert 0.2 < learner.peek() < 0.8
+
+
+def test_an_alarm_without_slow_calls_was_false():
+    """If nothing slow finishes under the boost, it ends and the old limit stands."""
+    learner = warm(0.05, 300)
+    for _ in range(3):
+        lease = learner.issue()
+        lease.cut(lease.timeout)
+    assert learner.state()["boost"] == 3.0
+    replay(learner, [0.05] * 60)
+    assert learner.state()["boost"] == 1.0
+    assert len(learner.history) == 256
+    assert learner.peek() < 0.12
+
+
+def test_hangs_are_certified():
+    """Where some calls hang, a probe certifies it, and the limit stays at that of calls that finish."""
+    learner = warm()
+    calls = [Call(float("inf") if number % 10 == 0 else 0.05) for number in range(600)]
+    ended = replay(learner, calls)
+    hung = [one.limit for one in ended if one.call.latency > 3.0]
+    assert sum(limit == 3.0 for limit in hung) >= 1
+    assert learner.state()["hang"] > 0.05
+    assert learner.peek() < 0.25
+
+
+def test_a_value_after_the_ceiling_counts_as_hung():
+    """A value that comes later than the ceiling is recorded as a cut there."""
+    learner = warm()
+    learner.issue().completed(9.0)
+    assert learner.history.longest_censored == 3.0
+    assert learner.state()["since_certificate"] == 0
+
+
+def test_a_listener_hears_of_every_end():
+    """The listener is called after each settled lease, with the learner."""
+    learner, heard = Learner(), []
+    learner.listener = heard.append
+    learner.issue().completed(0.1)
+    learner.issue().censored(nan)
+    assert heard == [learner, learner]
+
+
+def test_replicas_share():
+    """A learner that merges another one's history has the limit that follows from both."""
+    one, other = warm(0.05), DurationHistory()
+    for _ in range(256):
+        other.add(0.4)
+    one.merge(other)
+    assert one.peek() == pytest.approx(0.4 * exp(one.state()["margin"]))
+
+
+def test_stamps_are_kept():
+    """The stamp that an end is given stands in the history."""
+    learner = Learner()
+    learner.issue().completed(0.1, 17.0)
+    learner.issue().cut(0.1, 18.0)
+    learner.issue().censored(0.2, 19.0)
+    assert [at for at, _, _ in learner.history.samples()] == [17.0, 18.0, 19.0]
+    assert repr(learner) == "<limit 1 s learned from <3 of 256 durations, 2 censored>>"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": {}},
+        {"state": None},
+        {"settings": {"ceiling": 3, "unknown": 1}},
+        {"history": {}},
+        {"margin": nan},
+        {"run": "x"},
+        {"since": float("inf")},
+    ],
+)
+def test_what_is_no_learner_is_refused(change):
+    """A document that `dump` did not write is a ValueError."""
+    document = warm().dump()
+    for name, value in change.items():
+        (document if name in document else document["state"])[name] = value
+    with pytest.raises(ValueError, match=r"learner|history"):
+        Learner.load(document)
+    with pytest.raises(ValueError, match="learner"):
+        Learner.load({})
+
+
+def test_a_tampered_state_keeps_the_bounds():
+    """Whatever numbers a state has, the limits stay within the bounds."""
+    document = warm().dump()
+    document["state"].update(base=1e9, boost=1e9, margin=-50.0, alarm=1e9, hold=10**9)
+    learner = Learner.load(json.loads(json.dumps(document)))
+    assert learner.peek() == 3.0
+    assert learner.state()["margin"] == log(1.2)
+    replay(learner, [0.05] * 400)
+    assert learner.peek() < 0.2

@@ -1,0 +1,133 @@
+import pytest
+
+from graceline.adaptive import DurationHistory, Key, Learner, Learners, MemoryStore, Settings
+from graceline.testing.traffic import replay
+
+SETTINGS = Settings()
+KEYS = [Key(node=name) for name in "abcd"]
+
+
+class Counting(MemoryStore):
+    """A store that counts what reaches it."""
+
+    def __init__(self):
+        super().__init__()
+        self.puts = []
+
+    def put(self, key, samples, state):
+        samples = list(samples)
+        self.puts.append((key, len(samples), bool(state)))
+        super().put(key, samples, state)
+
+
+def use(learners, key, *latencies, settings=SETTINGS):
+    for latency in latencies:
+        learners.issue(key, settings).completed(latency)
+
+
+def test_each_key_learns_for_itself():
+    """One key's calls do not move another key's limit."""
+    learners = Learners()
+    use(learners, KEYS[0], *[0.05] * 40)
+    assert learners.learner(KEYS[0], SETTINGS).peek() < 0.1
+    assert learners.learner(KEYS[1], SETTINGS).peek() == 1.0
+    assert learners.keys() == KEYS[:2]
+
+
+def test_the_least_recently_used_leaves_and_comes_back_as_it_was():
+    """Beyond `most` the longest unused learner leaves, and its key goes on where it was."""
+    learners = Learners(most=2)
+    use(learners, KEYS[0], *[0.05] * 40)
+    before = learners.learner(KEYS[0], SETTINGS).dump()
+    use(learners, KEYS[1], 0.1)
+    use(learners, KEYS[0])
+    learners.learner(KEYS[0], SETTINGS)
+    use(learners, KEYS[2], 0.1)
+    assert learners.keys() == [KEYS[0], KEYS[2]]
+    use(learners, KEYS[3], 0.1)
+    assert len(learners) == 2
+    assert learners.learner(KEYS[0], SETTINGS).dump() == before
+
+
+def test_a_learner_that_forgot_stays_so_in_the_store():
+    """What was before a shift does not come back with the samples from the store."""
+    learners = Learners(most=1)
+    replay(learners.learner(KEYS[0], SETTINGS), [0.05] * 200 + [1.0] * 10)
+    learner = learners.learner(KEYS[0], SETTINGS)
+    before = learner.dump()
+    assert len(learner.history) < 20
+    learners.learner(KEYS[1], SETTINGS)
+    assert learners.learner(KEYS[0], SETTINGS).dump() == before
+
+
+def test_new_samples_go_to_the_store_in_batches():
+    """After `batch` observations, and at a checkpoint, exactly what is new goes to the store."""
+    store = Counting()
+    learners = Learners(store, batch=4)
+    use(learners, KEYS[0], 0.1, 0.1)
+    use(learners, KEYS[1], 0.1)
+    assert store.puts == []
+    use(learners, KEYS[1], 0.1)
+    assert store.puts == [(KEYS[0], 2, True), (KEYS[1], 2, True)]
+    use(learners, KEYS[1], 0.1)
+    learners.checkpoint()
+    learners.checkpoint()
+    assert store.puts[2:] == [(KEYS[1], 1, True)]
+    use(learners, KEYS[0], 0.1)
+    learners.close()
+    assert store.puts[3:] == [(KEYS[0], 1, True)]
+    assert len(store.load(KEYS[0]).history) == 3
+
+
+def test_a_call_that_outlives_its_learner_counts():
+    """A lease whose learner has left is settled as usual, and its sample reaches the store without the old state."""
+    store = Counting()
+    learners = Learners(store, most=1)
+    use(learners, KEYS[0], 0.1)
+    late = learners.issue(KEYS[0], SETTINGS)
+    use(learners, KEYS[1], 0.1)
+    use(learners, KEYS[0], 0.2)
+    late.completed(0.3)
+    learners.checkpoint()
+    assert sorted(d for _, d, _ in store.load(KEYS[0]).history.samples()) == [0.1, 0.2, 0.3]
+    assert (KEYS[0], 1, False) in store.puts
+
+
+def test_changed_settings_hold_for_what_was_learned():
+    """A key whose definition has changed goes on with its history, within the new bounds."""
+    learners = Learners()
+    use(learners, KEYS[0], *[0.05] * 40)
+    higher = Settings(floor=0.5)
+    assert learners.learner(KEYS[0], higher).peek() == 0.5
+    assert len(learners.learner(KEYS[0], higher).history) == 40
+    assert learners.learner(KEYS[0], Settings(floor=0.5)) is learners.learner(KEYS[0], higher)
+
+
+def test_samples_without_a_state_are_learned_from():
+    """A store that knows only samples, such as imported ones, gives a learner that knows them."""
+    store = MemoryStore()
+    store.put(KEYS[0], [(float(at), 0.05, False) for at in range(100)], {})
+    learner = Learners(store).learner(KEYS[0], SETTINGS)
+    assert learner.peek() == pytest.approx(0.075)
+    assert learner.history == DurationHistory.of([(float(at), 0.05, False) for at in range(100)])
+
+
+def test_a_forgotten_key_starts_afresh():
+    """Forgetting drops the learner and its record; a call that still runs does not bring them back."""
+    store = Counting()
+    learners = Learners(store)
+    use(learners, KEYS[0], *[0.05] * 40)
+    late = learners.issue(KEYS[0], SETTINGS)
+    learners.forget(KEYS[0])
+    learners.forget(KEYS[1])
+    late.completed(0.05)
+    learners.close()
+    assert store.keys() == []
+    assert learners.learner(KEYS[0], SETTINGS).dump() == Learner().dump()
+
+
+@pytest.mark.parametrize("name", ["most", "batch"])
+def test_a_registry_needs_room(name):
+    """A registry that could hold nothing is refused by the name of the argument."""
+    with pytest.raises(ValueError, match=f"{name}: 0 is too few"):
+        Learners(**{name: 0})

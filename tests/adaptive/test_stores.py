@@ -1,0 +1,351 @@
+import io
+import itertools
+import json
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from graceline import StoreVersionError
+from graceline.adaptive import (
+    DurationHistory,
+    Key,
+    MemoryStore,
+    Record,
+    SqliteStore,
+    export_records,
+    import_records,
+    sqlite_file,
+)
+
+KEY = Key("lane", "p", "s", "n")
+OTHER = Key(node="other")
+KILLS = 50 if os.environ.get("GRACELINE_PROFILE") == "thorough" else 5
+
+
+def samples(*durations, start=1.0, censored=False):
+    return [(start + at, duration, censored) for at, duration in enumerate(durations)]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request, tmp_path):
+    """An empty store with a window of 4 samples."""
+    made = MemoryStore(4) if request.param == "memory" else SqliteStore(tmp_path / "h.db", window=4)
+    yield made
+    made.close()
+
+
+def test_what_is_put_can_be_loaded(store):
+    """A key's record has the samples and the last state that were put for it; other keys have none."""
+    store.put(KEY, samples(0.1, 0.2), {"margin": 0.5})
+    store.put(KEY, samples(0.3, start=9.0, censored=True), {"margin": 0.25})
+    record = store.load(KEY)
+    assert record.history.samples() == [(1.0, 0.1, False), (2.0, 0.2, False), (9.0, 0.3, True)]
+    assert record.state == {"margin": 0.25}
+    assert store.load(OTHER) is None
+    assert store.keys() == [KEY]
+
+
+def test_a_record_holds_the_newest_samples(store):
+    """However many are put in whatever order, the newest of the window stay, and equal ones count once."""
+    store.put(KEY, samples(5.0, 6.0, 7.0, start=10.0), {})
+    store.put(KEY, samples(1.0, 2.0, 3.0), {})
+    store.put(KEY, samples(5.0, 6.0, 7.0, start=10.0), {})
+    assert [at for at, _, _ in store.load(KEY).history.samples()] == [3.0, 10.0, 11.0, 12.0]
+
+
+def test_samples_without_a_state_keep_the_state(store):
+    """Samples of another replica do not take away what the learner here knows."""
+    store.put(KEY, samples(0.1), {"margin": 0.5})
+    store.put(KEY, samples(0.2, start=5.0), {})
+    assert store.load(KEY).state == {"margin": 0.5}
+
+
+def test_a_forgotten_key_is_gone(store):
+    """What is forgotten is gone, may come again, and forgetting the unknown is fine."""
+    store.put(KEY, samples(0.1), {"margin": 0.5})
+    store.forget(KEY)
+    store.forget(OTHER)
+    assert store.load(KEY) is None
+    assert store.keys() == []
+    store.put(KEY, samples(0.2), {})
+    assert store.load(KEY) == Record(DurationHistory.of(samples(0.2), 4), {})
+
+
+def test_json_lines_carry_everything(store):
+    """Exported and imported elsewhere, every record is the same; imported twice as well."""
+    store.put(KEY, samples(0.1, 0.2), {"margin": 0.5, "warm": True})
+    store.put(OTHER, samples(0.3, censored=True), {})
+    file = io.StringIO()
+    assert export_records(store, file) == 2
+    copy = MemoryStore(4)
+    for _ in range(2):
+        assert import_records(copy, [*file.getvalue().splitlines(), ""]) == 2
+    assert {key: copy.load(key) for key in copy.keys()} == {  # noqa: SIM118
+        key: store.load(key)
+        for key in store.keys()  # noqa: SIM118
+    }
+
+
+def test_an_import_merges(store):
+    """Imported samples join those that are there; the state that comes with the newer sample wins."""
+    store.put(KEY, samples(0.1, 0.2), {"margin": 0.5})
+    other = MemoryStore(4)
+    other.put(KEY, samples(0.3, start=1.5), {"margin": 0.25})
+    file = io.StringIO()
+    export_records(other, file)
+    import_records(store, file.getvalue().splitlines())
+    record = store.load(KEY)
+    assert [duration for _, duration, _ in record.history.samples()] == [0.1, 0.3, 0.2]
+    assert record.state == {"margin": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{", "line 2 is no exported history"),
+        ("[]", "line 2 is no exported history"),
+        ('{"format": 1}', "line 2 is no exported history"),
+        (
+            '{"format": 1, "state": {"margin": "x"}, "history": {"window": 1, "samples": []}}',
+            "'x' is no number",
+        ),
+        (
+            '{"format": 2, "state": {}, "history": {"window": 1, "samples": []}}',
+            "line 2 has format 2; this version of graceline reads 1",
+        ),
+    ],
+)
+def test_a_broken_import_changes_nothing(store, line, says):
+    """A file with a line that is none of ours is refused by the number of that line, as a whole."""
+    good = json.dumps({"format": 1, "state": {}, "history": {"window": 1, "samples": [[1, 1, 0]]}})
+    with pytest.raises(ValueError, match=says):
+        import_records(store, [good, line])
+    assert store.keys() == []
+
+
+def test_merging_records_needs_no_order():
+    """Merged records have both histories and one state, whichever comes first."""
+    one = Record(DurationHistory.of(samples(0.1)), {"margin": 0.1})
+    two = Record(DurationHistory.of(samples(0.2, start=7.0)), {"margin": 0.2})
+    assert one.merge(two) == two.merge(one)
+    assert one.merge(two).state == {"margin": 0.2}
+    assert one.merge(Record(two.history)).state == {"margin": 0.1}
+
+
+# -- the file --------------------------------------------------------------------------------------
+
+
+def test_a_file_outlives_its_store(tmp_path):
+    """What a closed store was given is there when the file is opened again."""
+    path = tmp_path / "deep" / "down" / "h.db"
+    first = SqliteStore(path)
+    first.put(KEY, samples(0.1, 0.2), {"margin": 0.5, "warm": True})
+    first.close()
+    first.close()
+    second = SqliteStore(path)
+    assert second.load(KEY) == Record(
+        DurationHistory.of(samples(0.1, 0.2)), {"margin": 0.5, "warm": True}
+    )
+    second.close()
+    with pytest.raises(RuntimeError, match="is closed"):
+        second.put(KEY, [], {})
+
+
+def test_stores_share_a_file(tmp_path):
+    """Two stores on one file, each with threads that write, lose nothing and see what the other wrote."""
+    stores = [SqliteStore(tmp_path / "h.db") for _ in range(2)]
+
+    def write(store, number):
+        for at in range(20):
+            store.put(KEY, [(100.0 * number + at, 0.1, False)], {"margin": 0.5})
+
+    threads = [
+        threading.Thread(target=write, args=(store, number))
+        for number, store in enumerate(stores * 2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for store in stores:
+        store.flush()
+    assert [len(store.load(KEY).history) for store in stores] == [80, 80]
+    for store in stores:
+        store.close()
+
+
+def test_a_newer_schema_is_refused(tmp_path):
+    """A file of a newer graceline is left alone, with a message that says what to do."""
+    path = tmp_path / "h.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {sqlite_file.SCHEMA + 1}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreVersionError, match=r"has schema 2; .* knows 1\. Upgrade graceline"):
+        SqliteStore(path)
+    assert path.read_bytes() == before
+
+
+def warnings_of(caplog):
+    return [record for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def check_works_in_memory(store, caplog, *, known=None):
+    """It says so once, and goes on as a store in memory."""
+    for at in (1.0, 2.0):
+        store.put(OTHER, [(at, 0.5, False)], {"margin": at})
+        store.flush()
+    assert store.load(OTHER) == Record(
+        DurationHistory.of([(1.0, 0.5, False), (2.0, 0.5, False)]), {"margin": 2.0}
+    )
+    assert store.load(KEY) == known
+    assert store.keys() == [*([KEY] if known else []), OTHER]
+    store.forget(KEY)
+    store.forget(OTHER)
+    assert store.load(KEY) is None
+    assert store.keys() == []
+    assert store.degraded
+    assert "in memory only" in repr(store)
+    (warning,) = warnings_of(caplog)
+    assert str(store.path) in warning.getMessage()
+    assert "in memory only" in warning.getMessage()
+    store.close()
+
+
+def test_a_file_that_is_no_database(tmp_path, caplog):
+    """A file that is something else is left alone: one warning, and everything goes on in memory."""
+    path = tmp_path / "h.db"
+    path.write_text("these are no histories\n" * 100)
+    check_works_in_memory(SqliteStore(path), caplog)
+    assert path.read_text() == "these are no histories\n" * 100
+
+
+def test_a_place_where_no_file_can_be(tmp_path, caplog):
+    """A path through a file, or to a directory: one warning, and everything goes on in memory."""
+    (tmp_path / "file").write_text("")
+    check_works_in_memory(SqliteStore(tmp_path / "file" / "h.db"), caplog)
+    caplog.clear()
+    check_works_in_memory(SqliteStore(tmp_path), caplog)
+
+
+def test_a_full_disk(tmp_path, caplog):
+    """When the disk is full, the batch that did not fit is kept in memory, what was written stays, and all goes on."""
+    store = SqliteStore(tmp_path / "h.db")
+    store.put(KEY, samples(0.1), {})
+    store.flush()
+    store._file.execute("PRAGMA max_page_count = 1")
+    many = [Key(node="x" * 2000 + str(number)) for number in range(20)]
+    for key in many:
+        store.put(key, samples(0.2), {})
+    store.flush()
+    assert "full" in warnings_of(caplog)[0].getMessage()
+    assert all(store.load(key) is not None for key in many)
+    for key in many:
+        store.forget(key)
+    check_works_in_memory(store, caplog, known=Record(DurationHistory.of(samples(0.1)), {}))
+
+
+def test_a_file_that_became_read_only(tmp_path, caplog):
+    """A file that must not be written any more is still read, and new samples join in memory."""
+    store = SqliteStore(tmp_path / "h.db")
+    store.put(KEY, samples(0.1), {"margin": 0.5})
+    store.flush()
+    store._file.execute("PRAGMA query_only = ON")
+    store.put(KEY, samples(0.2, start=5.0), {})
+    store.flush()
+    known = Record(DurationHistory.of([*samples(0.1), *samples(0.2, start=5.0)]), {"margin": 0.5})
+    check_works_in_memory(store, caplog, known=known)
+    again = SqliteStore(tmp_path / "h.db")
+    assert len(again.load(KEY).history) == 1
+    again.close()
+
+
+def test_a_file_that_breaks_later(tmp_path, caplog):
+    """A record that turns out to be broken when it is read is missing: one warning, and all goes on in memory."""
+    store = SqliteStore(tmp_path / "h.db")
+    store.put(KEY, samples(0.1), {})
+    store.flush()
+    store._file.execute("UPDATE keys SET state = 'no json'")
+    for _ in range(2):
+        assert store.load(KEY) is None
+    store.put(KEY, samples(0.2), {})
+    assert store.load(KEY).history.samples() == samples(0.2)
+    assert len(warnings_of(caplog)) == 1
+    store.close()
+
+
+def test_another_writer_is_waited_for(tmp_path, caplog, monkeypatch):
+    """A file that another process is writing is tried again before it is given up."""
+    monkeypatch.setattr(sqlite_file, "_BUSY", 0.0)
+    path = tmp_path / "h.db"
+    store = SqliteStore(path)
+    tries = []
+    real = sqlite_file.write
+
+    def write(connection, batch, window):
+        tries.append(None)
+        if len(tries) == 3:
+            other.execute("ROLLBACK")
+        real(connection, batch, window)
+
+    monkeypatch.setattr(sqlite_file, "write", write)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    store.put(KEY, samples(0.1), {})
+    store.flush()
+    assert len(tries) == 3
+    assert not store.degraded
+    assert warnings_of(caplog) == []
+    other.execute("BEGIN IMMEDIATE")
+    store.put(KEY, samples(0.2), {})
+    store.flush()
+    assert "locked" in warnings_of(caplog)[0].getMessage()
+    other.close()
+    store.close()
+
+
+# -- kill -9 ---------------------------------------------------------------------------------------
+
+CHILD = """
+import sys
+from graceline.adaptive import Key, SqliteStore
+store = SqliteStore(sys.argv[1])
+first = int(sys.argv[2])
+for at in range(first, first + 1_000_000):
+    store.put(Key(node="n"), [(float(at), 0.1, False)], {"margin": float(at)})
+    if at % 10 == 9:
+        store.flush()
+        print(at, flush=True)
+"""
+
+
+def test_a_kill_never_corrupts(tmp_path):
+    """Killed with SIGKILL at any moment, a process leaves a sound file with all that was flushed, state and samples alike."""
+    path = tmp_path / "h.db"
+    start = 0
+    for lines in itertools.islice(itertools.cycle([1, 2, 7, 30, 120]), KILLS):
+        command = [sys.executable, "-c", CHILD, str(path), str(start)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
+            for _ in range(lines):
+                flushed = int(child.stdout.readline())
+            child.send_signal(signal.SIGKILL)
+            # What it wrote between the last line that was read and the kill counts as well.
+            flushed = max([flushed, *(int(line) for line in child.stdout if line.endswith("\n"))])
+        connection = sqlite3.connect(path)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        connection.close()
+        store = SqliteStore(path)
+        record = store.load(Key(node="n"))
+        store.close()
+        stamps = [at for at, _, _ in record.history.samples()]
+        newest = int(stamps[-1])
+        assert newest >= flushed
+        assert record.state == {"margin": float(newest)}
+        assert stamps == [float(at) for at in range(max(0, newest - 255), newest + 1)]
+        start = newest + 1
