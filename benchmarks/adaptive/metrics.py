@@ -107,7 +107,7 @@ def waste(start: int, count: int) -> Figure:
 
 
 def variation(runs: Runs) -> float:
-    """How much a learned limit moves: its interquartile range as a sigma, in percent of its median."""
+    """How much a learned limit moves: its interquartile range as sigma, in percent."""
 
     def of(calls: Sequence[EndedCall]) -> float:
         limits = [one.limit for one in calls[500:]]

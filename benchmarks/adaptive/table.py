@@ -13,7 +13,7 @@ from benchmarks.adaptive.regimes import BROWN_OUT, CALLS, CHANGE, REGIMES, STATI
 from graceline.adaptive import Learner
 from graceline.testing.traffic import EndedCall, LimitLearner, replay
 
-__all__ = ["LEARNERS", "Line", "Simulation", "lines", "render"]
+__all__ = ["LEARNERS", "OURS", "Line", "Simulation", "lines", "render"]
 
 OURS = "graceline"
 LEARNERS: Mapping[str, Callable[[], LimitLearner]] = {

@@ -1,3 +1,4 @@
+import itertools
 import json
 from math import exp, log, nan
 
@@ -30,7 +31,7 @@ def test_the_way_down_is_gradual():
     learner = Learner()
     limits = [one.limit for one in replay(learner, [0.05] * 31)]
     assert limits[:6] == [1.0] * 6
-    assert all(low < high for high, low in zip(limits[5:29], limits[6:30], strict=True))
+    assert all(low < high for high, low in itertools.pairwise(limits[5:30]))
     assert limits[30] == pytest.approx(0.075)
 
 

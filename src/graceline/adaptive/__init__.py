@@ -3,7 +3,7 @@
 Start with the essay in `graceline.adaptive.learner`.
 """
 
-from graceline.adaptive.history import DurationHistory, Sample
+from graceline.adaptive.history import DurationHistory, Sample, Survival
 from graceline.adaptive.learner import Learner, Lease
 from graceline.adaptive.registry import Learners
 from graceline.adaptive.settings import Settings
@@ -29,6 +29,7 @@ __all__ = [
     "Settings",
     "SqliteStore",
     "Store",
+    "Survival",
     "export_records",
     "import_records",
 ]

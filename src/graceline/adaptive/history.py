@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from math import ceil, copysign, inf, isfinite, nextafter
 from typing import Any, TypeAlias
 
-__all__ = ["DurationHistory", "Sample"]
+__all__ = ["DurationHistory", "Sample", "Survival"]
 
 Sample: TypeAlias = tuple[float, float, bool]
 """When (any number that grows), how long (seconds), and whether that is only a lower bound."""
@@ -155,45 +155,38 @@ class DurationHistory:
 
         None if the window does not say: nothing has completed, or too much is censored.
         """
-        return self.quantiles(p)[0]
+        return self.curve().quantile(p)
 
     def tail(self) -> float:
         """The share of calls that outlast the longest sample; 0 if that one has completed."""
-        return self.quantiles(0.0)[1]
+        return self.curve().tail
 
-    def quantiles(self, p: float, of_finishing: float = 0.0) -> tuple[float | None, float]:
-        """The quantile and the tail in one pass.
-
-        Args:
-            p: the share of calls, 0 to 1.
-            of_finishing: the share of calls that never finish, 0 to 1: the quantile is then that of
-                those which do.
-        """
+    def curve(self) -> Survival:
+        """The product-limit estimate of the window as it is now, in one pass."""
         events, censored = self._events, self._censored
-        # The comparison of survivals with this threshold decides everything below.
-        threshold = (1.0 - p * (1.0 - of_finishing)) * _ROUNDING
-        found: float | None = None
         count = len(events)
         survival, at_risk, done = 1.0, count + len(censored), 0
-        open_ended = bool(censored) and (not count or censored[-1] >= events[-1])
+        survivals: list[float] = []
+        ends: list[int] = []
         following = events[0] if count else inf
         for duration in censored:
             if following <= duration:
-                end = bisect_right(events, duration, done)
-                left = at_risk - end + done
-                after = survival * left / at_risk
-                if found is None and after <= threshold:
-                    found = events[_rank(survival, at_risk, threshold, done, end)]
-                    if not open_ended:
-                        return found, 0.0
-                survival, at_risk, done = after, left, end
+                end = done + 1
                 following = events[end] if end < count else inf
+                if following <= duration:
+                    end = bisect_right(events, duration, end)
+                    following = events[end] if end < count else inf
+                left = at_risk - end + done
+                survival *= left / at_risk
+                survivals.append(survival)
+                ends.append(end)
+                at_risk, done = left, end
             at_risk -= 1
-        if open_ended:
-            return found, survival
         if done < count:
-            found = events[_rank(survival, at_risk, threshold, done, count)]
-        return found, 0.0
+            survivals.append(0.0)
+            ends.append(count)
+            survival = 0.0
+        return Survival(events, censored, survivals, ends, survival if censored else 0.0)
 
     def merge(self, other: DurationHistory) -> DurationHistory:
         """The newest samples of both, as a new history; equal samples count once.
@@ -249,7 +242,47 @@ class DurationHistory:
         return cls.of(samples, window)
 
 
-def _rank(survival: float, at_risk: int, threshold: float, start: int, end: int) -> int:
-    """Which of the events from `start` to `end` is the first with a survival at the threshold."""
-    needed = ceil(at_risk * (1.0 - threshold / survival))
-    return min(max(start + needed, start + 1), end) - 1
+class Survival:
+    """The share of calls that take longer than so long: a product-limit estimate.
+
+    It is for use at once: it looks at the samples of its history, which go on changing.
+
+    Attributes:
+        tail: what is left of it after the longest sample; 0 if that one has completed.
+    """
+
+    __slots__ = ("_censored", "_ends", "_events", "_survivals", "tail")
+
+    def __init__(
+        self,
+        events: array[float],
+        censored: array[float],
+        survivals: list[float],
+        ends: list[int],
+        tail: float,
+    ) -> None:
+        self._events = events
+        self._censored = censored
+        # One entry per run of events without a censored sample in between.
+        self._survivals = survivals
+        self._ends = ends
+        self.tail: float = tail
+
+    def quantile(self, p: float) -> float | None:
+        """The shortest duration that a share `p` of all calls does not exceed, in seconds.
+
+        None if the estimate does not reach that share, or nothing has completed.
+        """
+        threshold = (1.0 - p) * _ROUNDING
+        survivals, ends, events = self._survivals, self._ends, self._events
+        at = len(survivals)
+        # From the end, where the quantiles lie that are asked for.
+        while at and survivals[at - 1] <= threshold:
+            at -= 1
+        if at == len(survivals):
+            return None
+        before, start = (survivals[at - 1], ends[at - 1]) if at else (1.0, 0)
+        left_early = bisect_left(self._censored, events[start])
+        at_risk = len(events) - start + len(self._censored) - left_early
+        needed = ceil(at_risk * (1.0 - threshold / before))
+        return events[min(max(start + needed, start + 1), ends[at]) - 1]

@@ -329,7 +329,8 @@ class Learner:
     def _update(self, *, certify: bool) -> None:
         """The limit that follows from the window, the margin and the certificate."""
         settings, history = self.settings, self.history
-        quantile, tail = history.quantiles(settings.quantile)
+        curve = history.curve()
+        tail = curve.tail
         fresh = 0 <= self._since_certificate < self._reprobe
         if not fresh and history.longest_censored < settings.hung_from:
             self._since_certificate = -1
@@ -337,8 +338,8 @@ class Learner:
         if certify:
             self._certified = tail
         hang = self._hang = tail if fresh else min(tail, self._certified)
-        if hang > 0.0:
-            quantile = history.quantiles(settings.quantile, hang)[0]
+        # Of the calls that do finish.
+        quantile = curve.quantile(settings.quantile * (1.0 - hang))
         if not self._warm:
             # Of calls that run at once the fast ones end first; those in flight may be slow.
             unheard = min(self._in_flight, _MOST_IN_FLIGHT)

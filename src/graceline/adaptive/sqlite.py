@@ -23,7 +23,7 @@ from graceline.adaptive.stores import Key, MemoryStore, Record
 
 __all__ = ["SqliteStore"]
 
-logger = logging.getLogger("graceline.adaptive")
+_logger = logging.getLogger("graceline.adaptive")
 
 _T = TypeVar("_T")
 
@@ -181,7 +181,7 @@ class SqliteStore:
         """Go on in memory; says so once."""
         if self._memory is None:
             self._memory = MemoryStore(self._window)
-            logger.warning(
+            _logger.warning(
                 "history cannot be kept in %s (%s): from now on it is in memory only, and lost "
                 "when this process ends. Make the file writable and restart",
                 self.path,

@@ -17,7 +17,7 @@ from graceline.adaptive.history import DurationHistory, Sample
 
 __all__ = ["Key", "MemoryStore", "Record", "Store", "export_records", "import_records"]
 
-FORMAT = 1
+_FORMAT = 1
 """The version of an exported line; a reader refuses a newer one."""
 
 
@@ -130,7 +130,7 @@ def export_records(store: Store, file: TextIO) -> int:
         if record is None:  # forgotten meanwhile, by another process
             continue
         line = {
-            "format": FORMAT,
+            "format": _FORMAT,
             **attrs.asdict(key),
             "state": dict(record.state),
             "history": record.history.dump(),
@@ -168,9 +168,9 @@ def _parse(lines: Iterable[str]) -> Iterator[tuple[Key, Record]]:
             key = Key(**{name: str(document[name]) for name in document})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"line {number} is no exported history: {error}") from error
-        if version != FORMAT:
+        if version != _FORMAT:
             raise ValueError(
-                f"line {number} has format {version!r}; this version of graceline reads {FORMAT}"
+                f"line {number} has format {version!r}; this version of graceline reads {_FORMAT}"
             )
         yield key, Record(history, state)
 
