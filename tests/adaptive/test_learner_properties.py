@@ -11,7 +11,7 @@ from math import inf, nan
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from graceline.adaptive import Learner
@@ -154,6 +154,7 @@ def test_early_cancels_are_neutral(prefix, in_flight, later):
     st.sampled_from(["equal", "spread", "slow"]),
     st.integers(0, 2**32),
 )
+@example({"floor": 0.001, "ceiling": 0.3, "initial": 0.2}, 30, 0.05, "equal", 610217)
 def test_a_call_moves_the_limit_in_its_own_direction(given_bounds, count, share, manner, seed):
     """Invariant 6: without certificate, boost and full window, a completion up to the p95 never raises the limit and an own timeout never lowers it."""
     learner, rng = Learner(**given_bounds), random.Random(seed)  # noqa: S311 - traffic from a seed

@@ -343,7 +343,7 @@ class Learner:
         if not self._warm:
             # Of calls that run at once the fast ones end first; those in flight may be slow.
             unheard = min(self._in_flight, _MOST_IN_FLIGHT)
-            self._warm = len(history) >= settings.warm_at + unheard
+            self._warm = history.completions >= settings.warm_at + unheard
         limit = self._base
         if quantile is not None:
             limit = quantile * exp(self._margin)
