@@ -219,3 +219,26 @@ def test_a_tampered_state_keeps_the_bounds():
     assert learner.state()["margin"] == log(1.2)
     replay(learner, [0.05] * 400)
     assert learner.peek() < 0.2
+
+
+def test_after_a_shift_the_limit_does_not_fall_back_at_once():
+    """The limit under which a shift was confirmed holds for the next ten calls, and then follows the window."""
+    learner = warm(0.05, 300)
+    for _ in range(20):
+        if learner.state()["held"] == 0.0:
+            replay(learner, [0.12])
+    held = learner.state()["held"]
+    assert learner.peek() == held > 0.12
+    limits = [one.limit for one in replay(learner, [0.12] * 12)]
+    assert all(limit >= held for limit in limits[:10])
+    assert learner.peek() < held
+
+
+def test_a_certificate_takes_back_a_margin_that_hangs_had_widened():
+    """The misses before a certificate were hangs, so the margin is not above its first value after it."""
+    learner = warm(0.05, 300)
+    document = learner.dump()
+    document["state"]["margin"] = log(3.0)
+    learner = Learner.load(document)
+    learner.issue().censored(3.0)
+    assert learner.state()["margin"] == log(1.5)

@@ -17,7 +17,7 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
 from math import ceil, copysign, inf, isfinite, nextafter
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 __all__ = ["DurationHistory", "Sample", "Survival"]
 
@@ -64,7 +64,7 @@ class DurationHistory:
             return NotImplemented
         return self.window == other.window and self.samples() == other.samples()
 
-    __hash__ = None  # type: ignore[assignment]  # it changes with every sample
+    __hash__: ClassVar[None]  # type: ignore[assignment]  # it changes with every sample
 
     def __repr__(self) -> str:
         return f"<{len(self)} of {self.window} durations, {len(self._censored)} censored>"
