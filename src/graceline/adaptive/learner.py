@@ -397,8 +397,8 @@ class Learner:
         if not all(map(isfinite, (since, *values.values()))):
             raise ValueError("this state of a learner has a number that is not finite")
         # The settings may have changed since; whatever stands there, the bounds hold.
-        base = values["base"] = min(max(values["base"], settings.floor), settings.ceiling)
-        most = max(1.0, settings.boost * settings.ceiling / base)
+        values["base"] = min(max(values["base"], settings.floor), settings.ceiling)
+        most = settings.boost * settings.ceiling / settings.floor
         values["boost"] = min(max(values["boost"], 1.0), most)
         low, high = settings.log_margin_low, settings.log_margin_high
         values["margin"] = min(max(values["margin"], low), high)
