@@ -51,8 +51,8 @@ from graceline.errors import (
     PipelineTimeoutError,
     RecordedError,
     StageTimeoutError,
-    WorkerDiedError,
     StoreVersionError,
+    WorkerDiedError,
 )
 from graceline.results import CommandOutput, NodeOutcome, PipelineResult, StageOutcome
 from graceline.timers import TimerScope, TimerTree

@@ -22,8 +22,8 @@ __all__ = [
     "PipelineTimeoutError",
     "RecordedError",
     "StageTimeoutError",
-    "WorkerDiedError",
     "StoreVersionError",
+    "WorkerDiedError",
 ]
 
 
