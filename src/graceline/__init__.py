@@ -2,6 +2,7 @@
 
 from graceline.deadlines import Blame, DeadlineStatus, Kind, Source, Status
 from graceline.definitions import (
+    Adaptive,
     Command,
     Node,
     Pipeline,
@@ -59,6 +60,7 @@ from graceline.timers import TimerScope, TimerTree
 
 __all__ = [
     "AbandonedThread",
+    "Adaptive",
     "AttemptTimeoutError",
     "Blame",
     "Blocked",

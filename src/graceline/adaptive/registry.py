@@ -13,7 +13,7 @@ from collections.abc import Callable
 from graceline.adaptive.history import DurationHistory
 from graceline.adaptive.learner import Learner, Lease
 from graceline.adaptive.settings import Settings
-from graceline.adaptive.stores import Key, MemoryStore, Store
+from graceline.adaptive.stores import Key, MemoryStore, Record, Store
 
 __all__ = ["Learners"]
 
@@ -44,10 +44,22 @@ class Learners:
         self._saved: dict[Learner, tuple[Key, float]] = {}
         """Learners with observations that are not in the store, and the last stamp that is."""
         self._unsaved = 0
+        self._records: dict[Key, Record | None] | None = None
+        """What was read in advance; None if nothing was."""
+        self._left: set[Key] = set()
+        """Keys whose learner has left: the store knows more of them than was read in advance."""
 
     def __len__(self) -> int:
         """How many learners are held."""
         return len(self._learners)
+
+    def preload(self) -> None:
+        """Read all that the store knows, so that no call has to wait for a disk.
+
+        It may take a while: call it from a thread, before anything else. What other processes add
+        to the store afterwards is seen by those that open it later.
+        """
+        self._records = {key: self.store.load(key) for key in self.store.keys()}  # noqa: SIM118 - no mapping
 
     def issue(self, key: Key, settings: Settings) -> Lease:
         """The limit for a call that starts now; see `Learner.issue`."""
@@ -72,13 +84,17 @@ class Learners:
         learner = self._load(key, settings)
         self._learners[key] = learner
         while len(self._learners) > self._most:
-            _, left = self._learners.popitem(last=False)
+            name, left = self._learners.popitem(last=False)
+            self._left.add(name)
             self._save(left)
         return learner
 
     def _load(self, key: Key, settings: Settings) -> Learner:
         learner = Learner.of(settings)
-        record = self.store.load(key)
+        if self._records is None or key in self._left:
+            record = self.store.load(key)
+        else:
+            record = self._records.pop(key, None)
         if record is not None:
             history = DurationHistory.of(record.history.samples(), settings.window)
             try:

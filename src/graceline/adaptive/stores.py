@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 import attrs
 
@@ -59,6 +59,7 @@ class Record:
         return Record(self.history.merge(other.history), newer.state or self.state or other.state)
 
 
+@runtime_checkable
 class Store(Protocol):
     """Where registries of learners put what was learned.
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 
 import attrs
 
+from graceline.definitions.adaptive import Adaptive
 from graceline.definitions.checks import (
     as_callables,
     brief,
@@ -55,6 +56,10 @@ _Kind: TypeAlias = Literal["coroutine", "thread", "process", "command"]
 # part known, which belongs into every message.
 
 
+def _limit(value: Duration | Adaptive | None) -> float | Adaptive | None:
+    return cast("float | Adaptive | None", value)
+
+
 def _seconds(value: Duration | None) -> float | None:
     return cast("float | None", value)
 
@@ -93,7 +98,8 @@ class Part:
 
     Attributes:
         timeout: seconds from its start; None = not stated, `math.inf` = stated to be unlimited,
-            0 = already expired. A limit above the parent's is clamped, with a warning.
+            0 = already expired. A limit above the parent's is clamped, with a warning. Or an
+            `Adaptive`, which learns it.
         grace: seconds that cleanup may use after a cancel; None takes the parent's.
         reserve: instead of `grace`, seconds of `timeout` that are kept for cleanup, so that the
             limit is exact.
@@ -106,7 +112,7 @@ class Part:
     """
 
     name: str
-    timeout: float | None = attrs.field(default=None, converter=_seconds)
+    timeout: float | Adaptive | None = attrs.field(default=None, converter=_limit)
     grace: float | None = attrs.field(default=None, converter=_seconds)
     reserve: float | None = attrs.field(default=None, converter=_seconds)
     strict: bool | None = None
@@ -122,7 +128,14 @@ class Part:
         where = _where(self)
         put = object.__setattr__
         for field in ("timeout", "grace", "reserve", "stop_before", "slo"):
-            put(self, field, optional_duration(getattr(self, field), f"{where}, {field}="))
+            value = getattr(self, field)
+            if field != "timeout" or not isinstance(value, Adaptive):
+                put(self, field, optional_duration(value, f"{where}, {field}="))
+        if isinstance(self.timeout, Adaptive) and self.reserve is not None:
+            raise DefinitionError(
+                f"{where}: a learned limit is about how long the work takes; give grace= with "
+                "timeout=Adaptive(...), and not reserve="
+            )
         if self.strict is not None:
             check_flag(self.strict, f"{where}, strict=")
         put(self, "metadata", frozen_metadata(self.metadata, where))
@@ -131,7 +144,12 @@ class Part:
 
     @property
     def limit(self) -> float | None:
-        """The stated timeout in seconds: `timeout`, else `metadata["timeout"]`, else None."""
+        """The stated timeout in seconds: `timeout`, else `metadata["timeout"]`, else None.
+
+        Of a learned one it is the ceiling.
+        """
+        if isinstance(self.timeout, Adaptive):
+            return self.timeout.ceiling
         if self.timeout is not None:
             return self.timeout
         stated = self.metadata.get("timeout")
@@ -261,7 +279,7 @@ class NodeOptions(TypedDict, total=False):
     """The options of `Node` that `@node(...)` and `each(...)` take too; see `Node`."""
 
     name: str
-    timeout: Duration | None
+    timeout: Duration | Adaptive | None
     grace: Duration | None
     reserve: Duration | None
     strict: bool | None

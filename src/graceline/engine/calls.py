@@ -54,6 +54,8 @@ def limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | Non
         limit = attrs.evolve(limit, timeout=seconds, source=source)
     if budget is not None:
         seconds = parse_duration(budget, "budget=", signed=True)
-        if seconds < limit.timeout:
+        # A learned limit may yet be anything up to its ceiling.
+        most = limit.timeout if plan.learned is None else plan.learned.ceiling
+        if seconds < most:
             limit = attrs.evolve(limit, timeout=seconds, source=Source.HEADER)
     return attrs.evolve(plan, limit=limit)

@@ -18,6 +18,7 @@ from graceline.engine.admission import Admission
 from graceline.engine.calls import limited, runs_around, surroundings
 from graceline.engine.handle import Run
 from graceline.engine.health import Health, abandoned_threads, run_health
+from graceline.engine.learning import Learning
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import Plan
 from graceline.engine.plans import Plans
@@ -51,6 +52,7 @@ class Engine:
         mode: Mode,
         admission: Admission,
         workers: Workers,
+        learning: Learning | None,
         lane: str,
         sinks: tuple[Sink, ...],
         watchdog: Watchdog,
@@ -60,10 +62,11 @@ class Engine:
         self._mode = mode
         self._admission = admission
         self._workers = workers
+        self._learning = learning
         self._lane = lane
         self._hub = Hub((LoggingSink(), *sinks))
         self._stats = Stats()
-        self._plans = Plans(timeouts, self._stats, workers, enforced=mode == "enforce")
+        self._plans = Plans(timeouts, self._stats, workers, learning, enforced=mode == "enforce")
         self._live: dict[str, RunState] = {}
         self._prefix = os.urandom(4).hex()
         self._numbers = count(1)

@@ -15,6 +15,7 @@ from graceline.engine.endings import contains
 from graceline.errors import GracelineError
 
 if TYPE_CHECKING:
+    from graceline.adaptive import Lease
     from graceline.engine.plan import Plan
     from graceline.engine.state import RunState
 
@@ -29,9 +30,13 @@ class LevelRun(Level):
 
     `notice` belongs to a cancel that is not ours and that a cleanup block has seen: when, and in
     which exception. It stays provisional until that exception leaves the node.
+
+    `lease` is that of a learned limit, and is set on levels with such a limit only.
     """
 
-    __slots__ = ("ended", "input", "notice", "partial", "plan", "run")
+    lease: Lease | None
+
+    __slots__ = ("ended", "input", "lease", "notice", "partial", "plan", "run")
 
     def __init__(
         self, run: RunState, plan: Plan, parent: Level | None, start: float, value: Any

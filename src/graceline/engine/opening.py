@@ -10,11 +10,13 @@ from typing import Any, NoReturn
 
 import trio
 
+from graceline.adaptive import Store
 from graceline.definitions import Timeouts
 from graceline.definitions.checks import brief, check_name, nearest
 from graceline.engine.admission import Admission
 from graceline.engine.core import Engine, Mode
 from graceline.engine.endings import split_cancelled
+from graceline.engine.learning import Learning
 from graceline.engine.watchdog import Watchdog
 from graceline.errors import DefinitionError, GracelineError
 from graceline.telemetry.hub import Sink
@@ -77,6 +79,7 @@ def open_engine(
     lane: str | None = None,
     sinks: Iterable[Sink] = (),
     watchdog: Watchdog | None = Watchdog(),  # noqa: B008 - frozen
+    history: Store | None = None,
 ) -> AbstractAsyncContextManager[Engine]:
     """Give an engine to a block of code: `async with open_engine() as engine`.
 
@@ -97,6 +100,8 @@ def open_engine(
             `default`.
         sinks: subscribers of the event stream.
         watchdog: what reports stuck nodes and a blocked event loop; None for nothing.
+        history: where learned limits come from and go to, such as a `SqliteStore`; it stays open.
+            None keeps them for the life of the engine.
 
     Raises:
         DefinitionError: for an unknown mode or a bad number.
@@ -105,13 +110,12 @@ def open_engine(
     return _Block(
         _opened(
             timeouts, mode, max_concurrent_pipelines, max_queue, max_threads,
-            max_abandoned_threads, max_processes, lane, sinks, watchdog,
+            max_abandoned_threads, max_processes, lane, sinks, watchdog, history,
         )
     )  # fmt: skip
 
 
-@asynccontextmanager
-async def _opened(
+def _make(
     timeouts: Timeouts | None,
     mode: Mode | None,
     max_concurrent_pipelines: float | None,
@@ -122,7 +126,9 @@ async def _opened(
     lane: str | None,
     sinks: Iterable[Sink],
     watchdog: Watchdog | None,
-) -> AsyncIterator[Engine]:
+    history: Store | None,
+) -> Engine:
+    """An engine by its options, once they are checked."""
     if not trio.lowlevel.in_trio_task():
         raise GracelineError(
             "graceline runs under Trio: use trio.run(main), not asyncio.run(main())"
@@ -140,33 +146,38 @@ async def _opened(
         raise DefinitionError(
             f"watchdog= takes a Watchdog such as Watchdog(stuck_after=5), not {brief(watchdog)}"
         )
+    if history is not None and not isinstance(history, Store):
+        raise DefinitionError(f"history= takes a store such as SqliteStore, not {brief(history)}")
     threads = int(_number(max_threads, "max_threads=", least=1))
     abandoned = int(_number(max_abandoned_threads, "max_abandoned_threads=", least=0))
-    processes = int(
-        _number(
-            (os.cpu_count() or 1) if max_processes is None else max_processes,
-            "max_processes=",
-            least=1,
-        )
-    )
+    if max_processes is None:
+        max_processes = os.cpu_count() or 1
+    processes = int(_number(max_processes, "max_processes=", least=1))
     admission = Admission(
         _number(max_concurrent_pipelines, "max_concurrent_pipelines=", least=1),
         _number(max_queue, "max_queue=", least=0),
     )
     if chosen != "enforce":
         log_mode(chosen)
-    failure: BaseException | None = None
-    workers = Workers(threads, abandoned, processes)
-    engine = Engine(
+    return Engine(
         timeouts=timeouts or Timeouts.realtime(),
         mode=chosen,
         admission=admission,
-        workers=workers,
+        workers=Workers(threads, abandoned, processes),
+        learning=None if chosen == "off" else Learning(history, lane),
         lane=lane,
         sinks=listeners,
         watchdog=watchdog or Watchdog(stuck_after=None, blocked_after=None),
     )
+
+
+@asynccontextmanager
+async def _opened(*options: Any) -> AsyncIterator[Engine]:
+    engine = _make(*options)
+    failure: BaseException | None = None
     try:
+        if engine._learning is not None:
+            await engine._learning.begin()
         async with trio.open_nursery() as nursery:
             engine._enter(nursery)
             with engine._watched():
@@ -190,6 +201,8 @@ async def _opened(
     finally:
         engine._shut()
         with trio.CancelScope(shield=True):
-            await workers.aclose()  # bounded: what does not end is killed
+            await engine._workers.aclose()  # bounded: what does not end is killed
+            if engine._learning is not None:
+                await engine._learning.end()
     if failure is not None:
         raise failure

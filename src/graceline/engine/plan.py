@@ -10,7 +10,18 @@ from typing import Any, cast
 import attrs
 
 from graceline.deadlines import Limit, Source, Status
-from graceline.definitions import PASS_INPUT, Command, Graph, Node, Part, Pipeline, Stage, Timeouts
+from graceline.definitions import (
+    PASS_INPUT,
+    Adaptive,
+    Command,
+    Graph,
+    Node,
+    Part,
+    Pipeline,
+    Stage,
+    Timeouts,
+)
+from graceline.engine.learning import Learned, Learning
 from graceline.engine.site import current_site
 from graceline.telemetry.stats import Durations, Stats
 from graceline.work import Bound, Workers, bind_coroutine
@@ -52,6 +63,7 @@ class Plan:
     when: Callable[[Any], Any] | None = None
     critical: bool = True
     fallback: Any = PASS_INPUT
+    learned: Learned | None = None
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -128,7 +140,9 @@ def _limit(part: Part, level: str, default: float, *, stated_above: bool, enforc
     """
     stated = part.limit
     source: Source | None
-    if stated is not None:
+    if isinstance(part.timeout, Adaptive):
+        timeout, source = part.timeout.initial, Source.ADAPTIVE
+    elif stated is not None:
         timeout = stated
         source = _SOURCES[level] if part.timeout is not None else Source.METADATA
     else:
@@ -154,6 +168,7 @@ def compile_pipeline(
     enforced: bool,
     stats: Stats,
     workers: Workers,
+    learning: Learning | None,
 ) -> PipelinePlan:
     """Compile a pipeline.
 
@@ -164,7 +179,14 @@ def compile_pipeline(
         enforced: whether limits cut anything.
         stats: where the aggregates live.
         workers: where work runs that does not run in the event loop.
+        learning: gives learned limits; None does not learn.
     """
+
+    def learned(part: Part, stage: str, node: str, level: str) -> Learned | None:
+        if learning is None or not isinstance(part.timeout, Adaptive):
+            return None
+        return learning.of(part.timeout, pipeline.name, stage, node, level)
+
     root = _limit(pipeline, "pipeline", timeouts.pipeline, stated_above=stated, enforced=enforced)
     strict = timeouts.strict if pipeline.strict is None else pipeline.strict
     fail_fast = timeouts.fail_fast if pipeline.fail_fast is None else pipeline.fail_fast
@@ -187,6 +209,7 @@ def compile_pipeline(
                 call = workers.bind(inner, node.runs_on, current_site)
             if isinstance(function, Surrounded):
                 call = function.around(call)
+            limit_of = learned(node, stage.name, node.name, "node")
             item = None
             if node.each is not None:
                 span = inf if node.each.item_timeout is None else node.each.item_timeout
@@ -207,11 +230,19 @@ def compile_pipeline(
                 stage=stage.name,
                 item=item,
                 max_parallel=1 if node.each is None else node.each.max_parallel,
-                plain=enforced and not node.on_cleanup and node.when is None and item is None,
+                plain=(
+                    enforced
+                    and not node.on_cleanup
+                    and node.when is None
+                    and item is None
+                    and limit_of is None
+                ),
+                learned=limit_of,
                 add_ok=part_stats[Status.OK].add,
             )
 
         nodes = {node.name: plan_node(node) for node in stage.nodes}
+        limit_of_stage = learned(stage, stage.name, "", "stage")
         stage_stats = stats.part(pipeline.name, stage.name)
         return StagePlan(
             name=stage.name,
@@ -232,7 +263,10 @@ def compile_pipeline(
             parts=nodes,
             chain=_chain(stage.graph, nodes),
             ordered=stage.graph.segments == (tuple(nodes),),
-            plain=enforced and not stage.on_cleanup and stage.when is None,
+            plain=(
+                enforced and not stage.on_cleanup and stage.when is None and limit_of_stage is None
+            ),
+            learned=limit_of_stage,
             add_ok=stage_stats[Status.OK].add,
         )
 
@@ -255,6 +289,7 @@ def compile_pipeline(
         chain=_chain(pipeline.graph, stages),
         first_span=_first_span(pipeline.graph, stages),
         ordered=pipeline.graph.segments == (tuple(stages),),
+        learned=learned(pipeline, "", "", "pipeline"),
         shape=tuple((stage.name, tuple(stage.parts)) for stage in stages.values()),
     )
 

@@ -13,6 +13,7 @@ from graceline.errors import DefinitionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from graceline.engine.learning import Learning
     from graceline.telemetry.stats import Stats
     from graceline.work import Workers
 
@@ -27,14 +28,22 @@ class Plans:
         enforced: whether limits cut anything.
         stats: where the aggregates live.
         workers: where work runs that does not run in the event loop.
+        learning: gives learned limits; None does not learn.
     """
 
     def __init__(
-        self, timeouts: Timeouts, stats: Stats, workers: Workers, *, enforced: bool
+        self,
+        timeouts: Timeouts,
+        stats: Stats,
+        workers: Workers,
+        learning: Learning | None,
+        *,
+        enforced: bool,
     ) -> None:
         self._timeouts = timeouts
         self._stats = stats
         self._workers = workers
+        self._learning = learning
         self._enforced = enforced
         self._registered: dict[str, Pipeline] = {}
         self._changes: tuple[Callable[[Pipeline], Pipeline], ...] = ()
@@ -87,6 +96,7 @@ class Plans:
                 enforced=self._enforced,
                 stats=self._stats,
                 workers=self._workers,
+                learning=self._learning,
             )
         return plan
 

@@ -191,6 +191,7 @@ async def run_stages(
             error=error,
             nodes=inner.outcomes,
             last=inner.last,
+            returned=inner.failure is None,
         )
         usable, value, book.outcomes[plan.name] = route(run, strand, level, outcome, book)
         if not usable:

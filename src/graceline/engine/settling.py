@@ -99,6 +99,8 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
             # The scope may have the deadline of the very part that is skipped.
             strand.dirty = strand.dirty or strand.now >= strand.deadline
             return unstarted(run, level, Status.SKIPPED, None)
+    if plan.learned is not None:
+        plan.learned.limit(level)
     return None
 
 
@@ -146,8 +148,9 @@ async def settle_node(
     if run.shared.watching:
         run.watch(level, now)
     outcome = await finish(
-        run, strand, level, verdict, book, value=value, error=failure, attempts=attempts
-    )
+        run, strand, level, verdict, book, value=value, error=failure, attempts=attempts,
+        returned=error is None,
+    )  # fmt: skip
     assert isinstance(outcome, NodeOutcome)  # noqa: S101 - the plan is a node's
     return outcome
 
@@ -200,13 +203,17 @@ async def finish(
     attempts: int = 0,
     nodes: dict[str, Any] | None = None,
     last: float | None = None,
+    returned: bool = False,
 ) -> Outcome:
     """Build the outcome and run the handlers.
 
-    `last` is when the last critical part of a stage returned; for a node that is now.
+    `last` is when the last critical part of a stage returned; for a node that is now. `returned`
+    says that the work returned a value, whatever the verdict makes of it.
     """
     plan = level.plan
     level.ended = True
+    if plan.learned is not None:
+        plan.learned.settle(level, verdict, strand.now, returned=returned)
     failed = verdict.status is Status.FAILED
     extra = () if error is None or failed else (error,)
     shown = error if failed else None

@@ -119,6 +119,8 @@ class RunState:
         self.admitted_at: float = now
         above = _above(plan.limit, parent, caller_deadline, now, shared.grace)
         self.root: LevelRun = LevelRun(self, plan, above, now, value)
+        if plan.learned is not None:
+            plan.learned.limit(self.root)
         self.ended: bool = False
         self.strands: dict[Strand, None] = {}
         self.cleanups: dict[Cleanup, None] = NOTHING
