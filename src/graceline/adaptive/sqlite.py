@@ -15,11 +15,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from graceline.adaptive import sqlite_file
 from graceline.adaptive.history import Sample
 from graceline.adaptive.stores import Key, MemoryStore, Record
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["SqliteStore"]
 
@@ -103,6 +106,12 @@ class SqliteStore:
         """Wait until what was put before is on the disk, or in memory for good."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting and not self._writing)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Write what is left, end the thread and close the file; closing twice is fine."""

@@ -75,10 +75,15 @@ class Learned:
         return self._settings.ceiling
 
     def limit(self, level: LevelRun) -> None:
-        """Give a level that starts the limit that is learned now, unless it has a lower one."""
+        """Give a level that starts the limit that is learned now.
+
+        A budget that is lower stays, and so does a limit that was given with the call: then the
+        level's end teaches how long it took, and nothing else.
+        """
         lease = level.lease = self._learners.issue(self._key, self._settings)
         plan = level.limit
-        if plan.source is Source.ADAPTIVE or lease.timeout < plan.timeout:
+        budget = plan.source is Source.HEADER and lease.timeout < plan.timeout
+        if budget or plan.source is Source.ADAPTIVE:  # a limit given with the call counts alone
             level.limit = Limit(
                 plan.level, plan.name, lease.timeout, 0.0, plan.grace, Source.ADAPTIVE, plan.stated,
                 plan.enforced,
