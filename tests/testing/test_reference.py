@@ -2,7 +2,17 @@
 
 import pytest
 
-from graceline import DefinitionError, Node, Pipeline, Stage, Timeouts, each, parallel, sequence
+from graceline import (
+    Adaptive,
+    DefinitionError,
+    Node,
+    Pipeline,
+    Stage,
+    Timeouts,
+    each,
+    parallel,
+    sequence,
+)
 from graceline.testing.agreement import Observation, differences
 from graceline.testing.behaviours import (
     AtDeadline,
@@ -129,6 +139,7 @@ def test_latencies_replace_bodies():
     (each(Node(modelled(1), name="loop")), "does not model each"),
     (Node(modelled(1, AtDeadline()), name="sly"), "does not model AtDeadline"),
     (Node(modelled(1), name="handled", on_cleanup=print), "'handled': the oracle does not model handlers"),
+    (Node(modelled(1), name="n", timeout=Adaptive(initial=1, ceiling=2)), "'n': the oracle does not model learned"),
 ])  # fmt: skip
 def test_what_the_oracle_does_not_model_is_said(part, message):
     """A node that the oracle knows nothing of is an error that names it, never a guess."""

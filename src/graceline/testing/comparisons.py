@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from graceline.deadlines import Blame, Kind
-from graceline.definitions import Each, Node, Part, Pipeline, Timeouts
+from graceline.definitions import Adaptive, Each, Node, Part, Pipeline, Timeouts
 from graceline.durations import format_duration
 from graceline.engine import Mode
 from graceline.errors import DefinitionError, DefinitionWarning
@@ -197,6 +197,9 @@ _WATCHING: tuple[Mode, Mode] = ("observe", "off")
 # -- running ----------------------------------------------------------------------------------
 
 
+_BOUNDS = ("initial", "floor", "ceiling")
+
+
 def _fresh(subject: Subject) -> Pipeline:
     pipeline = subject if isinstance(subject, Pipeline) else subject()
     if not isinstance(pipeline, Pipeline):
@@ -221,7 +224,10 @@ def _raised(pipeline: Pipeline, paths: set[str], factor: float) -> Pipeline:
     """The same pipeline with some limits raised."""
 
     def new(path: str, part: Part, **changes: Any) -> Any:
-        if path in paths and part.limit is not None:
+        if path in paths and isinstance(part.timeout, Adaptive):
+            bounds = {name: getattr(part.timeout, name) * factor for name in _BOUNDS}
+            changes["timeout"] = attrs.evolve(part.timeout, **bounds)
+        elif path in paths and part.limit is not None:
             changes["timeout"] = part.limit * factor
         each = part.each if isinstance(part, Node) else None
         if path in paths and each is not None and each.item_timeout is not None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from graceline.definitions import PASS_INPUT, Node, Part, Pipeline, Stage, Timeouts
+from graceline.definitions import PASS_INPUT, Adaptive, Node, Part, Pipeline, Stage, Timeouts
 from graceline.errors import DefinitionError
 from graceline.testing.accounts import RunAccount
 from graceline.testing.behaviours import (
@@ -173,6 +173,10 @@ def _refuse_sharing(pipeline: Pipeline) -> None:
 def _refuse(part: Part) -> None:
     if part.on_cleanup:
         raise DefinitionError(f"reference_run(): {part.name!r}: the oracle does not model handlers")
+    if isinstance(part.timeout, Adaptive):
+        raise DefinitionError(
+            f"reference_run(): {part.name!r}: the oracle does not model learned limits"
+        )
 
 
 def _behaviour(function: ModelledFunction, where: str) -> dict[str, Any]:
