@@ -40,7 +40,7 @@ def test_a_level_of_a_run_starts_as_the_pure_level_does(limit, parent):
 
 
 def test_a_level_of_a_run_has_all_its_attributes_from_the_start():
-    """Whoever looks at a fresh level finds each attribute: nothing partial, ended or noticed yet."""
+    """Whoever looks at a fresh level finds each attribute: nothing partial, ended, noticed or learned yet."""
     live = start(LIMITS["limited"], None)
     own = {name: getattr(live, name) for name in LevelRun.__slots__}
     assert own == {
@@ -50,5 +50,6 @@ def test_a_level_of_a_run_has_all_its_attributes_from_the_start():
         "partial": UNSET,
         "ended": False,
         "notice": None,
+        "lease": None,
     }
     assert live.plan.limit is LIMITS["limited"]

@@ -95,10 +95,9 @@ class Learned:
 
         `returned` says that it returned a value, whatever became of that.
         """
-        lease = getattr(level, "lease", None)  # it has none if it never started
-        if lease is None:
+        lease, level.lease = level.lease, None
+        if lease is None:  # it never started
             return
-        level.lease = None
         elapsed = now - level.start
         at = None if self._stamp is None else self._stamp()
         if returned or verdict.status in _RETURNED:

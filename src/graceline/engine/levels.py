@@ -31,10 +31,8 @@ class LevelRun(Level):
     `notice` belongs to a cancel that is not ours and that a cleanup block has seen: when, and in
     which exception. It stays provisional until that exception leaves the node.
 
-    `lease` is that of a learned limit, and is set on levels with such a limit only.
+    `lease` is that of a learned limit.
     """
-
-    lease: Lease | None
 
     __slots__ = ("ended", "input", "lease", "notice", "partial", "plan", "run")
 
@@ -61,6 +59,7 @@ class LevelRun(Level):
         self.partial: Any = UNSET
         self.ended: bool = False
         self.notice: tuple[float, BaseException | None] | None = None
+        self.lease: Lease | None = None
 
     def noticed(self, error: BaseException) -> float | None:
         """When the cancel that leaves with `error` was first noticed, if a cleanup block saw it."""
