@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from graceline import Adaptive, Node, Pipeline, Stage, open_engine, sequence
+from graceline import Adaptive, DefinitionError, Node, Pipeline, Stage, open_engine, sequence
 from graceline.adaptive import Key, MemoryStore, SqliteStore
 from graceline.deadlines import Source
 from graceline.telemetry import events
@@ -291,3 +291,27 @@ async def test_learned_in_real_time():
         results = [await engine.run(pipeline) for _ in range(60)]
     assert all(result.source is None or result.ok for result in results)
     assert results[-1].node("work").limit < 30
+
+
+async def test_a_pipeline_that_never_starts_teaches_no_duration(autojump_clock, engine):
+    """A pipeline that is due before it starts has no duration: it would have taken longer."""
+    pipeline = Pipeline("p", [Service()], timeout=LEARNED)
+    result = await engine.run(pipeline, timeout=0)
+    assert result.status == "timed_out"
+    assert all(
+        censored for _, censored in samples_of(engine, Key("default", "p", "", "", "pipeline"))
+    )
+
+
+async def test_a_when_that_raises_takes_no_lease(autojump_clock, engine):
+    """A node that fails before its work began teaches nothing."""
+    node = Node(Service(), name="work", timeout=LEARNED, when=lambda _: 1 / 0)
+    assert (await engine.run(Pipeline("p", [node]))).status == "failed"
+    assert KEY not in engine._learning._learners.keys()  # noqa: SIM118
+
+
+async def test_a_history_must_be_a_store():
+    """Anything else as `history=` is refused, with what would be right."""
+    with pytest.raises(DefinitionError, match="history= takes a store such as SqliteStore"):
+        async with open_engine(history="history.db"):
+            pass

@@ -191,3 +191,17 @@ async def test_a_soft_failure_cancels_no_sibling(autojump_clock, engine):
     ):
         result = await engine.run(Pipeline("p", parts), 1)
         assert (result.status, result.node("slow").value) == ("ok", "slow")
+
+
+async def test_soft_branches_that_end_well(autojump_clock, engine):
+    """Nodes that run at once and may fail give their values like others."""
+
+    async def one(_):
+        return 1
+
+    async def two(_):
+        return 2
+
+    nodes = [Node(one, critical=False), Node(two, critical=False)]
+    result = await engine.run(Pipeline("p", [Stage("s", nodes)]))
+    assert (result.status, result.value, result.degraded) == ("ok", {"one": 1, "two": 2}, ())

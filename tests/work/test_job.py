@@ -400,3 +400,24 @@ def test_values_that_pickle_cannot_write(monkeypatch):
     monkeypatch.setattr(parcels, "_cloudpickle", lambda: None)
     with pytest.raises(GracelineError, match="the function cannot be sent between processes"):
         pack(lambda: None, "the function")
+
+
+def test_partial_values_and_the_time_to_stop(do, board):
+    """A job saves partial values on the board, and sees a drain; it has nothing to wait with."""
+
+    def work(_):
+        save_partial({"done": 1})
+        before = stopping().is_set()
+        board.drain()
+        with pytest.raises(GracelineError, match=r"in a worker process ask is_set\(\)"):
+            stopping().wait().send(None)
+        return before, stopping().is_set()
+
+    assert unpack(do(work).parcel, "value") == (False, True)
+    assert unpack(board.partial(1), "partial") == {"done": 1}
+
+
+def test_an_item_saves_no_partial_value(do):
+    """Inside an item of `each()` the finished items are the partial value, in a worker too."""
+    reply = do(lambda _: save_partial(1), has_partial=False, node="n[0]")
+    assert "an item of each()" in str(unpack(reply.parcel, "error"))
