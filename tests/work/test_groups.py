@@ -86,14 +86,16 @@ def test_a_group_that_does_not_exist():
     assert not groups.send(2**22 + 1, signal.SIGTERM)
 
 
-async def test_ended_waits_for_everybody(start):
-    """The wait ends when the last member has ended, or all but one."""
-    process = start("(echo; exec sleep 0.1) & exec sleep 1000")
+async def test_looks_end_with_the_last_member(start):
+    """Looks go on while anybody is in the group, and end when the last member has ended."""
+    process = start("(echo; exec sleep 1000) & exec sleep 1000")
+    looks = groups.looks(process.pid)
+    assert next(looks) > 0
+    groups.send(process.pid, signal.SIGKILL)
     with trio.fail_after(PATIENCE):
-        await groups.ended(process.pid, but=process.pid)
-        assert groups.members(process.pid) == (process.pid,)
-        groups.send(process.pid, signal.SIGKILL)
-        await groups.ended(process.pid)
+        for pause in looks:
+            await trio.sleep(pause)
+    assert groups.members(process.pid) == ()
 
 
 def test_looks_are_rarer_where_they_are_dear(start, monkeypatch):

@@ -19,7 +19,6 @@ from pathlib import Path
 import trio
 
 __all__ = [
-    "ended",
     "exited",
     "has_exited",
     "looks",
@@ -104,23 +103,17 @@ def send_session(leader: int, signal: int) -> None:
             send(other, signal)
 
 
-def looks(group: int, *, but: int | None = None, session: bool = False) -> Iterator[float]:
+def looks(group: int, *, session: bool = False) -> Iterator[float]:
     """Look whether a group has ended; gives the seconds to wait before the next look.
 
-    Ends when every process of the group has ended, or all of them `but` one; with `session` also
-    everybody in the session of that number.
+    Ends when every process of the group has ended; with `session` also everybody in the session of
+    that number.
     """
     for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
         began = time.perf_counter()
-        if not set(members(group, session=session)) - {but}:
+        if not members(group, session=session):
             return
         yield max(pause, _SHARE * (time.perf_counter() - began))
-
-
-async def ended(group: int, *, but: int | None = None) -> None:
-    """Wait until every process of a group has ended, or all of them `but` one."""
-    for pause in looks(group, but=but):
-        await trio.sleep(pause)
 
 
 def open_pidfd(pid: int) -> int | None:
