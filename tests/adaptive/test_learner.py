@@ -160,12 +160,13 @@ def test_a_value_after_the_ceiling_counts_as_hung():
 
 
 def test_a_listener_hears_of_every_end():
-    """The listener is called after each settled lease, with the learner."""
+    """The listener is called after each settled lease, with the learner and the lease."""
     learner, heard = Learner(), []
-    learner.listener = heard.append
-    learner.issue().completed(0.1)
-    learner.issue().censored(nan)
-    assert heard == [learner, learner]
+    learner.listener = lambda *told: heard.append(told)
+    leases = [learner.issue(), learner.issue()]
+    leases[0].completed(0.1)
+    leases[1].censored(nan)
+    assert heard == [(learner, leases[0]), (learner, leases[1])]
 
 
 def test_replicas_share():

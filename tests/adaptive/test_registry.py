@@ -1,3 +1,5 @@
+from math import inf, nan
+
 import pytest
 
 from graceline.adaptive import DurationHistory, Key, Learner, Learners, MemoryStore, Settings
@@ -14,10 +16,10 @@ class Counting(MemoryStore):
         super().__init__()
         self.puts = []
 
-    def put(self, key, samples, state):
+    def put(self, key, samples, state, limits=()):
         samples = list(samples)
         self.puts.append((key, len(samples), bool(state)))
-        super().put(key, samples, state)
+        super().put(key, samples, state, limits)
 
 
 def use(learners, key, *latencies, settings=SETTINGS):
@@ -101,6 +103,63 @@ def test_changed_settings_hold_for_what_was_learned():
     assert learners.learner(KEYS[0], higher).peek() == 0.5
     assert len(learners.learner(KEYS[0], higher).history) == 40
     assert learners.learner(KEYS[0], Settings(floor=0.5)) is learners.learner(KEYS[0], higher)
+
+
+def test_changed_settings_hold_for_what_was_read_in_advance():
+    """A learner that came from a preloaded store keeps what it knows when its settings change."""
+    store = MemoryStore()
+    store.put(KEYS[0], [(float(at), 0.05, False) for at in range(100)], {})
+    learners = Learners(store)
+    learners.preload()
+    before = learners.learner(KEYS[0], SETTINGS).peek()
+    assert learners.learner(KEYS[0], Settings(ceiling=2.0)).peek() == before == pytest.approx(0.075)
+
+
+def test_the_limit_of_each_call_is_kept_with_its_sample():
+    """The store knows which limit each sample had, and whether it was learned, a probe, or raised an alarm."""
+    store = MemoryStore()
+    learners = Learners(store)
+    learner = learners.learner(KEYS[0], SETTINGS)
+    issued = replay(learner, [0.05] * 60 + [0.4] * 40)
+    learners.checkpoint()
+    record = store.load(KEYS[0])
+    known = {at: limit for at, limit, _ in record.limits}
+    assert [known[at] for at, _, _ in record.history.samples()] == [call.limit for call in issued][
+        -len(record.history) :
+    ]
+    assert all(limit.limit == 3.0 for limit in record.limits if limit.why == "probe")
+    whys = [limit.why for limit in record.limits]
+    assert (whys.count("alarm"), set(whys)) == (1, {"learned", "probe", "alarm"})
+
+
+def test_a_recorder_keeps_durations_and_learns_nothing():
+    """A part without a learned limit has its durations in the store, with neither state nor limits."""
+    store = Counting()
+    learners = Learners(store, batch=2)
+    recorder = learners.recorder(KEYS[0])
+    assert learners.recorder(KEYS[0]) is recorder
+    recorder.add(0.05)
+    recorder.add(nan)
+    recorder.add(inf)
+    recorder.add(0.08, censored=True)
+    assert store.puts == [(KEYS[0], 2, False)]
+    record = store.load(KEYS[0])
+    assert [sample[1:] for sample in record.history.samples()] == [(0.05, False), (0.08, True)]
+    assert (record.state, record.limits) == ({}, ())
+    assert repr(recorder) == "<records <2 of 256 durations, 1 censored>>"
+
+
+def test_a_part_may_begin_and_cease_to_learn():
+    """What was recorded is what a learner begins with, and what a learner saw is not lost by a recorder."""
+    learners = Learners(MemoryStore())
+    for _ in range(100):
+        learners.recorder(KEYS[0]).add(0.05)
+    assert learners.learner(KEYS[0], SETTINGS).peek() == pytest.approx(0.075)
+    use(learners, KEYS[0], 0.06)
+    assert len(learners.recorder(KEYS[0]).history) == 101
+    again = Learners(learners.store)
+    learners.close()
+    assert len(again.recorder(KEYS[0]).history) == 101
 
 
 def test_samples_without_a_state_are_learned_from():

@@ -13,6 +13,7 @@ import pytest
 
 from graceline import StoreVersionError
 from graceline.adaptive import (
+    Applied,
     DurationHistory,
     Key,
     MemoryStore,
@@ -66,6 +67,14 @@ def test_samples_without_a_state_keep_the_state(store):
     assert store.load(KEY).state == {"margin": 0.5}
 
 
+def test_the_newest_limits_are_kept(store):
+    """The limits that were applied are kept beside the samples, the newest of the window, each once."""
+    limits = [Applied(float(at), 0.1 * at, "learned") for at in range(1, 7)]
+    store.put(KEY, samples(0.1), {}, limits[2:])
+    store.put(KEY, samples(0.1), {}, [*limits[:4], Applied(6.5, 3.0, "probe")])
+    assert store.load(KEY).limits == (*limits[3:], Applied(6.5, 3.0, "probe"))
+
+
 def test_a_forgotten_key_is_gone(store):
     """What is forgotten is gone, may come again, and forgetting the unknown is fine."""
     store.put(KEY, samples(0.1), {"margin": 0.5})
@@ -79,7 +88,8 @@ def test_a_forgotten_key_is_gone(store):
 
 def test_json_lines_carry_everything(store):
     """Exported and imported elsewhere, every record is the same; imported twice as well."""
-    store.put(KEY, samples(0.1, 0.2), {"margin": 0.5, "warm": True})
+    limits = [Applied(1.0, 0.3, "learned"), Applied(2.0, 3.0, "alarm")]
+    store.put(KEY, samples(0.1, 0.2), {"margin": 0.5, "warm": True}, limits)
     store.put(OTHER, samples(0.3, censored=True), {})
     file = io.StringIO()
     assert export_records(store, file) == 2
@@ -114,6 +124,13 @@ def test_an_import_merges(store):
         (
             '{"format": 1, "state": {"margin": "x"}, "history": {"window": 1, "samples": []}}',
             "'x' is no number",
+        ),
+        (
+            (
+                '{"format": 1, "state": {}, "history": {"window": 1, "samples": []}, '
+                '"limits": [[1.0, 0.5, "guess"]]}'
+            ),
+            "'guess' is not what a limit was; one of learned, probe, alarm",
         ),
         (
             '{"format": 2, "state": {}, "history": {"window": 1, "samples": []}}',

@@ -34,7 +34,7 @@ def pipeline_of(work, timeout=LEARNED, **options):
 
 
 def learner_of(engine, key=KEY):
-    return engine._learning._learners._learners[key]
+    return engine._learning._learners._entries[key]
 
 
 def samples_of(engine, key=KEY):

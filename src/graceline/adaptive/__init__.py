@@ -5,10 +5,12 @@ Start with the essay in `graceline.adaptive.learner`.
 
 from graceline.adaptive.history import DurationHistory, Sample, Survival
 from graceline.adaptive.learner import Learner, Lease
+from graceline.adaptive.recorder import Recorder
 from graceline.adaptive.registry import Learners
 from graceline.adaptive.settings import Settings
 from graceline.adaptive.sqlite import SqliteStore
 from graceline.adaptive.stores import (
+    Applied,
     Key,
     MemoryStore,
     Record,
@@ -18,6 +20,7 @@ from graceline.adaptive.stores import (
 )
 
 __all__ = [
+    "Applied",
     "DurationHistory",
     "Key",
     "Learner",
@@ -25,6 +28,7 @@ __all__ = [
     "Lease",
     "MemoryStore",
     "Record",
+    "Recorder",
     "Sample",
     "Settings",
     "SqliteStore",

@@ -186,7 +186,7 @@ class Learner:
     def _begin(self, settings: Settings) -> None:
         self.settings: Settings = settings
         self.history: DurationHistory = DurationHistory(settings.window)
-        self.listener: Callable[[Learner], object] | None = None
+        self.listener: Callable[[Learner, Lease], object] | None = None
         """Called after every settled lease."""
         self._margin: float = settings.log_margin
         """u, the logarithm of the factor between quantile and limit."""
@@ -224,6 +224,11 @@ class Learner:
         """The limit of an ordinary call that would start now, in seconds; changes nothing."""
         return min(self.settings.ceiling, self._base * self._boost)
 
+    @property
+    def boost(self) -> float:
+        """The factor by which an alarm has raised the limit for a trial; 1 without one."""
+        return self._boost
+
     def issue(self) -> Lease:
         """The limit for a call that starts now; now and then a probe, which runs to the ceiling."""
         self._in_flight += 1
@@ -246,7 +251,7 @@ class Learner:
         if elapsed >= 0.0:  # NaN is not
             self._observe(lease.timeout, elapsed, censored, own, at)
         if self.listener is not None:
-            self.listener(self)
+            self.listener(self, lease)
 
     def _observe(
         self,

@@ -1,21 +1,38 @@
-"""All learners of an engine: found by key, bounded in number, kept in a store.
+"""All learners and recorders of an engine: found by key, bounded in number, kept in a store.
 
-The least recently used learner leaves when there are too many; what it knew is in the store, and
-comes back with the next call of its key. Nothing here reads a clock: new samples go to the store
-after every `batch` observations, and whenever somebody calls `checkpoint`.
+The least recently used one leaves when there are too many; what it knew is in the store, and comes
+back with the next call of its key. Nothing here reads a clock: new samples go to the store after
+every `batch` observations, and whenever somebody calls `checkpoint`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from typing import TypeAlias, TypeVar
 
 from graceline.adaptive.history import DurationHistory
 from graceline.adaptive.learner import Learner, Lease
+from graceline.adaptive.recorder import Recorder
 from graceline.adaptive.settings import Settings
-from graceline.adaptive.stores import Key, MemoryStore, Record, Store
+from graceline.adaptive.stores import Applied, Key, MemoryStore, Record, Store, Why
 
 __all__ = ["Learners"]
+
+_Entry: TypeAlias = Learner | Recorder
+_EntryT = TypeVar("_EntryT", Learner, Recorder)
+
+
+class _Unsaved:
+    """What the store does not know of an entry: samples after a stamp, and their limits."""
+
+    __slots__ = ("key", "limits", "newest", "stored")
+
+    def __init__(self, key: Key, stored: float) -> None:
+        self.key = key
+        self.stored = stored
+        """The newest stamp that is in the store."""
+        self.newest = stored
+        self.limits: list[Applied] = []
 
 
 class Learners:
@@ -40,18 +57,19 @@ class Learners:
         self.store: Store = MemoryStore() if store is None else store
         self._most = most
         self._batch = batch
-        self._learners: OrderedDict[Key, Learner] = OrderedDict()
-        self._saved: dict[Learner, tuple[Key, float]] = {}
-        """Learners with observations that are not in the store, and the last stamp that is."""
-        self._unsaved = 0
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._unsaved: dict[_Entry, _Unsaved] = {}
+        """Entries with observations that are not in the store."""
+        self._waiting = 0
+        """Observations since the store was last handed something."""
         self._records: dict[Key, Record | None] | None = None
         """What was read in advance; None if nothing was."""
         self._left: set[Key] = set()
-        """Keys whose learner has left: the store knows more of them than was read in advance."""
+        """Keys whose entry has left: the store knows more of them than was read in advance."""
 
     def __len__(self) -> int:
-        """How many learners are held."""
-        return len(self._learners)
+        """How many learners and recorders are held."""
+        return len(self._entries)
 
     def preload(self) -> None:
         """Read all that the store knows, so that no call has to wait for a disk.
@@ -70,81 +88,131 @@ class Learners:
 
         Changed settings hold from now on: the learner goes on with what it has learned.
         """
-        learner = self._learners.get(key)
-        if learner is None or learner.settings is not settings:
-            learner = self._fitting(key, settings, learner)
-        self._learners.move_to_end(key)
-        return learner
+        held = self._entries.get(key)
+        # Identity first: comparing two dozen numbers is a part of the cost of a call.
+        if not isinstance(held, Learner) or (
+            held.settings is not settings and held.settings != settings
+        ):
+            held = self._enter(key, _new_learner(self._known(key), settings))
+        self._entries.move_to_end(key)
+        return held
 
-    def _fitting(self, key: Key, settings: Settings, held: Learner | None) -> Learner:
+    def recorder(self, key: Key) -> Recorder:
+        """The recorder of a key, as `learner`, for a part whose limit is not learned."""
+        held = self._entries.get(key)
+        if not isinstance(held, Recorder):
+            held = self._enter(key, _new_recorder(self._known(key)))
+        self._entries.move_to_end(key)
+        return held
+
+    def _known(self, key: Key) -> Record | None:
+        """What is known of a key, from the entry that is held or from the store."""
+        held = self._entries.get(key)
         if held is not None:
-            if held.settings == settings:
-                return held
             self._save(held)
-        learner = self._load(key, settings)
-        self._learners[key] = learner
-        while len(self._learners) > self._most:
-            name, left = self._learners.popitem(last=False)
+            return Record(held.history, held.state())
+        if self._records is None or key in self._left:
+            return self.store.load(key)
+        return self._records.pop(key, None)
+
+    def _enter(self, key: Key, entry: _EntryT) -> _EntryT:
+        self._entries[key] = entry
+        self._listen(key, entry)
+        while len(self._entries) > self._most:
+            name, left = self._entries.popitem(last=False)
             self._left.add(name)
             self._save(left)
-        return learner
+        return entry
 
-    def _load(self, key: Key, settings: Settings) -> Learner:
-        learner = Learner.of(settings)
-        if self._records is None or key in self._left:
-            record = self.store.load(key)
-        else:
-            record = self._records.pop(key, None)
-        if record is not None:
-            history = DurationHistory.of(record.history.samples(), settings.window)
-            try:
-                learner.restore(record.state, history)
-            except ValueError:
-                # Samples without a state, or with that of another version: what they say counts.
-                learner.merge(history)
-        learner.listener = self._listener(key, learner.history.newest)
-        return learner
+    def _listen(self, key: Key, entry: _Entry) -> None:
+        """Note what is new of an entry from now on."""
+        stored = entry.history.newest
+        boost = entry.boost if isinstance(entry, Learner) else 1.0
 
-    def _listener(self, key: Key, newest: float) -> Callable[[Learner], None]:
-        start = (key, newest)
+        def noted(entry: _Entry) -> _Unsaved:
+            unsaved = self._unsaved.get(entry)
+            if unsaved is None:
+                unsaved = self._unsaved[entry] = _Unsaved(key, stored)
+            self._waiting += 1
+            return unsaved
 
-        def settled(learner: Learner) -> None:
-            self._saved.setdefault(learner, start)
-            self._unsaved += 1
-            if self._unsaved >= self._batch:
+        def settled(learner: Learner, lease: Lease) -> None:
+            nonlocal boost
+            unsaved = noted(learner)
+            at = learner.history.newest
+            why: Why = "probe" if lease.is_probe else "learned"
+            if learner.boost > boost:
+                why = "alarm"
+            boost = learner.boost
+            if at > unsaved.newest:  # an early cancel leaves no sample
+                unsaved.newest = at
+                unsaved.limits.append(Applied(at, lease.timeout, why))
+            if self._waiting >= self._batch:
                 self.checkpoint()
 
-        return settled
+        def recorded(recorder: Recorder) -> None:
+            noted(recorder)
+            if self._waiting >= self._batch:
+                self.checkpoint()
+
+        if isinstance(entry, Learner):
+            entry.listener = settled
+        else:
+            entry.listener = recorded
 
     def checkpoint(self) -> None:
         """Hand everything that is new to the store; returns without waiting for a disk."""
-        for learner in list(self._saved):
-            self._save(learner)
-        self._unsaved = 0
+        for entry in list(self._unsaved):
+            self._save(entry)
+        self._waiting = 0
 
-    def _save(self, learner: Learner) -> None:
-        found = self._saved.pop(learner, None)
-        if found is None:
+    def _save(self, entry: _Entry) -> None:
+        unsaved = self._unsaved.pop(entry, None)
+        if unsaved is None:
             return
-        key, saved = found
-        held = self._learners.get(key, learner) is learner
-        # A learner that has left may be older than the one that came after it: samples only.
-        self.store.put(key, learner.history.samples(after=saved), learner.state() if held else {})
-        learner.listener = self._listener(key, learner.history.newest)
+        key = unsaved.key
+        held = self._entries.get(key, entry) is entry
+        # One that has left may be older than the one that came after it: samples only.
+        self.store.put(
+            key,
+            entry.history.samples(after=unsaved.stored),
+            entry.state() if held else {},
+            unsaved.limits,
+        )
+        self._listen(key, entry)
 
     def keys(self) -> list[Key]:
-        """The keys of the learners that are held, least recently used first."""
-        return list(self._learners)
+        """The keys that are held, least recently used first."""
+        return list(self._entries)
 
     def forget(self, key: Key) -> None:
         """Drop what is known for a key, here and in the store."""
-        learner = self._learners.pop(key, None)
-        if learner is not None:
-            self._saved.pop(learner, None)
-            learner.listener = None
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._unsaved.pop(entry, None)
+            entry.listener = None
         self.store.forget(key)
 
     def close(self) -> None:
         """Hand over what is new, and wait until the store has it; the store stays open."""
         self.checkpoint()
         self.store.flush()
+
+
+def _new_learner(record: Record | None, settings: Settings) -> Learner:
+    learner = Learner.of(settings)
+    if record is not None:
+        history = DurationHistory.of(record.history.samples(), settings.window)
+        try:
+            learner.restore(record.state, history)
+        except ValueError:
+            # Samples without a state, or with that of another version: what they say counts.
+            learner.merge(history)
+    return learner
+
+
+def _new_recorder(record: Record | None) -> Recorder:
+    recorder = Recorder()
+    if record is not None:
+        recorder.history = DurationHistory.of(record.history.samples(), recorder.history.window)
+    return recorder

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from graceline.adaptive import sqlite_file
 from graceline.adaptive.history import Sample
-from graceline.adaptive.stores import Key, MemoryStore, Record
+from graceline.adaptive.stores import Applied, Key, MemoryStore, Record
 
 if TYPE_CHECKING:
     from typing import Self
@@ -74,13 +74,19 @@ class SqliteStore:
         """Whether the file cannot be written, so that what is new is in memory only."""
         return self._memory is not None
 
-    def put(self, key: Key, samples: Iterable[Sample], state: Mapping[str, float]) -> None:
+    def put(
+        self,
+        key: Key,
+        samples: Iterable[Sample],
+        state: Mapping[str, float],
+        limits: Iterable[Applied] = (),
+    ) -> None:
         """Add new samples of a key, and the state that a learner has after them; does not wait."""
-        self._add((key, tuple(samples), dict(state)))
+        self._add(sqlite_file.Change(key, tuple(samples), dict(state), tuple(limits)))
 
     def forget(self, key: Key) -> None:
         """Drop what is known for a key; does not wait."""
-        self._add((key, None, {}))
+        self._add(sqlite_file.Change(key, None))
 
     def load(self, key: Key) -> Record | None:
         """What is known for a key; None if nothing is. Waits for what was put before."""
@@ -135,12 +141,11 @@ class SqliteStore:
                 self._changed.notify_all()
 
     def _remember(self, memory: MemoryStore, change: sqlite_file.Change) -> None:
-        key, samples, state = change
-        if samples is None:
-            self._forgotten.add(key)
-            memory.forget(key)
+        if change.samples is None:
+            self._forgotten.add(change.key)
+            memory.forget(change.key)
         else:
-            memory.put(key, samples, state)
+            memory.put(change.key, change.samples, change.state, change.limits)
 
     def _read(self, reading: Callable[[sqlite3.Connection], _T]) -> _T | None:
         with self._using_file:

@@ -10,10 +10,11 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+
+import attrs
 
 from graceline.adaptive.history import DurationHistory, Sample
-from graceline.adaptive.stores import Key, Record
+from graceline.adaptive.stores import Applied, Key, Record
 from graceline.errors import StoreVersionError
 
 __all__ = ["SCHEMA", "Change", "open_file", "read_keys", "read_record", "write"]
@@ -33,11 +34,29 @@ _TABLES = (
         key INTEGER NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
         at REAL NOT NULL, duration REAL NOT NULL, censored INTEGER NOT NULL,
         PRIMARY KEY (key, at, duration, censored)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS limits (
+        key INTEGER NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+        at REAL NOT NULL, seconds REAL NOT NULL, why TEXT NOT NULL,
+        PRIMARY KEY (key, at, seconds, why)) WITHOUT ROWID""",
 )
 _COLUMNS = "lane = ? AND pipeline = ? AND stage = ? AND node = ? AND level = ?"
 
-Change: TypeAlias = tuple[Key, Sequence[Sample] | None, Mapping[str, float]]
-"""New samples of a key and the state after them; no samples at all (None) to forget the key."""
+
+@attrs.frozen
+class Change:
+    """New samples of a key and the state after them; without samples (None) the key is forgotten.
+
+    Attributes:
+        key: whose they are.
+        samples: those that are new.
+        state: the learner's; empty leaves what is there.
+        limits: those that were applied to the samples.
+    """
+
+    key: Key
+    samples: Sequence[Sample] | None
+    state: Mapping[str, float] = attrs.field(factory=dict)
+    limits: Sequence[Applied] = ()
 
 
 def open_file(path: Path) -> sqlite3.Connection:
@@ -87,11 +106,11 @@ def write(connection: sqlite3.Connection, batch: Iterable[Change], window: int) 
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for key, samples, state in batch:
-            if samples is None:
-                connection.execute(f"DELETE FROM keys WHERE {_COLUMNS}", _values(key))  # noqa: S608 - our own words
+        for change in batch:
+            if change.samples is None:
+                connection.execute(f"DELETE FROM keys WHERE {_COLUMNS}", _values(change.key))  # noqa: S608 - our own words
             else:
-                _write_key(connection, key, samples, state, window)
+                _write_key(connection, change, change.samples, window)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -100,32 +119,35 @@ def write(connection: sqlite3.Connection, batch: Iterable[Change], window: int) 
 
 
 def _write_key(
-    connection: sqlite3.Connection,
-    key: Key,
-    samples: Iterable[Sample],
-    state: Mapping[str, float],
-    window: int,
+    connection: sqlite3.Connection, change: Change, samples: Iterable[Sample], window: int
 ) -> None:
+    values = _values(change.key)
     connection.execute(
         "INSERT OR IGNORE INTO keys (lane, pipeline, stage, node, level) VALUES (?, ?, ?, ?, ?)",
-        _values(key),
+        values,
     )
-    row = connection.execute(f"SELECT id FROM keys WHERE {_COLUMNS}", _values(key)).fetchone()  # noqa: S608
+    row = connection.execute(f"SELECT id FROM keys WHERE {_COLUMNS}", values).fetchone()  # noqa: S608
     number = int(row[0])
-    if state:
+    if change.state:
         connection.execute(
-            "UPDATE keys SET state = ? WHERE id = ?", (json.dumps(dict(state)), number)
+            "UPDATE keys SET state = ? WHERE id = ?", (json.dumps(dict(change.state)), number)
         )
     connection.executemany(
         "INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?)",
         [(number, at, duration, int(censored)) for at, duration, censored in samples],
     )
-    connection.execute(
-        """DELETE FROM samples WHERE key = ?1 AND (at, duration, censored) < (
-            SELECT at, duration, censored FROM samples WHERE key = ?1
-            ORDER BY at DESC, duration DESC, censored DESC LIMIT 1 OFFSET ?2)""",
-        (number, window - 1),
+    connection.executemany(
+        "INSERT OR IGNORE INTO limits VALUES (?, ?, ?, ?)",
+        [(number, *limit) for limit in change.limits],
     )
+    for table, columns in (("samples", "at, duration, censored"), ("limits", "at, seconds, why")):
+        newest_first = ", ".join(f"{column} DESC" for column in columns.split(", "))
+        connection.execute(
+            f"""DELETE FROM {table} WHERE key = ?1 AND ({columns}) < (
+                SELECT {columns} FROM {table} WHERE key = ?1
+                ORDER BY {newest_first} LIMIT 1 OFFSET ?2)""",  # noqa: S608
+            (number, window - 1),
+        )
 
 
 def read_record(connection: sqlite3.Connection, key: Key, window: int) -> Record | None:
@@ -144,7 +166,14 @@ def read_record(connection: sqlite3.Connection, key: Key, window: int) -> Record
         "SELECT at, duration, censored FROM samples WHERE key = ?", (found[0],)
     ).fetchall()
     samples = [(at, duration, bool(censored)) for at, duration, censored in rows]
-    return Record(DurationHistory.of(samples, window), json.loads(found[1]))
+    limits = connection.execute(
+        "SELECT at, seconds, why FROM limits WHERE key = ? ORDER BY at, seconds, why", (found[0],)
+    ).fetchall()
+    return Record(
+        DurationHistory.of(samples, window),
+        json.loads(found[1]),
+        tuple(Applied(*limit) for limit in limits),
+    )
 
 
 def read_keys(connection: sqlite3.Connection) -> list[Key]:

@@ -9,13 +9,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol, TextIO, runtime_checkable
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TextIO,
+    TypeAlias,
+    cast,
+    get_args,
+    runtime_checkable,
+)
 
 import attrs
 
 from graceline.adaptive.history import DurationHistory, Sample
 
-__all__ = ["Key", "MemoryStore", "Record", "Store", "export_records", "import_records"]
+__all__ = [
+    "Applied",
+    "Key",
+    "MemoryStore",
+    "Record",
+    "Store",
+    "Why",
+    "export_records",
+    "import_records",
+    "newest_limits",
+]
 
 _FORMAT = 1
 """The version of an exported line; a reader refuses a newer one."""
@@ -40,6 +60,24 @@ class Key:
     level: str = "node"
 
 
+Why: TypeAlias = Literal["learned", "probe", "alarm"]
+"""What a limit was: what was learned, a probe; or its call was the miss that raised an alarm."""
+
+
+class Applied(NamedTuple):
+    """The limit that the call of one sample had, for those who want to see it afterwards.
+
+    Attributes:
+        at: the stamp of the sample.
+        limit: seconds.
+        why: `learned`, `probe` or `alarm`.
+    """
+
+    at: float
+    limit: float
+    why: Why
+
+
 @attrs.frozen
 class Record:
     """What is known for one key.
@@ -47,16 +85,28 @@ class Record:
     Attributes:
         history: the samples.
         state: as `Learner.state` gives it; empty if only samples are known.
+        limits: those that were applied, as far as they are known; oldest first.
     """
 
     history: DurationHistory
     state: Mapping[str, float] = attrs.field(factory=dict)
+    limits: tuple[Applied, ...] = ()
 
     def merge(self, other: Record) -> Record:
         """Both histories in one, and the state that came with the newer sample."""
         # Ties are broken by content, so that the order of merging does not matter.
         newer = max(self, other, key=lambda one: (one.history.newest, sorted(one.state.items())))
-        return Record(self.history.merge(other.history), newer.state or self.state or other.state)
+        history = self.history.merge(other.history)
+        return Record(
+            history,
+            newer.state or self.state or other.state,
+            newest_limits((*self.limits, *other.limits), history.window),
+        )
+
+
+def newest_limits(limits: Iterable[Applied], window: int) -> tuple[Applied, ...]:
+    """The newest of some limits, oldest first; equal ones count once."""
+    return tuple(sorted(set(limits))[-window:])
 
 
 @runtime_checkable
@@ -69,7 +119,13 @@ class Store(Protocol):
     def load(self, key: Key) -> Record | None:
         """What is known for a key, everything that was put before included; None if nothing is."""
 
-    def put(self, key: Key, samples: Iterable[Sample], state: Mapping[str, float]) -> None:
+    def put(
+        self,
+        key: Key,
+        samples: Iterable[Sample],
+        state: Mapping[str, float],
+        limits: Iterable[Applied] = (),
+    ) -> None:
         """Add new samples of a key, and the state that a learner has after them."""
 
     def keys(self) -> list[Key]:
@@ -100,13 +156,20 @@ class MemoryStore:
         """What is known for a key; None if nothing is."""
         return self._records.get(key)
 
-    def put(self, key: Key, samples: Iterable[Sample], state: Mapping[str, float]) -> None:
+    def put(
+        self,
+        key: Key,
+        samples: Iterable[Sample],
+        state: Mapping[str, float],
+        limits: Iterable[Applied] = (),
+    ) -> None:
         """Add new samples of a key, and the state that a learner has after them."""
-        new = DurationHistory.of(samples, self._window)
-        before = self._records.get(key)
-        history = new if before is None else before.history.merge(new)
-        kept = dict(state) if state or before is None else before.state
-        self._records[key] = Record(history, kept)
+        before = self._records.get(key) or Record(DurationHistory(self._window))
+        self._records[key] = Record(
+            before.history.merge(DurationHistory.of(samples, self._window)),
+            dict(state) if state else before.state,
+            newest_limits((*before.limits, *limits), self._window),
+        )
 
     def keys(self) -> list[Key]:
         """All keys that something is known for."""
@@ -135,6 +198,7 @@ def export_records(store: Store, file: TextIO) -> int:
             **attrs.asdict(key),
             "state": dict(record.state),
             "history": record.history.dump(),
+            "limits": [list(limit) for limit in record.limits],
         }
         file.write(json.dumps(line, allow_nan=False) + "\n")
         count += 1
@@ -153,7 +217,7 @@ def import_records(store: Store, lines: Iterable[str]) -> int:
     for key, record in records:
         known = store.load(key)
         merged = record if known is None else known.merge(record)
-        store.put(key, record.history.samples(), merged.state)
+        store.put(key, record.history.samples(), merged.state, record.limits)
     return len(records)
 
 
@@ -166,6 +230,7 @@ def _parse(lines: Iterable[str]) -> Iterator[tuple[Key, Record]]:
             version = document.pop("format")
             state = {str(name): _number(value) for name, value in document.pop("state").items()}
             history = DurationHistory.load(document.pop("history"))
+            limits = tuple(_applied(*limit) for limit in document.pop("limits", ()))
             key = Key(**{name: str(document[name]) for name in document})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"line {number} is no exported history: {error}") from error
@@ -173,7 +238,13 @@ def _parse(lines: Iterable[str]) -> Iterator[tuple[Key, Record]]:
             raise ValueError(
                 f"line {number} has format {version!r}; this version of graceline reads {_FORMAT}"
             )
-        yield key, Record(history, state)
+        yield key, Record(history, state, limits)
+
+
+def _applied(at: object, limit: object, why: object) -> Applied:
+    if why not in get_args(Why):
+        raise ValueError(f"{why!r} is not what a limit was; one of {', '.join(get_args(Why))}")
+    return Applied(_number(at), _number(limit), cast("Why", why))
 
 
 def _number(value: object) -> float:
