@@ -3,6 +3,7 @@
 Start with the essay in `graceline.adaptive.learner`.
 """
 
+from graceline.adaptive.forecast import NOTHING, Forecast
 from graceline.adaptive.history import DurationHistory, Sample, Survival
 from graceline.adaptive.learner import Learner, Lease
 from graceline.adaptive.recorder import Recorder
@@ -20,8 +21,10 @@ from graceline.adaptive.stores import (
 )
 
 __all__ = [
+    "NOTHING",
     "Applied",
     "DurationHistory",
+    "Forecast",
     "Key",
     "Learner",
     "Learners",

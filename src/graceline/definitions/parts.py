@@ -394,6 +394,9 @@ class Stage(_Step):
             _warn_clamped(_where(part), part.limit, self)
 
 
+_BUDGETS = ("fixed", "remaining", "reserve")
+
+
 @attrs.frozen(eq=False)
 class Pipeline(Part):
     """Stages, with a limit for the whole.
@@ -405,6 +408,10 @@ class Pipeline(Part):
         name: the name under which an engine knows it.
         stages: stages, or nodes and functions.
         fail_fast: whether the first critical failure cancels the siblings; None takes the engine's.
+        budget: how the time of the whole is shared. `fixed`: each part by its own limit.
+            `remaining`: each part may use all that is left. `reserve`: all but what the parts after
+            it usually need. In the latter two the limits of parts that nothing could stand in for
+            are soft: passing one is told, and cuts nothing.
         sum_must_fit: refuse the definition if the limits along the longest path of stages (of nodes
             in a stage) add up to more than the limit above them.
 
@@ -415,6 +422,7 @@ class Pipeline(Part):
     name: str
     stages: tuple[Stage, ...] = attrs.field(default=(), converter=_stages)
     fail_fast: bool | None = attrs.field(default=None, kw_only=True)
+    budget: Literal["fixed", "remaining", "reserve"] = attrs.field(default="fixed", kw_only=True)
     sum_must_fit: bool = attrs.field(default=False, kw_only=True)
     graph: Graph = attrs.field(init=False, repr=False)
 
@@ -425,6 +433,11 @@ class Pipeline(Part):
         object.__setattr__(self, "stages", stages)
         if self.fail_fast is not None:
             check_flag(self.fail_fast, f"{where}, fail_fast=")
+        if self.budget not in _BUDGETS:
+            raise DefinitionError(
+                f"{where}: budget= is one of {', '.join(map(repr, _BUDGETS))}, not "
+                f"{brief(self.budget)}"
+            )
         check_flag(self.sum_must_fit, f"{where}, sum_must_fit=")
         before: dict[str, tuple[str, ...]] = {}
         for previous, stage in zip((None, *stages), stages, strict=False):

@@ -11,6 +11,7 @@ import trio
 from graceline.deadlines import Source
 from graceline.durations import Duration, parse_duration
 from graceline.engine.cleanup import enclosing_cleanup
+from graceline.engine.learning import Learned
 from graceline.engine.levels import CURRENT, LevelRun
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | Non
     if budget is not None:
         seconds = parse_duration(budget, "budget=", signed=True)
         # A learned limit may yet be anything up to its ceiling.
-        most = limit.timeout if plan.learned is None else plan.learned.ceiling
+        history = plan.history
+        most = history.ceiling if isinstance(history, Learned) else limit.timeout
         if seconds < most:
             limit = attrs.evolve(limit, timeout=seconds, source=Source.HEADER)
     return attrs.evolve(plan, limit=limit)

@@ -18,6 +18,7 @@ from graceline.engine.admission import Admission
 from graceline.engine.calls import limited, runs_around, surroundings
 from graceline.engine.handle import Run
 from graceline.engine.health import Health, abandoned_threads, run_health
+from graceline.engine.late import LateWatch
 from graceline.engine.learning import Learning
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import Plan
@@ -71,6 +72,7 @@ class Engine:
         self._prefix = os.urandom(4).hex()
         self._numbers = count(1)
         self._drain = trio.Event()
+        self._late = LateWatch()
         self._shared = Shared(
             hub=self._hub,
             lane=lane,
@@ -78,6 +80,7 @@ class Engine:
             enforced=mode == "enforce",
             watching=mode == "observe",
             drain=self._drain,
+            late=self._late,
         )
         self._idle: trio.Event | None = None
         self._closed = False
@@ -334,6 +337,7 @@ class Engine:
     def _shut(self) -> None:
         """Accept nothing any more; the block of `open_engine` has ended."""
         self._closed = True
+        self._late.close()
 
     # -- inside -------------------------------------------------------------------------------
 

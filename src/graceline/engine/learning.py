@@ -1,4 +1,4 @@
-"""Learned limits: each start of a part takes a lease, each outcome settles it."""
+"""Durations: every start of a part that learns takes a lease, every end is written down."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from graceline.adaptive import Key, Learners, Settings, Store
+from graceline.adaptive import DurationHistory, Key, Learners, Settings, Store
 from graceline.deadlines import Limit, Source, Status, Verdict
 from graceline.definitions import Adaptive
 
 if TYPE_CHECKING:
     from graceline.engine.levels import LevelRun
 
-__all__ = ["Learned", "Learning"]
+__all__ = ["Learned", "Learning", "Recorded"]
 
 _RETURNED = (Status.OK, Status.LATE)
 
 
 class Learning:
-    """The learners of one engine.
+    """The durations of one engine.
 
     Args:
         store: where they come from and go to; None keeps them for the life of the engine.
@@ -31,89 +31,164 @@ class Learning:
     def __init__(self, store: Store | None, lane: str) -> None:
         self._learners = Learners(store)
         self._lane = lane
-        self._kept = store is not None
+        self.kept: bool = store is not None
         # Histories of several processes merge by their stamps, so these must be of one clock.
-        self._stamp = time.time if self._kept else None
+        self._stamp = time.time if self.kept else None
 
     async def begin(self) -> None:
         """Read what the store knows."""
-        if self._kept:
+        if self.kept:
             await trio.to_thread.run_sync(self._learners.preload)
 
     async def end(self) -> None:
         """Hand what was learned to the store, and wait until it is safe there."""
-        if self._kept:
+        if self.kept:
             await trio.to_thread.run_sync(self._learners.close)
 
-    def of(self, policy: Adaptive, pipeline: str, stage: str, node: str, level: str) -> Learned:
-        """The learned limit of one part."""
+    def learned(
+        self,
+        policy: Adaptive,
+        pipeline: str,
+        stage: str,
+        node: str,
+        level: str,
+        *,
+        soft: bool,
+    ) -> Learned:
+        """The learned limit of one part; `soft`: it cuts nothing."""
         settings = Settings(policy.initial, policy.floor, policy.ceiling, policy.alpha)
         key = Key(self._lane, pipeline, stage, node, level)
-        return Learned(self._learners, key, settings, self._stamp)
+        return Learned(self._learners, key, self._stamp, settings, soft=soft)
+
+    def recorded(self, pipeline: str, stage: str, node: str) -> Recorded:
+        """The durations of a node whose limit is not learned."""
+        return Recorded(self._learners, Key(self._lane, pipeline, stage, node), self._stamp)
 
 
-class Learned:
-    """The learned limit of one part of a pipeline."""
+class Recorded:
+    """The durations of one part whose limit is not learned."""
 
-    __slots__ = ("_key", "_learners", "_settings", "_stamp")
+    __slots__ = ("_key", "_learners", "_stamp")
+
+    def __init__(self, learners: Learners, key: Key, stamp: Callable[[], float] | None) -> None:
+        self._learners = learners
+        self._key = key
+        self._stamp = stamp
+
+    @property
+    def history(self) -> DurationHistory:
+        """The durations so far."""
+        return self._learners.recorder(self._key).history
+
+    def begin(self, level: LevelRun) -> None:
+        """Nothing is asked for."""
+
+    def ended_well(self, level: LevelRun, now: float) -> None:
+        """Write down the duration of a level that returned at `now`, in time."""
+        at = None if self._stamp is None else self._stamp()
+        self._learners.recorder(self._key).add(now - level.start, at=at)
+
+    def settle(self, level: LevelRun, verdict: Verdict, now: float, *, returned: bool) -> None:
+        """Write down how long a level took, or took at least, that ended at `now`.
+
+        `returned` says that it returned a value, whatever became of that.
+        """
+        if returned or verdict.status in _RETURNED:
+            self.ended_well(level, now)
+            return
+        worked = _worked(level, now)
+        if worked > 0.0:
+            at = None if self._stamp is None else self._stamp()
+            self._learners.recorder(self._key).add(worked, censored=True, at=at)
+
+
+class Learned(Recorded):
+    """The learned limit of one part of a pipeline.
+
+    Args:
+        learners: find the learner.
+        key: whose durations they are.
+        stamp: gives the stamps of samples; None numbers them.
+        settings: the bounds.
+        soft: the limit is not applied; it is what the part is late after.
+    """
+
+    __slots__ = ("_settings", "_soft")
 
     def __init__(
         self,
         learners: Learners,
         key: Key,
-        settings: Settings,
         stamp: Callable[[], float] | None,
+        settings: Settings,
+        *,
+        soft: bool,
     ) -> None:
-        self._learners = learners
-        self._key = key
+        super().__init__(learners, key, stamp)
         self._settings = settings
-        self._stamp = stamp
+        self._soft = soft
+
+    @property
+    def history(self) -> DurationHistory:
+        """The durations so far."""
+        return self._learners.learner(self._key, self._settings).history
 
     @property
     def ceiling(self) -> float:
         """The highest limit in seconds."""
         return self._settings.ceiling
 
-    def limit(self, level: LevelRun) -> None:
+    def begin(self, level: LevelRun) -> None:
         """Give a level that starts the limit that is learned now.
 
         A budget that is lower stays, and so does a limit that was given with the call: then the
         level's end teaches how long it took, and nothing else.
         """
-        lease = level.lease = self._learners.issue(self._key, self._settings)
+        lease = level.lease = self._learners.learner(self._key, self._settings).issue()
         plan = level.limit
-        budget = plan.source is Source.HEADER and lease.timeout < plan.timeout
-        if budget or plan.source is Source.ADAPTIVE:  # a limit given with the call counts alone
-            level.limit = Limit(
-                plan.level, plan.name, lease.timeout, 0.0, plan.grace, Source.ADAPTIVE, plan.stated,
-                plan.enforced,
-            )  # fmt: skip
-            level.deadline = level.start + level.limit.span
+        if self._soft or (
+            plan.source is not Source.ADAPTIVE  # a limit given with the call counts alone
+            and not (plan.source is Source.HEADER and lease.timeout < plan.timeout)
+        ):
+            return
+        level.limit = Limit(
+            plan.level, plan.name, lease.timeout, 0.0, plan.grace, Source.ADAPTIVE, plan.stated,
+            plan.enforced,
+        )  # fmt: skip
+        level.deadline = level.start + level.limit.span
+
+    def ended_well(self, level: LevelRun, now: float) -> None:
+        """Settle the lease of a level that returned at `now`, in time."""
+        lease, level.lease = level.lease, None
+        if lease is not None:
+            lease.completed(now - level.start, None if self._stamp is None else self._stamp())
 
     def settle(self, level: LevelRun, verdict: Verdict, now: float, *, returned: bool) -> None:
-        """Tell the learner how the work of a level ended at `now`.
-
-        `returned` says that it returned a value, whatever became of that.
-        """
+        """Tell the learner how the work of a level ended at `now`."""
+        if returned or verdict.status in _RETURNED:
+            self.ended_well(level, now)
+            return
         lease, level.lease = level.lease, None
         if lease is None:  # it never started
             return
-        elapsed = now - level.start
         at = None if self._stamp is None else self._stamp()
-        if returned or verdict.status in _RETURNED:
-            lease.completed(elapsed, at)
-        elif _cut_by_itself(level, verdict, now):
+        if _cut_by_itself(level, lease.timeout, verdict, now):
             lease.cut(lease.timeout, at)
         else:
-            worked = min(now, level.fired(), level.foreign_at) - level.start
-            lease.censored(max(0.0, worked), at)
+            lease.censored(max(0.0, _worked(level, now)), at)
 
 
-def _cut_by_itself(level: LevelRun, verdict: Verdict, now: float) -> bool:
+def _worked(level: LevelRun, now: float) -> float:
+    """Seconds that a level worked, without what it did after its cancel."""
+    return min(now, level.fired(), level.foreign_at) - level.start
+
+
+def _cut_by_itself(level: LevelRun, issued: float, verdict: Verdict, now: float) -> bool:
     """Whether it was the learned limit that cut the level, and not one above it or a cancel."""
     return (
         verdict.status is Status.TIMED_OUT
         and level.limit.source is Source.ADAPTIVE
+        and level.limit.timeout == issued  # else its share of a budget was shorter
         and level.cause(now) is level
         and level.deadline <= level.cancelled_at
     )

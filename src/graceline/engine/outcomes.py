@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 Outcome = NodeOutcome | StageOutcome
-Record: TypeAlias = tuple[Plan, Any, float, float, dict[str, Any] | None]
-"""A part that ended well: plan, value, start and end by the clock, the nodes of a stage."""
+Record: TypeAlias = tuple[Plan, Any, float, float, Any]
+"""A part that ended well: plan, value, start, end by the clock; its limit, or a stage's nodes."""
 
 
 class Outcomes(Mapping[str, Any]):
@@ -73,17 +73,18 @@ class Outcomes(Mapping[str, Any]):
 
 
 def _built(record: Record, origin: float) -> Outcome:
-    plan, value, start, end, nodes = record
-    limit, started, elapsed = plan.limit, start - origin, end - start
+    plan, value, start, end, more = record
+    started, elapsed = start - origin, end - start
     if isinstance(plan, StagePlan):
+        limit = plan.limit
         return StageOutcome(
             name=plan.name, status=Status.OK, value=value, error=None, started=started,
             elapsed=elapsed, limit=limit.shown, source=limit.source, grace_used=0.0, overrun=0.0,
-            blame=None, secondary=(), nodes=Outcomes(nodes or {}, origin, plan.parts),
+            blame=None, secondary=(), nodes=Outcomes(more, origin, plan.parts),
         )  # fmt: skip
     return NodeOutcome(
         name=plan.name, status=Status.OK, value=value, partial=None, error=None, started=started,
-        elapsed=elapsed, limit=limit.shown, source=limit.source, attempts=1, grace_used=0.0,
+        elapsed=elapsed, limit=more.shown, source=more.source, attempts=1, grace_used=0.0,
         overrun=0.0, blame=None, secondary=(),
     )  # fmt: skip
 

@@ -21,7 +21,8 @@ from graceline.definitions import (
     Stage,
     Timeouts,
 )
-from graceline.engine.learning import Learned, Learning
+from graceline.engine.learning import Learning, Recorded
+from graceline.engine.sharing import Outlooks, Share
 from graceline.engine.site import current_site
 from graceline.telemetry.stats import Durations, Stats
 from graceline.work import Bound, Workers, bind_coroutine
@@ -51,7 +52,10 @@ class Surrounded:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Plan:
-    """What the plans of nodes, stages and pipelines have in common."""
+    """What the plans of nodes, stages and pipelines have in common.
+
+    `history` takes the durations, and gives a learned limit; `share` that of a shared budget.
+    """
 
     name: str
     label: str
@@ -63,7 +67,8 @@ class Plan:
     when: Callable[[Any], Any] | None = None
     critical: bool = True
     fallback: Any = PASS_INPUT
-    learned: Learned | None = None
+    history: Recorded | None = None
+    share: Share | None = None
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -133,14 +138,25 @@ class PipelinePlan(_Holder):
     shape: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def _limit(part: Part, level: str, default: float, *, stated_above: bool, enforced: bool) -> Limit:
+def _limit(
+    part: Part,
+    level: str,
+    default: float,
+    *,
+    stated_above: bool,
+    enforced: bool,
+    soft: bool = False,
+) -> Limit:
     """Resolve a limit: stated on the part, else in its metadata, else the engine's default.
 
-    A default applies only where neither the level nor any level above it states a limit.
+    A default applies only where neither the level nor any level above it states a limit. A soft
+    limit is none.
     """
     stated = part.limit
     source: Source | None
-    if isinstance(part.timeout, Adaptive):
+    if soft:
+        timeout, source = inf, None
+    elif isinstance(part.timeout, Adaptive):
         timeout, source = part.timeout.initial, Source.ADAPTIVE
     elif stated is not None:
         timeout = stated
@@ -152,7 +168,7 @@ def _limit(part: Part, level: str, default: float, *, stated_above: bool, enforc
         level,
         part.name,
         timeout=timeout,
-        reserve=part.reserve or 0.0,
+        reserve=0.0 if soft else part.reserve or 0.0,
         grace=part.reserve if part.reserve is not None else part.grace,
         source=None if timeout == inf else source,
         stated=stated_above or stated is not None,
@@ -181,11 +197,28 @@ def compile_pipeline(
         workers: where work runs that does not run in the event loop.
         learning: gives learned limits; None does not learn.
     """
+    shared = pipeline.budget != "fixed"
+    histories: dict[tuple[str, str], Recorded] = {}
+    outlooks = Outlooks(pipeline, histories) if pipeline.budget == "reserve" else None
 
-    def learned(part: Part, stage: str, node: str, level: str) -> Learned | None:
-        if learning is None or not isinstance(part.timeout, Adaptive):
+    def history_of(
+        part: Part, stage: str, node: str, level: str, *, soft: bool = False
+    ) -> Recorded | None:
+        if learning is None:
             return None
-        return learning.of(part.timeout, pipeline.name, stage, node, level)
+        if isinstance(part.timeout, Adaptive):
+            return learning.learned(part.timeout, pipeline.name, stage, node, level, soft=soft)
+        if level == "node" and (shared or learning.kept):
+            return learning.recorded(pipeline.name, stage, node)
+        return None
+
+    def share_of(part: Part, stage: str, node: str, *, soft: bool) -> Share | None:
+        if not shared or learning is None:
+            return None
+        late_after = None
+        if soft and not isinstance(part.timeout, Adaptive) and part.limit != inf:
+            late_after = part.limit
+        return Share(stage, node, late_after, outlooks if node else None)
 
     root = _limit(pipeline, "pipeline", timeouts.pipeline, stated_above=stated, enforced=enforced)
     strict = timeouts.strict if pipeline.strict is None else pipeline.strict
@@ -193,12 +226,17 @@ def compile_pipeline(
     names = Counter(node.name for stage in pipeline.stages for node in stage.nodes)
 
     def plan_stage(stage: Stage) -> StagePlan:
-        limit = _limit(stage, "stage", timeouts.stage, stated_above=root.stated, enforced=enforced)
+        soft_stage = shared and stage.critical
+        limit = _limit(
+            stage, "stage", timeouts.stage, stated_above=root.stated or shared,
+            enforced=enforced, soft=soft_stage,
+        )  # fmt: skip
         stage_strict = strict if stage.strict is None else stage.strict
 
         def plan_node(node: Node) -> NodePlan:
+            soft = soft_stage and node.critical
             node_limit = _limit(
-                node, "node", timeouts.node, stated_above=limit.stated, enforced=enforced
+                node, "node", timeouts.node, stated_above=limit.stated, enforced=enforced, soft=soft
             )
             part_stats = stats.part(pipeline.name, stage.name, node.name)
             function: Any = node.function
@@ -209,7 +247,10 @@ def compile_pipeline(
                 call = workers.bind(inner, node.runs_on, current_site)
             if isinstance(function, Surrounded):
                 call = function.around(call)
-            limit_of = learned(node, stage.name, node.name, "node")
+            history = history_of(node, stage.name, node.name, "node", soft=soft)
+            if history is not None:
+                histories[stage.name, node.name] = history
+            share = share_of(node, stage.name, node.name, soft=soft)
             item = None
             if node.each is not None:
                 span = inf if node.each.item_timeout is None else node.each.item_timeout
@@ -235,14 +276,16 @@ def compile_pipeline(
                     and not node.on_cleanup
                     and node.when is None
                     and item is None
-                    and limit_of is None
+                    and share is None
                 ),
-                learned=limit_of,
+                history=history,
+                share=share,
                 add_ok=part_stats[Status.OK].add,
             )
 
         nodes = {node.name: plan_node(node) for node in stage.nodes}
-        limit_of_stage = learned(stage, stage.name, "", "stage")
+        stage_history = history_of(stage, stage.name, "", "stage", soft=soft_stage)
+        stage_share = share_of(stage, stage.name, "", soft=soft_stage)
         stage_stats = stats.part(pipeline.name, stage.name)
         return StagePlan(
             name=stage.name,
@@ -264,9 +307,14 @@ def compile_pipeline(
             chain=_chain(stage.graph, nodes),
             ordered=stage.graph.segments == (tuple(nodes),),
             plain=(
-                enforced and not stage.on_cleanup and stage.when is None and limit_of_stage is None
+                enforced
+                and not stage.on_cleanup
+                and stage.when is None
+                and stage_history is None
+                and stage_share is None
             ),
-            learned=limit_of_stage,
+            history=stage_history,
+            share=stage_share,
             add_ok=stage_stats[Status.OK].add,
         )
 
@@ -289,7 +337,7 @@ def compile_pipeline(
         chain=_chain(pipeline.graph, stages),
         first_span=_first_span(pipeline.graph, stages),
         ordered=pipeline.graph.segments == (tuple(stages),),
-        learned=learned(pipeline, "", "", "pipeline"),
+        history=history_of(pipeline, "", "", "pipeline"),
         shape=tuple((stage.name, tuple(stage.parts)) for stage in stages.values()),
     )
 

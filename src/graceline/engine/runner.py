@@ -150,8 +150,8 @@ def _left_queue(run: RunState, now: float) -> Verdict | None:
 
 def _never_started(run: RunState, verdict: Verdict) -> PipelineResult:
     now = run.clock()
-    if run.plan.learned is not None:
-        run.plan.learned.settle(run.root, verdict, now, returned=False)
+    if run.plan.history is not None:
+        run.plan.history.settle(run.root, verdict, now, returned=False)
     stages = {plan.name: skipped_stage(run, plan, now) for plan in run.plan.parts.values()}
     return _result(run, stages, verdict, None, None, now)
 
@@ -168,9 +168,9 @@ def _settle(run: RunState, strand: Strand, book: Book, value: Any) -> PipelineRe
     """Settle the pipeline from what its stages did; those that had no turn are `skipped`."""
     plan = run.plan
     verdict, error = settle_holder(run, run.root, book, strand.now, strict=plan.strict)
-    if plan.learned is not None:
+    if plan.history is not None:
         returned = book.failure is None
-        plan.learned.settle(run.root, verdict, strand.now, returned=returned)
+        plan.history.settle(run.root, verdict, strand.now, returned=returned)
     if verdict.status is not Status.OK and verdict.status is not Status.LATE:
         value = None
     run.root.ended = True

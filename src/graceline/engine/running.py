@@ -53,11 +53,14 @@ async def run_nodes(  # noqa: PLR0915 - see above
     now = strand.now
     for plan in nodes:
         level = LevelRun(run, plan, stage, now, value)
+        strand.ticks += 1
+        plain = plan.plain and not run.traced
+        history = plan.history
+        if history is not None and plain and not strand.dirty and strand.ticks < _BREATHE:
+            history.begin(level)
         fires = level.deadline
         if bound < fires:
             fires = bound
-        strand.ticks += 1
-        plain = plan.plain and not run.traced
         if not plain or now >= fires or strand.dirty or strand.ticks >= _BREATHE:
             # The slow start: expired, cancelled, a condition, a due checkpoint, a watcher.
             if strand.ticks >= _BREATHE:
@@ -93,9 +96,11 @@ async def run_nodes(  # noqa: PLR0915 - see above
             if plain and now < fires and not strand.dirty and not run.traced:
                 # The fast end: certainly alive, certainly ok. Only a record of it is kept.
                 level.ended = True
-                outcomes[plan.name] = (plan, result, level.start, now, None)
+                outcomes[plan.name] = (plan, result, level.start, now, level.limit)
                 completed.append(plan.label)
                 plan.add_ok(now - level.start)
+                if history is not None:
+                    history.ended_well(level, now)
                 if plan.critical:
                     book.last = now
                 value = result
@@ -312,6 +317,9 @@ class _GraphRun:
         clock, registry = run.clock, self.registry
         now = clock()
         level = LevelRun(run, plan, holder, now, value)
+        history = plan.history
+        if history is not None and not run.traced:
+            history.begin(level)
         fires = level.deadline
         bound = holder.fired()  # another branch may have failed before this one had its first turn
         if bound < fires:
@@ -334,10 +342,12 @@ class _GraphRun:
                     strand.now = now = clock()
                     if now < fires and not strand.dirty and not run.traced:
                         level.ended = True
-                        book.outcomes[plan.name] = (plan, result, level.start, now, None)
+                        book.outcomes[plan.name] = (plan, result, level.start, now, level.limit)
                         book.values[plan.name] = result
                         run.completed.append(plan.label)
                         plan.add_ok(now - level.start)
+                        if history is not None:
+                            history.ended_well(level, now)
                         if plan.critical:
                             book.last = now
                         return

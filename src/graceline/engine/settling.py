@@ -99,8 +99,12 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
             # The scope may have the deadline of the very part that is skipped.
             strand.dirty = strand.dirty or strand.now >= strand.deadline
             return unstarted(run, level, Status.SKIPPED, None)
-    if plan.learned is not None:
-        plan.learned.limit(level)
+    if plan.history is not None:
+        plan.history.begin(level)
+    if plan.share is not None:
+        refusal = plan.share.begin(level)
+        if refusal is not None:
+            return await finish(run, strand, level, refusal, book)
     return None
 
 
@@ -212,8 +216,8 @@ async def finish(
     """
     plan = level.plan
     level.ended = True
-    if plan.learned is not None:
-        plan.learned.settle(level, verdict, strand.now, returned=returned)
+    if plan.history is not None:
+        plan.history.settle(level, verdict, strand.now, returned=returned)
     failed = verdict.status is Status.FAILED
     extra = () if error is None or failed else (error,)
     shown = error if failed else None

@@ -19,6 +19,7 @@ from graceline.deadlines import (
     blame_limit,
     overran,
 )
+from graceline.engine.late import LateWatch
 from graceline.engine.levels import LevelRun
 from graceline.results import PipelineResult
 from graceline.telemetry import events
@@ -48,6 +49,7 @@ class Shared:
         enforced: False in the modes that cancel nothing.
         watching: True in `observe`: limits that pass are reported.
         drain: set when the engine drains.
+        late: tells of parts that run late.
     """
 
     hub: Hub
@@ -56,6 +58,7 @@ class Shared:
     enforced: bool
     watching: bool
     drain: trio.Event
+    late: LateWatch
 
 
 class RunState:
@@ -119,8 +122,8 @@ class RunState:
         self.admitted_at: float = now
         above = _above(plan.limit, parent, caller_deadline, now, shared.grace)
         self.root: LevelRun = LevelRun(self, plan, above, now, value)
-        if plan.learned is not None:
-            plan.learned.limit(self.root)
+        if plan.history is not None:
+            plan.history.begin(self.root)
         self.ended: bool = False
         self.strands: dict[Strand, None] = {}
         self.cleanups: dict[Cleanup, None] = NOTHING

@@ -24,6 +24,7 @@ __all__ = [
     "OutputReceived",
     "RunFinished",
     "RunStarted",
+    "RunningLate",
     "SignalSent",
     "StageFinished",
     "StageStarted",
@@ -120,6 +121,19 @@ class RunFinished(_Finished):
     queued: float
     degraded: tuple[str, ...]
     completed: int
+
+
+@attrs.frozen(kw_only=True)
+class RunningLate(Event):
+    """A part goes on past its soft deadline, `late_after` seconds from its start; nothing is cut.
+
+    `node` is empty for a stage. `fires_at` is when it will be cancelled, whoever cancels it.
+    """
+
+    stage: str
+    node: str
+    late_after: float
+    fires_at: float
 
 
 @attrs.frozen(kw_only=True)

@@ -48,12 +48,13 @@ _NAMES: dict[type[Event], str] = {
     events.DeadlineEnded: "deadline_ended",
     events.LoopBlocked: "loop_blocked",
     events.SignalSent: "signal_sent",
+    events.RunningLate: "running_late",
 }
 _WARNINGS = frozenset(
     {"cleanup_overran", "fault_injected", "node_stuck", "would_time_out", "thread_abandoned"}
 )
 _INFOS = frozenset(
-    {"cancel_requested", "deadline_ended", "loop_blocked", "signal_sent"}
+    {"cancel_requested", "deadline_ended", "loop_blocked", "running_late", "signal_sent"}
 )  # the watchdog's thread has warned before
 
 
@@ -128,6 +129,9 @@ def _describe(event: Event) -> str:
     said = [where]
     if hasattr(event, "limit"):
         said.append("no limit" if limit is None else f"limit {format_duration(limit)} ({source})")
+    late_after = getattr(event, "late_after", None)
+    if late_after is not None:
+        said.append(f"past its soft deadline of {format_duration(late_after)}")
     elapsed = getattr(event, "elapsed", None)
     if elapsed is not None:
         said.append(f"took {format_duration(elapsed)}")
