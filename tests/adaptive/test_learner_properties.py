@@ -140,7 +140,7 @@ def test_early_cancels_are_neutral(prefix, in_flight, later):
     events = [length for _, length, censored in learner.history.samples() if not censored]
     before = learner.dump()
     if events:
-        shortest = min([*events, 0.94 * learner.peek()])
+        shortest = min([*events, 0.94 * before["state"]["base"]])  # without a boost
         for share in (0.0, 0.3, 0.999):
             learner.issue().censored(share * shortest)
     assert learner.dump() == before
@@ -199,13 +199,16 @@ def test_no_death_spiral(prefix, share, given_bounds):
 
 @profile(50, 1500)
 @given(traffic(), st.floats(0.0, 0.949), st.integers(2, 64))
+@example(Prefix([Segment("hangs", 600, 0.001, 0.02, 0)], LONGEST), 0.5, 29)
 def test_no_death_spiral_under_load(prefix, share, in_flight):
-    """Invariant 7: with C calls in flight it is cut 150 + 4 C times at most, and then never again."""
+    """Invariant 7: with C calls in flight it is cut 150 + 4 C times at most, and then never again; if a certificate lasts for more than 32 cuts, for so many more."""
     learner = Learner()
     replay(learner, prefix, in_flight=in_flight)
+    # Where the ceiling is very many times the p95, hangs are looked at again less often.
+    longer = learner.state()["reprobe"] - learner.settings.reprobe
     ended = replay(learner, [share * 3.0] * 3000, in_flight=in_flight)
     cuts = [number for number, one in enumerate(ended) if one.cut]
-    assert len(cuts) <= 150 + 4 * in_flight
+    assert len(cuts) <= 150 + 4 * in_flight + longer
     assert all(number < 2000 for number in cuts)
 
 
@@ -219,6 +222,7 @@ def test_hangs_are_certified_and_cheap(prefix, share, seed):
     since, probes, own, reprobes = None, 0, 0, []
     for _ in range(2000):
         lease = learner.issue()
+        reprobes.append(learner.state()["reprobe"])  # a completion may move it, too
         if rng.random() >= share:
             lease.completed(0.04)
             continue
