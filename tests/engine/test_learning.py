@@ -287,10 +287,10 @@ async def test_learned_in_real_time():
         return value
 
     async with open_engine() as engine:
-        pipeline = pipeline_of(quick, Adaptive(initial=30, ceiling=60))
+        pipeline = pipeline_of(quick, Adaptive(initial=30, floor=5, ceiling=60))
         results = [await engine.run(pipeline) for _ in range(60)]
     assert all(result.source is None or result.ok for result in results)
-    assert results[-1].node("work").limit < 30
+    assert results[-1].node("work").limit < 30  # far above what a busy machine makes of it
 
 
 async def test_a_pipeline_that_never_starts_teaches_no_duration(autojump_clock, engine):
