@@ -62,6 +62,21 @@ def test_the_quantile_is_that_of_kaplan_and_meier(pairs, p, window):
     quantile, tail = oracle(history, p)
     assert history.quantile(p) == quantile
     assert history.tail() == pytest.approx(tail, abs=1e-9)
+    assert history.tail() <= history.censored_share * (1 + 1e-12)
+
+
+@profile(200, 5000)
+@given(samples, shares, st.integers(0, 20))
+def test_the_quantile_is_that_of_now(pairs, p, count):
+    """A question does not hold on to its answer: every sample that comes or goes counts for the next one."""
+    history = DurationHistory(10)
+    for duration, censored in pairs:
+        history.add(duration, censored=censored)
+        copy = DurationHistory.load(history.dump())
+        assert (history.quantile(p), history.tail()) == (copy.quantile(p), copy.tail())
+    history.keep_last(count)
+    copy = DurationHistory.load(history.dump())
+    assert (history.quantile(p), history.tail()) == (copy.quantile(p), copy.tail())
 
 
 @profile(200, 5000)

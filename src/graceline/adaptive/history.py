@@ -8,13 +8,14 @@ With `r` samples that have lasted at least until the event at time x, `e` of whi
 
 is the share of calls that take longer than x. Between two censored samples the product telescopes,
 so one step per censored sample is enough, with one binary search among the events: O(k log n) for
-k censored samples.
+k censored samples. A quantile that lies below all of them, as most do, needs none: up to there the
+estimate is the plain share of samples, so it is the n-th shortest event.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from math import ceil, copysign, inf, isfinite, nextafter
 from typing import Any, ClassVar, TypeAlias
@@ -42,7 +43,7 @@ class DurationHistory:
         ValueError: for a window below 1.
     """
 
-    __slots__ = ("_ats", "_censored", "_events", "_signed", "window")
+    __slots__ = ("_ats", "_censored", "_curve", "_events", "_signed", "window")
 
     def __init__(self, window: int = 256) -> None:
         if window < 1:
@@ -53,6 +54,8 @@ class DurationHistory:
         self._signed: array[float] = array("d")
         self._events: array[float] = array("d")
         self._censored: array[float] = array("d")
+        self._curve: Survival | None = None
+        """The estimate, from the first question that needs it to the next sample."""
 
     def __len__(self) -> int:
         """How many samples are in the window."""
@@ -89,6 +92,11 @@ class DurationHistory:
         """The longest censored sample in seconds; `-inf` if there is none."""
         return self._censored[-1] if self._censored else -inf
 
+    @property
+    def censored_share(self) -> float:
+        """The share of samples that are censored, which the tail cannot exceed; 0 if empty."""
+        return len(self._censored) / len(self._ats) if self._ats else 0.0
+
     def samples(self, after: float = -inf) -> list[Sample]:
         """The samples with a stamp above `after`, oldest first."""
         start = bisect_right(self._ats, after)
@@ -115,20 +123,23 @@ class DurationHistory:
             raise ValueError(f"duration: {duration!r} is not a number of seconds >= 0")
         if at is not None and not isfinite(at):
             raise ValueError(f"at: {at!r} is no stamp; write a finite number")
-        duration = abs(duration)  # -0.0 has the sign of its opposite
+        duration += 0.0  # -0.0 has the sign of its opposite
         if censored:
             if self._events and duration < self._events[0]:
                 return False
-            insort(self._censored, duration)
+            ordered = self._censored
             self._signed.append(-duration)
         else:
-            insort(self._events, duration)
+            ordered = self._events
             self._signed.append(duration)
+        self._curve = None
+        # `insort` calls the method of an array by its name, which takes half as long again.
+        ordered.insert(bisect_right(ordered, duration), duration)
         ats = self._ats
         newest = ats[-1] if ats else 0.0
         if at is None:
             at = newest + 1.0
-        if ats and at <= newest:
+        if at <= newest and ats:
             at = nextafter(newest, inf)
         ats.append(at)
         if len(ats) > self.window:
@@ -137,6 +148,7 @@ class DurationHistory:
 
     def keep_last(self, count: int) -> None:
         """Forget all but the newest `count` samples."""
+        self._curve = None
         while len(self._ats) > count:
             self._drop_oldest()
 
@@ -146,23 +158,40 @@ class DurationHistory:
 
     def _drop_oldest(self) -> None:
         signed = self._signed.pop(0)
-        self._ats.pop(0)
-        ordered = self._censored if copysign(1.0, signed) < 0 else self._events
-        del ordered[bisect_left(ordered, abs(signed))]
+        del self._ats[0]
+        if signed > 0.0 or copysign(1.0, signed) > 0.0:
+            del self._events[bisect_left(self._events, signed)]
+        else:
+            del self._censored[bisect_left(self._censored, -signed)]
 
     def quantile(self, p: float) -> float | None:
         """The shortest duration that a share `p` of all calls does not exceed, in seconds.
 
         None if the window does not say: nothing has completed, or too much is censored.
         """
+        events, censored = self._events, self._censored
+        needed = ceil((len(events) + len(censored)) * (1.0 - (1.0 - p) * _ROUNDING))
+        if 0 < needed <= len(events):
+            duration = events[needed - 1]
+            if not censored or duration <= censored[0]:
+                return duration
         return self.curve().quantile(p)
 
     def tail(self) -> float:
         """The share of calls that outlast the longest sample; 0 if that one has completed."""
+        events, censored = self._events, self._censored
+        if not censored or (events and censored[-1] < events[-1]):
+            return 0.0
         return self.curve().tail
 
     def curve(self) -> Survival:
-        """The product-limit estimate of the window as it is now, in one pass."""
+        """The product-limit estimate of the window as it is now."""
+        if self._curve is None:
+            self._curve = self._product_limit()
+        return self._curve
+
+    def _product_limit(self) -> Survival:
+        """The estimate, in one pass."""
         events, censored = self._events, self._censored
         count = len(events)
         survival, at_risk, done = 1.0, count + len(censored), 0
