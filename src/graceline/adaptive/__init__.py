@@ -5,7 +5,8 @@ Start with the essay in `graceline.adaptive.learner`.
 
 from graceline.adaptive.forecast import NOTHING, Forecast
 from graceline.adaptive.history import DurationHistory, Sample, Survival
-from graceline.adaptive.learner import Learner, Lease
+from graceline.adaptive.learner import Learner
+from graceline.adaptive.lease import Lease
 from graceline.adaptive.recorder import Recorder
 from graceline.adaptive.registry import Learners
 from graceline.adaptive.settings import Settings

@@ -37,13 +37,7 @@ Four parts, each of which answers one failure of the simpler ones:
 Until `warm_at` calls have completed, the way down from the configured limit is gradual, on the
 logarithmic scale; the way up is never held back.
 
-Why a lease
-===========
-
-Limits change while calls run. Which limit did this call have, did that limit cut it, or somebody
-else? Guessing from durations goes wrong under load, so a call carries its own answer: `issue()`
-gives a lease, and its end is one of three. An outer cancel before the limit says nothing about the
-limit; the sample is kept as censored and moves neither margin nor alarm.
+Which limit a call had, and whether that limit cut it, is told by its `lease`.
 
 Why no clock and no chance
 ==========================
@@ -62,9 +56,10 @@ from typing import Any
 import attrs
 
 from graceline.adaptive.history import DurationHistory
+from graceline.adaptive.lease import Lease as Lease  # noqa: PLC0414 - found here as before
 from graceline.adaptive.settings import Settings
 
-__all__ = ["Learner", "Lease"]
+__all__ = ["Learner"]
 
 _MOST_IN_FLIGHT = 64
 """Leases that are never settled must not make a learner wait for ever."""
@@ -77,72 +72,6 @@ _STATE: dict[str, Callable[[Any], float]] = {
     "wants_probe": bool,
 }
 """What is dumped beside the history: the attribute without its underscore, and its type."""
-
-
-class Lease:
-    """The limit of one call. It is settled once, by `completed`, `cut` or `censored`.
-
-    Attributes:
-        timeout: the limit in seconds.
-        is_probe: whether the limit is the ceiling, to see what slow calls come to.
-    """
-
-    __slots__ = ("_learner", "is_probe", "timeout")
-
-    def __init__(self, learner: Learner, timeout: float, *, is_probe: bool) -> None:
-        self._learner: Learner | None = learner
-        self.timeout: float = timeout
-        self.is_probe: bool = is_probe
-
-    def __repr__(self) -> str:
-        settled = ", settled" if self._learner is None else ""
-        return f"<{'probe' if self.is_probe else 'lease'} of {self.timeout:g} s{settled}>"
-
-    def completed(self, elapsed: float, at: float | None = None) -> None:
-        """The call returned a value after `elapsed` seconds, in time or late.
-
-        An error is no completion: a fast failure says nothing about how long success takes.
-
-        Args:
-            elapsed: seconds; NaN and negative numbers settle the lease and teach nothing.
-            at: the stamp of the sample, see `DurationHistory.add`.
-
-        Raises:
-            RuntimeError: if the lease was settled before.
-        """
-        self._settle(elapsed, at, censored=False, own=False)
-
-    def cut(self, elapsed: float, at: float | None = None) -> None:
-        """This very limit cut the call, after `elapsed` seconds or `timeout` if that is more.
-
-        Raises:
-            RuntimeError: if the lease was settled before.
-        """
-        if not elapsed > self.timeout:
-            elapsed = self.timeout
-        self._settle(elapsed, at, censored=True, own=True)
-
-    def censored(self, elapsed: float, at: float | None = None) -> None:
-        """Something else ended the call after `elapsed` seconds.
-
-        That is an outer deadline, also where it had shortened this limit, the user's cancel, a
-        sibling that failed, an error, or another copy that was faster.
-
-        Args:
-            elapsed: seconds; NaN and negative numbers settle the lease and teach nothing.
-            at: the stamp of the sample, see `DurationHistory.add`.
-
-        Raises:
-            RuntimeError: if the lease was settled before.
-        """
-        self._settle(elapsed, at, censored=True, own=False)
-
-    def _settle(self, elapsed: float, at: float | None, *, censored: bool, own: bool) -> None:
-        learner = self._learner
-        if learner is None:
-            raise RuntimeError("this lease has been settled; a call has one end")
-        self._learner = None
-        learner._settle(self, elapsed, censored, own, at)  # noqa: SLF001 - two halves of one thing
 
 
 class Learner:
