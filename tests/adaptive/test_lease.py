@@ -31,7 +31,9 @@ def test_a_lease_is_settled_once(first, second):
     """A second end is an error that changes nothing."""
     learner = warm()
     lease = learner.issue()
+    assert not lease.settled
     getattr(lease, first)(0.05)
+    assert lease.settled
     before = learner.dump()
     with pytest.raises(RuntimeError, match="has been settled"):
         getattr(lease, second)(0.05)

@@ -74,6 +74,11 @@ _STATE: dict[str, Callable[[Any], float]] = {
 """What is dumped beside the history: the attribute without its underscore, and its type."""
 
 
+def _clamp(value: float, low: float, high: float) -> float:
+    """As `min(max(value, low), high)`, in a third of the time."""
+    return low if value < low else high if value > high else value
+
+
 class Learner:
     """Learns one limit from the calls that it is used for. Not thread-safe.
 
@@ -109,7 +114,7 @@ class Learner:
     def of(cls, settings: Settings) -> Learner:
         """A learner with all its constants in one object."""
         learner = cls.__new__(cls)
-        learner._begin(settings)  # noqa: SLF001 - of this very class
+        learner._begin(settings)
         return learner
 
     def _begin(self, settings: Settings) -> None:
@@ -151,7 +156,8 @@ class Learner:
 
     def peek(self) -> float:
         """The limit of an ordinary call that would start now, in seconds; changes nothing."""
-        return min(self.settings.ceiling, self._base * self._boost)
+        limit, ceiling = self._base * self._boost, self.settings.ceiling
+        return limit if limit < ceiling else ceiling
 
     @property
     def boost(self) -> float:
@@ -163,88 +169,92 @@ class Learner:
         self._in_flight += 1
         if self._wants_probe and not self._patience:
             self._patience = min(self._in_flight, _MOST_IN_FLIGHT)
-            return Lease(self, self.settings.ceiling, is_probe=True)
-        return Lease(self, self.peek(), is_probe=False)
+            return Lease(self, self.settings.ceiling, True)
+        return Lease(self, self.peek(), False)
 
     def _settle(
-        self,
-        lease: Lease,
-        elapsed: float,
-        censored: bool,  # noqa: FBT001 - as on the whole hot path
-        own: bool,  # noqa: FBT001
-        at: float | None,
+        self, lease: Lease, elapsed: float, at: float | None, censored: bool, own: bool
     ) -> None:
+        if lease.settled:
+            raise RuntimeError("this lease has been settled; a call has one end")
+        lease.settled = True
         self._in_flight -= 1
         if self._patience:
             self._patience -= 1
         if elapsed >= 0.0:  # NaN is not
-            self._observe(lease.timeout, elapsed, censored, own, at)
+            self._observe(lease.timeout, elapsed, at, censored, own)
         if self.listener is not None:
             self.listener(self, lease)
 
     def _observe(
-        self,
-        issued: float,
-        duration: float,
-        censored: bool,  # noqa: FBT001
-        own: bool,  # noqa: FBT001
-        at: float | None,
+        self, issued: float, duration: float, at: float | None, censored: bool, own: bool
     ) -> None:
         settings = self.settings
-        base, boost = self._base, self._boost
         hung = duration > settings.ceiling or (censored and duration >= settings.hung_from)
         if hung:
             duration, censored = settings.ceiling, True
-        slow = not censored and duration > base
-        missed = slow or hung or own or (censored and duration >= 0.95 * min(base, issued))
-        limit = self.peek()
+        slow = not censored and duration > self._base
+        missed = slow or hung or own or (censored and duration >= 0.95 * min(self._base, issued))
         if missed or not censored:
-            self._adapt(missed, stale=not (slow or hung or duration >= 0.95 * limit))
-            self.history.add(duration, censored=censored, at=at)
-        elif not self.history.add(duration, censored=True, at=at):
+            self._adapt(missed, slow or hung or (missed and duration >= 0.95 * self.peek()))
+        kept = self.history.add(duration, censored=censored, at=at)
+        if not (kept or missed):
             return  # an early cancel from outside says nothing at all
         self._run = self._run + 1 if self._alarm > 0.0 else 0
         if self._hold:
             self._hold -= 1
-        if missed and censored and self._since_certificate >= 0:
-            self._since_certificate += 1
         if hung:
-            self._since_certificate = 0
-            self._boost = max(1.0, boost / settings.boost)
-            self._slow = self._run = 0
-            self._alarm = 0.0
-            self._margin = min(self._margin, settings.log_margin)
+            self._certify()
         else:
-            if boost > 1.0:
-                self._slow += slow
-                if self._slow >= 2:
-                    self._shift(limit)
-                elif self._alarm == 0.0:
-                    self._boost = 1.0
-                    self._slow = 0
+            if missed and censored and self._since_certificate >= 0:
+                self._since_certificate += 1
+            if self._boost > 1.0:
+                self._judge(slow)
             if self._alarm >= settings.alarm_at:
                 self._raise_alarm()
-        self._update(certify=hung)
+        self._update(hung)
 
-    def _adapt(self, missed: bool, *, stale: bool) -> None:  # noqa: FBT001
-        """Move the margin and the CUSUM by a call whose outcome is known."""
-        settings, boost = self.settings, self._boost
-        if boost == 1.0 and self._hang == 0.0 and len(self.history) >= settings.warm_at:
+    def _adapt(self, missed: bool, current: bool) -> None:
+        """Move the margin and the CUSUM by a call whose outcome is known.
+
+        `current` says that a call missed the limit of now, boost and all.
+        """
+        settings = self.settings
+        usual = self._boost == 1.0
+        if usual and self._hang == 0.0 and len(self.history) >= settings.warm_at:
             margin = self._margin + settings.gain * (missed - settings.alpha)
-            self._margin = min(max(margin, settings.log_margin_low), settings.log_margin_high)
-        if not missed:
-            if boost == 1.0 or not self._hold:
-                self._alarm = max(0.0, self._alarm + settings.relief)
-        elif boost == 1.0 or not stale:
+            self._margin = _clamp(margin, settings.log_margin_low, settings.log_margin_high)
+        if missed:
             # A call that was cut by the limit before the boost must not boost it once more.
-            usual = settings.alpha + min(self._hang, self._certified) * (1.0 - settings.alpha)
-            usual = min(0.5, usual)
-            self._alarm += log((usual + settings.alarm_gap * (1.0 - usual)) / usual)
+            if usual or current:
+                hangs = min(self._hang, self._certified)
+                rate = min(0.5, settings.alpha + hangs * (1.0 - settings.alpha))
+                self._alarm += log((rate + settings.alarm_gap * (1.0 - rate)) / rate)
+        elif self._alarm > 0.0 and (usual or not self._hold):
+            self._alarm = max(0.0, self._alarm + settings.relief)
 
-    def _shift(self, limit: float) -> None:
+    def _certify(self) -> None:
+        """A call has reached the ceiling: what the alarm and the margin made of it was wrong."""
+        settings = self.settings
+        self._since_certificate = 0
+        self._boost = max(1.0, self._boost / settings.boost)
+        self._slow = self._run = 0
+        self._alarm = 0.0
+        self._margin = min(self._margin, settings.log_margin)
+
+    def _judge(self, slow: bool) -> None:
+        """Another call under the boost: a shift, a false alarm, or too early to say."""
+        self._slow += slow
+        if self._slow >= 2:
+            self._shift()
+        elif self._alarm == 0.0:
+            self._boost = 1.0
+            self._slow = 0
+
+    def _shift(self) -> None:
         """The service has changed: forget what was before, and do not fall back at once."""
         self.history.keep_last(max(1, self._run))
-        self._held = limit
+        self._held = self.peek()
         self._hold = self.settings.restart + min(self._in_flight, _MOST_IN_FLIGHT)
         self._warm = True
         self._boost = 1.0
@@ -260,20 +270,24 @@ class Learner:
             self._hold = min(self._in_flight, _MOST_IN_FLIGHT)
             self._held = 0.0
 
-    def _update(self, *, certify: bool) -> None:
+    def _update(self, certify: bool) -> None:
         """The limit that follows from the window, the margin and the certificate."""
         settings, history = self.settings, self.history
-        curve = history.curve()
-        tail = curve.tail
         fresh = 0 <= self._since_certificate < self._reprobe
-        if not fresh and history.longest_censored < settings.hung_from:
+        certified = self._certified > 0.0
+        if certified and not fresh and history.longest_censored < settings.hung_from:
+            certified = False
             self._since_certificate = -1
             self._certified = 0.0
+        # Without a certificate all that matters of the tail is whether it is too much.
+        excess = settings.excess * settings.alpha
+        asked = fresh or certified or history.censored_share > excess
+        tail = history.tail() if asked else 0.0
         if certify:
             self._certified = tail
-        hang = self._hang = tail if fresh else min(tail, self._certified)
+        hang = self._hang = tail if fresh or tail < self._certified else self._certified
         # Of the calls that do finish.
-        quantile = curve.quantile(settings.quantile * (1.0 - hang))
+        quantile = history.quantile(settings.quantile * (1.0 - hang))
         if not self._warm:
             # Of calls that run at once the fast ones end first; those in flight may be slow.
             unheard = min(self._in_flight, _MOST_IN_FLIGHT)
@@ -282,16 +296,14 @@ class Learner:
         if quantile is not None:
             limit = quantile * exp(self._margin)
             spread = settings.ceiling / quantile if quantile else inf
-            self._reprobe = min(max(spread, settings.reprobe), settings.reprobe_most)
-            if limit < settings.initial and not self._warm:
+            self._reprobe = _clamp(spread, settings.reprobe, settings.reprobe_most)
+            if not self._warm and limit < settings.initial:
                 limit = self._blend(limit)
         if self._hold and limit < self._held:
             limit = self._held
-        self._base = min(max(limit, settings.floor), settings.ceiling)
+        self._base = _clamp(limit, settings.floor, settings.ceiling)
         self._wants_probe = not fresh and (
-            self._boost > 1.0
-            or hang > 0.0
-            or (tail - hang > settings.excess * settings.alpha and len(history) >= 3)
+            self._boost > 1.0 or hang > 0.0 or (tail - hang > excess and len(history) >= 3)
         )
 
     def _blend(self, limit: float) -> float:
@@ -306,7 +318,7 @@ class Learner:
     def merge(self, other: DurationHistory) -> None:
         """Learn from calls of another replica: the newest samples of both make the new window."""
         self.history = self.history.merge(other)
-        self._update(certify=False)
+        self._update(False)
 
     def state(self) -> dict[str, float]:
         """What was learned beside the history: a few numbers.

@@ -22,17 +22,19 @@ class Lease:
     Attributes:
         timeout: the limit in seconds.
         is_probe: whether the limit is the ceiling, to see what slow calls come to.
+        settled: whether the call has ended.
     """
 
-    __slots__ = ("_learner", "is_probe", "timeout")
+    __slots__ = ("_learner", "is_probe", "settled", "timeout")
 
-    def __init__(self, learner: Learner, timeout: float, *, is_probe: bool) -> None:
-        self._learner: Learner | None = learner
+    def __init__(self, learner: Learner, timeout: float, is_probe: bool) -> None:
+        self._learner = learner
         self.timeout: float = timeout
         self.is_probe: bool = is_probe
+        self.settled: bool = False
 
     def __repr__(self) -> str:
-        settled = ", settled" if self._learner is None else ""
+        settled = ", settled" if self.settled else ""
         return f"<{'probe' if self.is_probe else 'lease'} of {self.timeout:g} s{settled}>"
 
     def completed(self, elapsed: float, at: float | None = None) -> None:
@@ -47,7 +49,7 @@ class Lease:
         Raises:
             RuntimeError: if the lease was settled before.
         """
-        self._settle(elapsed, at, censored=False, own=False)
+        self._learner._settle(self, elapsed, at, False, False)
 
     def cut(self, elapsed: float, at: float | None = None) -> None:
         """This very limit cut the call, after `elapsed` seconds or `timeout` if that is more.
@@ -57,7 +59,7 @@ class Lease:
         """
         if not elapsed > self.timeout:
             elapsed = self.timeout
-        self._settle(elapsed, at, censored=True, own=True)
+        self._learner._settle(self, elapsed, at, True, True)
 
     def censored(self, elapsed: float, at: float | None = None) -> None:
         """Something else ended the call after `elapsed` seconds.
@@ -72,11 +74,4 @@ class Lease:
         Raises:
             RuntimeError: if the lease was settled before.
         """
-        self._settle(elapsed, at, censored=True, own=False)
-
-    def _settle(self, elapsed: float, at: float | None, *, censored: bool, own: bool) -> None:
-        learner = self._learner
-        if learner is None:
-            raise RuntimeError("this lease has been settled; a call has one end")
-        self._learner = None
-        learner._settle(self, elapsed, censored, own, at)  # noqa: SLF001 - two halves of one thing
+        self._learner._settle(self, elapsed, at, True, False)
