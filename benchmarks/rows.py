@@ -15,7 +15,7 @@ from benchmarks.measure import Samples, Spread, ratios
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Row", "compare", "exit_code", "growth", "to_document"]
+__all__ = ["Row", "compare", "difference", "exit_code", "growth", "to_document"]
 
 MICRO = 1e6
 MILLI = 1e3
@@ -103,6 +103,17 @@ def compare(
         ratio=Spread.of(ratios(samples[figure], samples[floor], bases)),
         bar=bar,
     )
+
+
+def difference(
+    samples: Samples, group: str, what: str, *, figure: str, base: str, most: float
+) -> Row:
+    """What one contestant takes more than another in the same round, in microseconds.
+
+    It is small beside either of them, so a ratio would say nothing: the bar is absolute.
+    """
+    more = [one - two for one, two in zip(samples[figure], samples[base], strict=True)]
+    return Row(group=group, what=what, unit="us", figure=Spread.of(more, scale=MICRO), most=most)
 
 
 def growth(samples: Samples, group: str, what: str, *, bar: float | None, unit: str = "us") -> Row:

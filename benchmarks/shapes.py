@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from graceline import Node, Pipeline, Stage, parallel, sequence
+from graceline import Adaptive, Node, Pipeline, Stage, parallel, sequence
 
 __all__ = [
     "NODE_LIMIT",
@@ -54,15 +54,23 @@ def stages_of(function: Function, stages: int, nodes: int) -> list[list[Function
 
 
 def _node(
-    function: Function, index: int, limit: float = NODE_LIMIT, after: tuple[str, ...] | None = None
+    function: Function,
+    index: int,
+    limit: float | Adaptive = NODE_LIMIT,
+    after: tuple[str, ...] | None = None,
 ) -> Node:
     return Node(function, name=f"n{index}", timeout=limit, after=after)
 
 
-def straight(work: Sequence[Sequence[Function]], *, node_limit: float = NODE_LIMIT) -> Pipeline:
+def straight(
+    work: Sequence[Sequence[Function]],
+    *,
+    node_limit: float | Adaptive = NODE_LIMIT,
+    name: str = "straight",
+) -> Pipeline:
     """A sequence of stages that are sequences of nodes."""
     return Pipeline(
-        "straight",
+        name,
         tuple(
             Stage(
                 f"s{at}",

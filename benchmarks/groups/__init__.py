@@ -9,6 +9,7 @@ from benchmarks.groups.concurrency import concurrent
 from benchmarks.groups.growing import growing
 from benchmarks.groups.importing import importing
 from benchmarks.groups.lateness import lateness
+from benchmarks.groups.learning import learning
 from benchmarks.groups.memory import memory
 from benchmarks.groups.parallel import parallel
 from benchmarks.groups.process import process
@@ -23,6 +24,7 @@ Group = Callable[[Effort], Awaitable[list[Row]]]
 GROUPS: Mapping[str, Group] = {
     "sequence": sequences,
     "run": runs,
+    "learning": learning,
     "parallel": parallel,
     "concurrent": concurrent,
     "memory": memory,

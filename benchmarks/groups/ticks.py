@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from benchmarks.measure import Spread, interleave, timed
-from benchmarks.rows import MICRO, Row
+from benchmarks.measure import interleave, timed
+from benchmarks.rows import Row, difference
 from graceline import Watchdog, open_engine
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ __all__ = ["ticks"]
 
 TICKS = 2000
 WATCHDOG = Watchdog()
-NAMES = ("with", "without")
 
 
 async def _ticks() -> None:
@@ -36,10 +35,9 @@ async def ticks(effort: Effort) -> list[Row]:
     samples = await interleave(
         {"with": lambda: sample(WATCHDOG), "without": lambda: sample(None)}, effort.rounds(60)
     )
-    costs = [one - other for one, other in zip(*(samples[name] for name in NAMES), strict=True)]
     return [
-        Row(
-            group="ticks", what="watchdog, per tick of the event loop", unit="us",
-            figure=Spread.of(costs, scale=MICRO), most=1.0,
+        difference(
+            samples, "ticks", "watchdog, per tick of the event loop", figure="with", base="without",
+            most=1.0,
         )
     ]  # fmt: skip

@@ -9,8 +9,9 @@ from benchmarks.chart import draw
 from benchmarks.command import main
 from benchmarks.effort import Effort
 from benchmarks.floors import bare, hand_parallel, hand_written, plain_parallel
+from benchmarks.groups.learning import contestants
 from benchmarks.measure import Spread, interleave, ratios, timed
-from benchmarks.rows import Row, compare, exit_code, growth, to_document
+from benchmarks.rows import Row, compare, difference, exit_code, growth, to_document
 from benchmarks.shapes import layered, plain, side_by_side, stages_of, straight
 from benchmarks.table import render
 
@@ -98,6 +99,15 @@ async def test_timed_counts_per_unit():
     sample = timed(work, times=3, units=4, clock=lambda: next(readings))
     assert await sample() == 0.5
     assert len(calls) == 3
+
+
+def test_difference_is_taken_within_a_round():
+    """What one takes more than the other is the median of the rounds, and its bar is absolute."""
+    made = difference(
+        {"a": [3e-6, 9e-6, 5e-6], "b": [1e-6, 8e-6, 1e-6]}, "g", "w", figure="a", base="b", most=1.5
+    )
+    assert made.figure.median == pytest.approx(2.0)
+    assert (made.ratio, made.bar, made.exceeded, exit_code([made])) == (None, None, True, 0)
 
 
 def test_growth_is_the_worst_of_all_pairs():
@@ -208,6 +218,20 @@ async def test_floors_do_the_same_work_as_the_engine():
         assert await hand_parallel([add, add], 0) == expected
         result = await engine.run(side_by_side([add, add]), 0)
         assert result.value == {"n0": 1, "n1": 1}
+
+
+async def test_learned_limits_are_warm_before_they_are_measured(autojump_clock):
+    """The contestants differ in where their limits come from, and the cold start is over."""
+    async with open_engine() as engine:
+        runs = await contestants(engine, 3)
+        learned, stated = await runs["learned"](), await runs["stated"]()
+    assert learned.value == stated.value == 1
+    assert {(one.source, one.limit) for one in stated.stages["s0"].nodes.values()} == {
+        ("node", 1.0)
+    }
+    assert {(one.source, one.limit) for one in learned.stages["s0"].nodes.values()} == {
+        ("adaptive", 0.005)
+    }
 
 
 async def test_hand_written_scopes_cut_at_each_level(autojump_clock):
