@@ -152,6 +152,20 @@ def test_merging_needs_no_order(one, two, three):
 
 
 @profile(200, 5000)
+@given(samples, st.integers(0, 60), st.sampled_from([1, 5, 256]), shares)
+def test_newer_samples_are_merged_like_any_others(pairs, split, window, p):
+    """A history and what came after it make the same one, in either order, as all their samples together."""
+    samples = [(float(number), *pair) for number, pair in enumerate(pairs)]
+    before, after = DurationHistory.of(samples[:split]), DurationHistory.of(samples[split:], window)
+    for merged in (before.merge(after), after.merge(before)):
+        expected = DurationHistory.of(samples, window)
+        assert merged == expected
+        assert (merged.quantile(p), merged.tail()) == (expected.quantile(p), expected.tail())
+        assert merged.add(50.0) == expected.add(50.0)
+        assert merged.dump() == expected.dump()
+
+
+@profile(200, 5000)
 @given(histories, samples, shares)
 def test_a_loaded_history_goes_on_as_the_original(history, pairs, p):
     """Invariant 11 for the window: through JSON and back nothing is different, then or later."""

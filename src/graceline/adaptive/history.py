@@ -223,8 +223,22 @@ class DurationHistory:
         The window is the smaller one. Merging is commutative, associative and idempotent, so
         replicas may exchange histories in any order and as often as they like.
         """
-        both = (*self.samples(), *other.samples())
-        return DurationHistory.of(both, min(self.window, other.window))
+        window = min(self.window, other.window)
+        if self.newest < other.oldest:
+            return self._followed_by(other, window)
+        if other.newest < self.oldest:
+            return other._followed_by(self, window)
+        return DurationHistory.of((*self.samples(), *other.samples()), window)
+
+    def _followed_by(self, later: DurationHistory, window: int) -> DurationHistory:
+        """The merge with samples that are all newer, such as those since the last time."""
+        merged = DurationHistory(window)
+        merged._ats = self._ats + later._ats
+        merged._signed = self._signed + later._signed
+        merged._events = array("d", sorted(self._events + later._events))
+        merged._censored = array("d", sorted(self._censored + later._censored))
+        merged.keep_last(window)
+        return merged
 
     @classmethod
     def of(cls, samples: Iterable[Sample], window: int = 256) -> DurationHistory:
