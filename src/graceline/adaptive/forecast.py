@@ -47,11 +47,6 @@ class Forecast:
         return cls(curve.quantile(0.5) or 0.0, points)
 
     @property
-    def known(self) -> bool:
-        """Whether enough calls were seen."""
-        return self.points is not None
-
-    @property
     def least(self) -> float | None:
         """The p5: it takes at least so many seconds in 95 % of the cases; None if not known."""
         # Between the second and the third of 32: below this lie 1.6 to 4.7 %, never more than 5.

@@ -27,7 +27,8 @@ may at least use that.
 
 What cannot work is not begun: if the part and what follows would finish in the time that is left
 with a probability below 5 %, it is refused. But a gate that is fed by its own samples locks shut
-for ever, because what it refuses is never measured. So one refusal in 16 is let through.
+for ever, because what it refuses is never measured. So one refusal in 16 is let through, and none
+of the parts after it is refused in that run.
 """
 
 from __future__ import annotations
@@ -79,14 +80,7 @@ class Gate:
     def __init__(self) -> None:
         self._refused = 0
 
-    def refuses(self, left: float, least: float | None) -> bool:
-        """Whether to refuse a part that needs `least` seconds with a probability of 95 %.
-
-        Args:
-            left: seconds until the deadline.
-            least: seconds; None if that is not known.
-        """
-        if least is None or left >= least:
-            return False
+    def refuses(self) -> bool:
+        """Whether to refuse the next part that is as good as hopeless."""
         self._refused += 1
         return self._refused % _LET_THROUGH != 0

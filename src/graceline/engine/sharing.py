@@ -6,7 +6,7 @@ calls. Here are the graph of the pipeline, and the moment at which a part starts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +14,7 @@ from graceline.adaptive import NOTHING, Forecast
 from graceline.deadlines import (
     Gate,
     Kind,
+    Level,
     Limit,
     Source,
     Status,
@@ -59,35 +60,44 @@ class Outlooks:
         return self._found[stage, node]
 
     def _refresh(self) -> None:
-        pipeline = self._pipeline
+        graph, stages = self._pipeline.graph, self._pipeline.stages
+        counting = _counting(graph, {stage.name: stage for stage in stages})
         own = {key: Forecast.of(recorded.history) for key, recorded in self._histories.items()}
         within: dict[str, dict[str, Forecast]] = {}
         lengths: dict[str, Forecast] = {}
-        for stage in pipeline.stages:
+        for stage in stages:
             nodes = {node.name: own[stage.name, node.name] for node in stage.nodes}
-            rests = _rests(stage.graph, {node.name: node for node in stage.nodes}, nodes)
-            within[stage.name] = rests
-            needed = [nodes[name].then(rests[name]) for name in stage.graph.order]
-            lengths[stage.name] = _longest(needed)
-        after = _rests(pipeline.graph, {stage.name: stage for stage in pipeline.stages}, lengths)
+            needed = set(nodes)  # a stage that comes after this one waits for all of them
+            if counting.isdisjoint(graph.next[stage.name]):
+                needed = _counting(stage.graph, {node.name: node for node in stage.nodes})
+            rests = within[stage.name] = _rests(stage.graph, needed, nodes)
+            lengths[stage.name] = _longest([nodes[name].then(rests[name]) for name in needed])
+        after = _rests(graph, counting, lengths)
         self._found = {
             (stage, node): (forecast, within[stage][node].then(after[stage]))
             for (stage, node), forecast in own.items()
         }
 
 
-def _rests(
-    graph: Graph, parts: Mapping[str, _PartT], lengths: Mapping[str, Forecast]
-) -> dict[str, Forecast]:
-    """What has to follow each part: the longest path from it to the last part that counts.
+def _counting(graph: Graph, parts: Mapping[str, _PartT]) -> set[str]:
+    """The parts that time is kept for: all but the non-critical ones at the end.
 
-    Time is not kept for non-critical parts at the end: an answer is worth more than they are.
+    An answer is worth more than they are.
     """
-    counts: dict[str, bool] = {}
+    counting: set[str] = set()
+    for name in reversed(graph.order):
+        if parts[name].critical or not counting.isdisjoint(graph.next[name]):
+            counting.add(name)
+    return counting
+
+
+def _rests(
+    graph: Graph, counting: Collection[str], lengths: Mapping[str, Forecast]
+) -> dict[str, Forecast]:
+    """What has to follow each part: the longest path from it to the last part that counts."""
     rests: dict[str, Forecast] = {}
     for name in reversed(graph.order):
-        following = [other for other in graph.next[name] if counts[other]]
-        counts[name] = parts[name].critical or bool(following)
+        following = [other for other in graph.next[name] if other in counting]
         rests[name] = _longest([lengths[other].then(rests[other]) for other in following])
     return rests
 
@@ -126,20 +136,20 @@ class Share:
             late_after = lease.timeout
         if self._outlooks is not None:
             own, rest = self._outlooks.of(self._stage, self._node)
-            left = level.run.root.fired() - level.start
+            left = _due(level.run.root) - level.start
             if limit.enforced:
                 refusal = self._refuse(level, left, own.then(rest))
                 if refusal is not None:
                     return refusal
-            p50 = own.p50 if own.known else None
+            p50 = own.p50 or None
             seconds = shared_limit(left, p50, rest.p50)
-            if seconds < limit.timeout:
+            if seconds < limit.timeout - limit.reserve:
                 level.limit = Limit(
                     limit.level, limit.name, seconds, 0.0, limit.grace, Source.ADAPTIVE,
                     stated=True, enforced=limit.enforced,
                 )  # fmt: skip
                 level.deadline = level.start + level.limit.span
-            if late_after is None and p50 is not None and left < inf:
+            if late_after is None and p50 is not None and rest.p50 > 0.0 and 0.0 < left < inf:
                 late_after = eqf_share(left, p50, rest.p50)
         if late_after is not None and level.start + late_after < level.fired():
             level.run.shared.late.watch(level, level.start + late_after, self._stage, self._node)
@@ -147,10 +157,23 @@ class Share:
 
     def _refuse(self, level: LevelRun, left: float, needed: Forecast) -> Verdict | None:
         least = needed.least
-        if least is None or not self._gate.refuses(left, least):
+        if least is None or left >= least or level.run.excused:
+            return None
+        if not self._gate.refuses():
+            level.run.excused = True  # else a node after this one would refuse it 15 times in 16
             return None
         message = (
             f"node {self._node!r} was not started: {format_duration(max(left, 0.0))} are left, and "
             f"with what follows it takes more than {format_duration(least)} in 95 % of the runs"
         )
         return Verdict(Status.REJECTED, blame_failure(level, level.start, Kind.REJECTED, message))
+
+
+def _due(level: Level) -> float:
+    """When the work of a level is to be cancelled, also where limits cut nothing."""
+    due = level.fired()
+    above: Level | None = level
+    while above is not None and not above.limit.enforced:
+        due = min(due, above.start + (above.limit.timeout - above.limit.reserve))
+        above = above.parent
+    return due

@@ -68,6 +68,7 @@ class RunState:
         root: the pipeline's level; its parents are the caller's deadline and the enclosing node.
         plain: nothing so far ended in any other way than ok.
         original: what left a part when the caller's deadline passed; raised if Trio confirms it.
+        excused: one of its nodes was let through although it is hopeless; no other is refused.
         foreign: the caller's cancel, to be raised again once everything is settled.
         traced: whether the events of what ends well are wanted too.
         heard: whether any sink takes events at all; None until something does not end well.
@@ -82,6 +83,7 @@ class RunState:
         "degraded",
         "done",
         "ended",
+        "excused",
         "foreign",
         "heard",
         "input",
@@ -125,6 +127,7 @@ class RunState:
         if plan.history is not None:
             plan.history.begin(self.root)
         self.ended: bool = False
+        self.excused: bool = False
         self.strands: dict[Strand, None] = {}
         self.cleanups: dict[Cleanup, None] = NOTHING
         self.completed: list[str] = []
