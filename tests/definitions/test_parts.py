@@ -226,6 +226,16 @@ def test_critical_is_a_flag(make):
         make(critical=None)
 
 
+def test_a_budget_is_one_of_three():
+    """`budget=` is fixed unless it says otherwise; anything else is refused, with what would be right."""
+    assert Pipeline("p", [a]).budget == "fixed"
+    for budget in ("fixed", "remaining", "reserve"):
+        assert Pipeline("p", [a], budget=budget).budget == budget
+    expected = "^pipeline 'p': budget= is one of 'fixed', 'remaining', 'reserve', not 'equal'$"
+    with pytest.raises(DefinitionError, match=expected):
+        Pipeline("p", [a], budget="equal")
+
+
 @any_holder
 def test_fail_fast_is_a_flag_or_left_to_the_holder(make):
     """Only True, False and None are meaningful."""
