@@ -97,7 +97,7 @@ class Recorded:
             self.ended_well(level, now)
             return
         worked = _worked(level, now)
-        if worked > 0.0:
+        if worked > 0.0 and verdict.status is not Status.REJECTED:
             at = None if self._stamp is None else self._stamp()
             self._learners.recorder(self._key).add(worked, censored=True, at=at)
 

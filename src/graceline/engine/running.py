@@ -56,8 +56,6 @@ async def run_nodes(  # noqa: PLR0915 - see above
         strand.ticks += 1
         plain = plan.plain and not run.traced
         history = plan.history
-        if history is not None and plain and not strand.dirty and strand.ticks < _BREATHE:
-            history.begin(level)
         fires = level.deadline
         if bound < fires:
             fires = bound
@@ -78,8 +76,12 @@ async def run_nodes(  # noqa: PLR0915 - see above
             strand.aim(fires)
             if run.traced:
                 _tell_started(run, level, fires)
-        elif fires != strand.deadline:  # moving a deadline costs more than this look
-            strand.scope.deadline = strand.deadline = fires
+        else:
+            if history is not None:  # only now: whoever takes a lease has to start
+                history.begin(level)
+                fires = min(level.deadline, bound)
+            if fires != strand.deadline:  # moving a deadline costs more than this look
+                strand.scope.deadline = strand.deadline = fires
         CURRENT.set(level)
         try:
             # Inside the `try`, after the deadline was moved: a cancel that lands here counts.
@@ -318,17 +320,19 @@ class _GraphRun:
         now = clock()
         level = LevelRun(run, plan, holder, now, value)
         history = plan.history
-        if history is not None and not run.traced:
-            history.begin(level)
         fires = level.deadline
         bound = holder.fired()  # another branch may have failed before this one had its first turn
         if bound < fires:
             fires = bound
+        slow = now >= fires or run.traced  # then `run_nodes` makes a level of its own
+        if history is not None and not slow:
+            history.begin(level)
+            fires = min(level.deadline, bound)
         strand = Strand(holder, now, fires)
         strand.open()
         try:
             registry[strand] = None
-            if now >= fires or run.traced:
+            if slow:
                 value = await self.run_chain(run, strand, holder, (plan,), value, book)
             else:
                 CURRENT.set(level)
