@@ -61,18 +61,21 @@ class LateWatch:
 
     def _next(self) -> float:
         """The earliest soft deadline of a part that has not ended; `inf` if there is none."""
-        while self._heap and self._heap[0][2].ended:
+        while self._heap and (self._heap[0][2].ended or self._heap[0][2].run.ended):
             heappop(self._heap)
         return self._heap[0][0] if self._heap else inf
 
     def _tell(self, now: float) -> None:
         while self._next() <= now:
             late_at, _, level, stage, node = heappop(self._heap)
+            fires_at = level.fired()
+            if fires_at <= now:  # it is cancelled, and unwinds
+                continue
             level.run.emit(
                 events.RunningLate,
                 now,
                 stage=stage,
                 node=node,
                 late_after=late_at - level.start,
-                fires_at=level.fired(),
+                fires_at=fires_at,
             )
