@@ -275,3 +275,11 @@ def test_each_run_has_a_pipeline_of_its_own(check):
 
     check(build)
     assert len(built) >= 2
+
+
+@pytest.mark.parametrize("budget", ["remaining", "reserve"])
+@pytest.mark.parametrize("check", COMPARISONS)
+def test_a_shared_budget_is_compared_as_such(check, budget):
+    """Every run has the budget of the definition: a soft limit stays soft when others are raised."""
+    pipeline = Pipeline("p", [Stage("s", [works(0.15, timeout=0.05)])], timeout=0.3, budget=budget)
+    assert check(pipeline, timeouts=NONE) in (True, None)

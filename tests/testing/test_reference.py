@@ -134,6 +134,16 @@ def test_latencies_replace_bodies():
     )
 
 
+@pytest.mark.parametrize("budget", ["remaining", "reserve"])
+def test_a_shared_budget_is_not_modelled(budget):
+    """What depends on durations of the past, or makes limits soft, is refused and not guessed."""
+    pipeline = Pipeline("p", [Node(modelled(1), name="n")], timeout=2, budget=budget)
+    message = f"'p': the oracle does not model budget='{budget}', only 'fixed'"
+    for latencies in (None, "10ms"):
+        with pytest.raises(DefinitionError, match=message):
+            reference_run(pipeline, latencies)
+
+
 @pytest.mark.parametrize(("part", "message"), [
     (Node(abs, name="own"), "its body is not modelled"),
     (each(Node(modelled(1), name="loop")), "does not model each"),

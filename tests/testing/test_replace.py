@@ -236,3 +236,9 @@ def test_the_real_bodies_would_run():
     """Without replacement the real body runs: what the other tests rely on."""
     with pytest.raises(pytest.fail.Exception):
         trio.run(own().stages[0].nodes[0].function, None)
+
+
+def test_the_budget_stays():
+    """A shared budget is part of the definition, and stays when its bodies are replaced."""
+    pipeline = Pipeline("p", [Node(abs, name="n")], timeout=1, budget="reserve")
+    assert replace_latencies(pipeline, "10ms").budget == "reserve"

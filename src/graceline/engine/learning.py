@@ -160,8 +160,8 @@ class Learned(Recorded):
     def ended_well(self, level: LevelRun, now: float) -> None:
         """Settle the lease of a level that returned at `now`, in time."""
         lease, level.lease = level.lease, None
-        if lease is not None:
-            lease.completed(now - level.start, None if self._stamp is None else self._stamp())
+        assert lease is not None  # noqa: S101 - what returned has started
+        lease.completed(now - level.start, None if self._stamp is None else self._stamp())
 
     def settle(self, level: LevelRun, verdict: Verdict, now: float, *, returned: bool) -> None:
         """Tell the learner how the work of a level ended at `now`."""

@@ -62,8 +62,9 @@ def reference_run(
 
     Raises:
         DefinitionError: for nodes that the oracle does not model: bodies of your own, threads,
-            `each()`, handlers, and behaviours other than `Obeys`, `Raises`, `SwallowsOnce`,
-            `SlowCleanup`, `OwnScope` and `SavesPartials`.
+            `each()`, handlers, learned limits, and behaviours other than `Obeys`, `Raises`,
+            `SwallowsOnce`, `SlowCleanup`, `OwnScope` and `SavesPartials`; and for a pipeline whose
+            parts share its budget.
     """
     modelled = pipeline
     if latencies is not None:
@@ -103,6 +104,11 @@ def _limits(part: Part, default: float, *, stated_above: bool) -> dict[str, Any]
 
 def _pipeline(pipeline: Pipeline, timeouts: Timeouts) -> PipelineModel:
     _refuse(pipeline)
+    if pipeline.budget != "fixed":
+        raise DefinitionError(
+            f"reference_run(): {pipeline.name!r}: the oracle does not model "
+            f"budget={pipeline.budget!r}, only 'fixed'"
+        )
     stated = pipeline.limit is not None
     limits = _limits(pipeline, timeouts.pipeline, stated_above=False)
     if pipeline.strict is None:
