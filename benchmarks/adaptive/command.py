@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import attrs
+
+from benchmarks.adaptive.budgets import render_budgets, share
 from benchmarks.adaptive.charts import draw
 from benchmarks.adaptive.costs import memory_per_key, typical_cost, worst_cost
 from benchmarks.adaptive.regimes import REGIMES
@@ -18,6 +21,9 @@ __all__ = ["main"]
 
 SEEDS = range(10000, 10020)
 """The seeds that the bars are stated for; tune on others."""
+
+_BUDGET_SEEDS = 5
+"""The first so many of them are enough for the sharing of a budget, which runs in the engine."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,12 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not asked.no_costs:
         table += _costs()
     print(render(table))
+    budgets = share(simulation.seeds[:_BUDGET_SEEDS])
+    print(f"\n{render_budgets(budgets)}")
     if asked.json:
         document = {
             "graceline": version("graceline"),
             "python": platform.python_version(),
             "seeds": list(simulation.seeds),
             "lines": [line.to_document() for line in table],
+            "budgets": {way: attrs.asdict(runs) for way, runs in budgets.items()},
         }
         asked.json.write_text(json.dumps(document, indent=2) + "\n")
     if asked.charts:
