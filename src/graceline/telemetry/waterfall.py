@@ -25,6 +25,7 @@ from graceline.telemetry.burning import (
 )
 from graceline.telemetry.facts import closing_facts
 from graceline.telemetry.folding import folded, told
+from graceline.telemetry.lettering import cropped, fitted, listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,18 +114,18 @@ class Waterfall:
             return
         marks = _ASCII if options.ascii_only else _UNICODE
         width, encoding = options.max_width, options.encoding
-        run = attrs.evolve(run, name=_shown(run.name, encoding))
+        run = attrs.evolve(run, name=shown(run.name, encoding))
         queued = self._timeline.queued
-        yield _cropped(_headline(run, queued, self._now, width, marks), width, marks.more)
+        yield cropped(_headline(run, queued, self._now, width, marks), width, marks.more)
         lines = [
-            (indent, attrs.evolve(row, name=_shown(row.name, encoding)))
+            (indent, attrs.evolve(row, name=shown(row.name, encoding)))
             for indent, row in _arranged(self._timeline.rows())
         ]
         facts = [
-            (word, _shown(said, encoding))
+            (word, shown(said, encoding))
             for word, said in closing_facts(run, self._timeline, self._result)
         ]
-        closing = list(_listed(facts, console, width, marks.more)) if facts else []
+        closing = list(listed(facts, console, width, marks.more)) if facts else []
         if lines:
             # Beside the lines there are the first one, the axis and the legend.
             room = len(lines) if self._height is None else self._height - 3 - len(closing)
@@ -221,15 +222,15 @@ class _Picture:
         """The axis, one line per part as far as they fit, and what the characters mean."""
         yield self._axis()
         seen: set[str] = set()
-        shown, others = folded(self._lines, height)
-        for indent, row in shown:
+        visible, others = folded(self._lines, height)
+        for indent, row in visible:
             line, used = self._line(indent, row)
             seen |= used
             yield line
         if others:
             text = Text(f"{self._marks.more} {told(others)}", style="dim")
             text.no_wrap, text.overflow = True, "crop"
-            yield _cropped(text, self._width, self._marks.more)
+            yield cropped(text, self._width, self._marks.more)
         yield self._legend(seen)
 
     def _axis(self) -> Text:
@@ -248,14 +249,14 @@ class _Picture:
             seen.add(marks.work)
         said = "  ".join(f"{mark} {word}" for mark, word in words.items() if mark in seen)
         text = Text(" " * (self._name + 2) + said, style="dim", no_wrap=True, overflow="crop")
-        return _cropped(text, self._width, marks.more)
+        return cropped(text, self._width, marks.more)
 
     def _line(self, indent: int, row: Row) -> tuple[Text, set[str]]:
         stopped = stopped_of(row, self._now) is not None
         going = "yellow" if stopped else "cyan"
         style = going if row.status is None else _STYLES[row.status]
         text = Text(no_wrap=True, overflow="crop")
-        name = _fitted("  " * indent + row.name, self._name, self._marks.more)
+        name = fitted("  " * indent + row.name, self._name, self._marks.more)
         text.append(name, style="bold reverse" if row.blamed else "" if indent else "bold")
         text.append("  ")
         bar = self._bar(row)
@@ -325,60 +326,5 @@ def _limit(row: Row) -> str:
     return f"{format_duration(row.limit or 0.0)}{source}"
 
 
-def _listed(
-    facts: list[tuple[str, str]], console: Console, width: int, more: str
-) -> Iterator[Text]:
-    """The closing lines under one another, each kind of fact named once."""
-    indent = 2 + max(len(word) for word, _ in facts)
-    previous = ""
-    for word, said in facts:
-        text = Text(said)
-        if word == "partial":
-            text = _cropped(text, max(8, width - indent), more)
-        head = "" if word == previous else word
-        for line in text.wrap(console, max(8, width - indent)):
-            full = Text.assemble((f"{head:<{indent}}", "bold"), line.plain.rstrip())
-            full.no_wrap, full.overflow = True, "crop"
-            yield full
-            head = ""
-        previous = word
-
-
 def _short(seconds: float) -> str:
     return format_duration(0.0 if seconds < 1e-6 else seconds)
-
-
-def _shown(text: str, encoding: str) -> str:
-    """One line of text: nothing that would move the cursor, and nothing that cannot be encoded."""
-    line = "".join(char if char.isprintable() else "?" for char in text)
-    return line.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _cropped(text: Text, cells: int, more: str) -> Text:
-    """A text that fits, with a sign where something is missing."""
-    if text.cell_len > cells:
-        text.truncate(max(0, cells - cell_len(more)), overflow="crop")
-        text.append(more)
-    return text
-
-
-def _fitted(text: str, cells: int, more: str) -> str:
-    """Text cut or padded to a number of cells; the middle is cut, since ends tell names apart."""
-    length = cell_len(text)
-    if length <= cells:
-        return text + " " * (cells - length)
-    room = max(0, cells - cell_len(more))
-    head = _taken(text, room - room * 2 // 5)
-    tail = _taken(text[::-1], room - cell_len(head))[::-1]
-    cut = f"{head}{more}{tail}"
-    return cut + " " * (cells - cell_len(cut))
-
-
-def _taken(text: str, cells: int) -> str:
-    """As much of the start of a text as fits."""
-    taken = ""
-    for char in text:
-        if cell_len(taken + char) > cells:
-            break
-        taken += char
-    return taken
