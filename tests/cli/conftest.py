@@ -15,6 +15,14 @@ from graceline import Node, Pipeline, Stage, cleanup, node, open_engine, save_pa
 """
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    """The directory for state, in which the command keeps its history: never the user's own."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
+
+
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """Write a file into a directory of its own, which is the working directory."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_EXTRA = frozenset({"cyclopts", "rich"})
+_EXTRA = frozenset({"cyclopts", "platformdirs", "rich"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

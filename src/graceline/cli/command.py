@@ -6,6 +6,8 @@ import contextlib
 import io
 import json
 import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import trio
@@ -30,6 +32,7 @@ from graceline.cli.ending import (
 )
 from graceline.cli.failures import UsageError
 from graceline.cli.hints import hints
+from graceline.cli.keeping import default_path, run_history
 from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
 from graceline.cli.session import GRACE, run_session
 from graceline.errors import DefinitionError
@@ -59,6 +62,7 @@ _RUN_HELP = "\n\n".join(
             "On a terminal, standard error shows the run while it goes on: its parts, and what is "
             "left of their limits."
         ),
+        ("How long the calls took is kept for the next run, with the limits that learn from it."),
         (
             "Ctrl-C (SIGINT) or SIGTERM cancels the run with its cleanup and shows what it has so "
             "far. A second one cuts the cleanup, a third one ends the process."
@@ -81,7 +85,7 @@ Exit codes:
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)
 """
-_TAKES = {"run": "TARGET", "bench": "SUITE", "report": "DIR"}
+_TAKES = {"run": "one TARGET", "bench": "one SUITE", "report": "one DIR"}
 _FLAG = Parameter(negative=(), show_default=False)
 
 _app = App(
@@ -123,7 +127,7 @@ def _dispatch(argv: list[str]) -> int:
         code = _app(argv, exit_on_error=False, print_error=False)
     except UnusedCliTokensError as error:
         words = ", ".join(map(repr, error.unused_tokens or ()))
-        return complain(f"too many words: {words}; {name} takes one {_TAKES[name]}", see)
+        return complain(f"too many words: {words}; {name} takes {_TAKES[name]}", see)
     except CycloptsError as error:
         error.verbose = False
         return complain(str(error).strip(), see)
@@ -168,6 +172,16 @@ def _run(
         _FLAG,
         Parameter(name="--json", help="Print the result as JSON and nothing else."),
     ] = False,
+    file: Annotated[
+        Path | None,
+        Parameter(
+            name="--history",
+            help="Keep durations and learned limits in this file, instead of the user's own.",
+        ),
+    ] = None,
+    no_history: Annotated[
+        bool, _FLAG, Parameter(help="Begin without what was learned before, and keep nothing.")
+    ] = False,
     allow_degraded: Annotated[
         bool,
         _FLAG,
@@ -180,6 +194,9 @@ def _run(
     """Run a pipeline."""
     seconds = None if timeout is None else parse_timeout(timeout)
     value = parse_input(inputs or ())
+    if no_history and file is not None:
+        raise UsageError("--history FILE says where to keep it, --no-history not to; leave one out")
+    place = None if no_history else file or default_path()
     err = Console(stderr=True)
     # What the user's code prints must not get between the lines of a document.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -191,8 +208,10 @@ def _run(
             return broken(error, USAGE, debug=debug)
         try:
             screen = err if err.is_terminal and not as_json else None
-            session = trio.run(run_session, pipeline, value, seconds, screen)
-        except DefinitionError:
+            with run_history(place) as store:
+                work = partial(run_session, history=store)
+                session = trio.run(work, pipeline, value, seconds, screen)
+        except (UsageError, DefinitionError):
             raise
         except PROGRAM as error:
             return broken(error, NOT_OK, debug=debug)

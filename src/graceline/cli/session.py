@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from graceline.adaptive import Store
     from graceline.definitions import Pipeline
     from graceline.engine import Engine
     from graceline.telemetry.hub import Sink
@@ -57,6 +58,7 @@ async def run_session(
     screen: Console | None,
     grace: float = GRACE,
     sinks: tuple[Sink, ...] = (),
+    history: Store | None = None,
 ) -> Session:
     """Run a pipeline; an interrupt or a termination signal cancels it, with its cleanup.
 
@@ -70,6 +72,7 @@ async def run_session(
         screen: the terminal on which to show the run while it goes on; None shows nothing.
         grace: seconds of cleanup after a cancel, where the pipeline states none.
         sinks: subscribers of its events.
+        history: where learned limits come from and go to; it stays open.
 
     Raises:
         BaseException: what a node raised that is for the program, such as `SystemExit`.
@@ -81,7 +84,7 @@ async def run_session(
     defaults = Timeouts(node=None, stage=None, pipeline=None, grace=grace)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with (
-            open_engine(timeouts=defaults, sinks=[timeline, *sinks]) as engine,
+            open_engine(timeouts=defaults, sinks=[timeline, *sinks], history=history) as engine,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(_watch, signals, engine, received)

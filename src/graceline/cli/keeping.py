@@ -1,0 +1,69 @@
+"""Where the command keeps what its runs teach, and how it says that it cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from graceline.adaptive import SqliteStore
+from graceline.cli.ending import complain
+from graceline.cli.failures import UsageError
+from graceline.errors import StoreVersionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["default_path", "run_history"]
+
+
+def default_path() -> Path:
+    """The file of the user's own history: below the platform's directory for state."""
+    return platformdirs.user_state_path("graceline", appauthor=False) / "history.db"
+
+
+class _Say(logging.Handler):
+    """Says a warning to whoever called the command, unless their own logging says it there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        screens = (sys.stderr, sys.__stderr__)
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream in screens:
+                return
+        complain(record.getMessage())
+
+
+@contextlib.contextmanager
+def _warnings_said() -> Iterator[None]:
+    logger, handler = logging.getLogger("graceline.adaptive"), _Say(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def run_history(path: Path | None) -> Iterator[SqliteStore | None]:
+    """The store for a run; one that cannot be used is said on standard error, and stops nothing.
+
+    Args:
+        path: its file; None for no store.
+
+    Raises:
+        UsageError: if the file was written by a newer graceline.
+    """
+    if path is None:
+        yield None
+        return
+    with _warnings_said():
+        try:
+            store = SqliteStore(path)
+        except StoreVersionError as error:
+            raise UsageError(f"{error} (--history FILE, or --no-history)") from None
+        with store:
+            yield store
