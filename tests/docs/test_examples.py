@@ -1,4 +1,5 @@
 import io
+import shlex
 import textwrap
 from contextlib import redirect_stdout
 from functools import partial
@@ -9,6 +10,8 @@ import trio
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser
 from trio.testing import MockClock
+
+from graceline.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,14 +38,32 @@ def compare_output(example):
     assert textwrap.dedent(example.parsed) == example.namespace.pop("printed")
 
 
+def run_command(example):
+    """Run a command that looks at what the page has made, and compare what it writes."""
+    first, _, expected = textwrap.dedent(example.parsed).partition("\n")
+    if not first.startswith("$ graceline history"):
+        return
+    written = io.StringIO()
+    with redirect_stdout(written):
+        assert main(shlex.split(first)[2:]) == 0
+    assert expected == written.getvalue()
+
+
 SYBIL = Sybil(
-    parsers=[CodeBlockParser("python", run_python), CodeBlockParser("text", compare_output)]
+    parsers=[
+        CodeBlockParser("python", run_python),
+        CodeBlockParser("text", compare_output),
+        CodeBlockParser("console", run_command),
+    ]
 )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_page(page):
+def test_page(page, tmp_path, monkeypatch):
     """Every block of Python on the page runs, and prints what the page says that it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("COLUMNS", "80")
     for example in SYBIL.parse(page).examples():
         example.namespace.setdefault("__name__", "__main__")
         example.evaluate()

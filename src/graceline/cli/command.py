@@ -32,6 +32,7 @@ from graceline.cli.ending import (
 )
 from graceline.cli.failures import UsageError
 from graceline.cli.hints import hints
+from graceline.cli.history import HISTORY, history
 from graceline.cli.keeping import default_path, run_history
 from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
 from graceline.cli.session import GRACE, run_session
@@ -62,7 +63,10 @@ _RUN_HELP = "\n\n".join(
             "On a terminal, standard error shows the run while it goes on: its parts, and what is "
             "left of their limits."
         ),
-        ("How long the calls took is kept for the next run, with the limits that learn from it."),
+        (
+            "How long the calls took is kept for the next run, with the limits that learn from it: "
+            "`graceline history` shows it."
+        ),
         (
             "Ctrl-C (SIGINT) or SIGTERM cancels the run with its cleanup and shows what it has so "
             "far. A second one cuts the cleanup, a third one ends the process."
@@ -85,7 +89,7 @@ Exit codes:
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)
 """
-_TAKES = {"run": "one TARGET", "bench": "one SUITE", "report": "one DIR"}
+_TAKES = {"run": "one TARGET", "bench": "one SUITE", "report": "one DIR", **HISTORY}
 _FLAG = Parameter(negative=(), show_default=False)
 
 _app = App(
@@ -97,6 +101,7 @@ _app = App(
 )
 _app.command(bench, name="bench", help=BENCH_HELP, help_epilogue=BENCH_EPILOGUE)
 _app.command(report, name="report", help=REPORT_HELP)
+_app.command(history)
 
 
 def dispatch(argv: list[str]) -> int:
@@ -121,7 +126,7 @@ def _encodable(stream: TextIO) -> Iterator[None]:
 
 def _dispatch(argv: list[str]) -> int:
     debug = "--debug" in argv
-    name = argv[0] if argv and argv[0] in _TAKES else "run"
+    name = next((known for count in (2, 1) if (known := " ".join(argv[:count])) in _TAKES), "run")
     see = f"see: graceline {name} --help"
     try:
         code = _app(argv, exit_on_error=False, print_error=False)
@@ -176,7 +181,8 @@ def _run(
         Path | None,
         Parameter(
             name="--history",
-            help="Keep durations and learned limits in this file, instead of the user's own.",
+            help="Keep durations and learned limits in this file, instead of the user's own; see: "
+            "graceline history --help",
         ),
     ] = None,
     no_history: Annotated[

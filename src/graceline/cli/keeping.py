@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from graceline.adaptive import SqliteStore
+from graceline.adaptive.sqlite_file import open_file
 from graceline.cli.ending import complain
 from graceline.cli.failures import UsageError
 from graceline.errors import StoreVersionError
@@ -18,7 +20,7 @@ from graceline.errors import StoreVersionError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["default_path", "run_history"]
+__all__ = ["default_path", "open_history", "run_history"]
 
 
 def default_path() -> Path:
@@ -67,3 +69,23 @@ def run_history(path: Path | None) -> Iterator[SqliteStore | None]:
             raise UsageError(f"{error} (--history FILE, or --no-history)") from None
         with store:
             yield store
+
+
+@contextlib.contextmanager
+def open_history(path: Path) -> Iterator[SqliteStore]:
+    """The store of a command that is about nothing else: without its file it fails.
+
+    Raises:
+        UsageError: if the file cannot be opened, read or written, or is of a newer graceline.
+    """
+    try:
+        open_file(path).close()
+    except StoreVersionError as error:
+        raise UsageError(str(error)) from None
+    except (sqlite3.Error, OSError) as error:
+        raise UsageError(f"{path} cannot be used as a history: {error}") from None
+    with _warnings_said(), SqliteStore(path) as store:
+        yield store
+        store.flush()
+        if store.degraded:
+            raise UsageError(f"{path} could not be read and written to the end")

@@ -1,0 +1,284 @@
+"""The commands `graceline history ...`: what runs have taught, to look at and to carry around.
+
+What they need is imported when they are called: `graceline run` does not pay for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import attrs
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.text import Text
+
+from graceline.adaptive import export_records, import_records
+from graceline.cli.choosing import choose, described, path_of
+from graceline.cli.ending import OK
+from graceline.cli.failures import UsageError
+from graceline.cli.keeping import default_path, open_history
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from graceline.adaptive import Key, Record, Store
+    from graceline.adaptive.course import Summary
+
+__all__ = ["HISTORY", "history"]
+
+HISTORY = {
+    "history list": "no word",
+    "history show": "one KEY",
+    "history export": "one FILE",
+    "history import": "one FILE",
+    "history forget": "one KEY",
+}
+"""The commands of this module, with the words that each takes."""
+
+_FLAG = Parameter(negative=(), show_default=False)
+
+_ABOUT = """\
+Look at the durations and limits that runs have left.
+
+`graceline run` keeps how long the calls took, and the limits that it learned \
+from them, in the user's directory for state; --history FILE names another file.
+"""
+_LIST_HELP = """\
+List what is known: one line per part of a pipeline whose durations are kept.
+
+Its samples are the durations of its last calls. Those that were cut or \
+cancelled are censored: they would have taken longer. The quantiles are \
+Kaplan-Meier's, which count both. The limit is the newest that was learned.
+"""
+_KEY_HELP = (
+    "What was measured, by its name: `pipeline.stage.node`, or a part of that such as "
+    "`stage.node`, `node` or `pipeline` where only one fits."
+)
+_SHOW_HELP = """\
+Draw the durations of one part and its limit, call by call.
+
+A probe is a call that was let run to the ceiling, to tell slow calls from hung \
+ones. An alarm is raised by a run of cuts; it lifts the limit for a trial.
+"""
+_SHOW_EPILOGUE = """\
+Examples:
+
+  graceline history show rank
+  graceline history show shop.search.rank --html rank.html
+  graceline history show rank --level attempt --history other.db
+
+Exit codes: 0; 2 if nothing of that name is known, or several are.
+"""
+_EXPORT_HELP = """\
+Write all that is known as lines of JSON, one per part.
+"""
+_IMPORT_HELP = """\
+Merge lines that `graceline history export` wrote into what is known.
+
+Equal samples count once, so the same file may come twice, and the files of \
+several machines in any order. A file with a broken line changes nothing.
+
+Exit codes: 0; 2 if a line is broken.
+"""
+_FORGET_HELP = """\
+Drop what is known of one part, or with --all of everything.
+
+A run that goes on meanwhile still knows it, and may write it again.
+"""
+
+_History = Annotated[
+    Path | None,
+    Parameter(name="--history", help="The file; by default that of `graceline run`."),
+]
+_Lane = Annotated[str | None, Parameter(help="Only what was learned in this lane of engines.")]
+_Level = Annotated[
+    str | None,
+    Parameter(help="Only limits of this level: `pipeline`, `stage`, `node`, `item`, `attempt`."),
+]
+
+history = App(name="history", help=_ABOUT, help_format="plaintext", result_action="return_value")
+
+
+@history.command(name="list", help=_LIST_HELP)
+def _list(
+    *,
+    file: _History = None,
+    as_json: Annotated[
+        bool, _FLAG, Parameter(name="--json", help="Print a JSON array, durations in seconds.")
+    ] = False,
+) -> int:
+    """List the keys."""
+    from graceline.adaptive.course import summary_of  # noqa: PLC0415 - see above
+    from graceline.cli.display import row_of, show_table  # noqa: PLC0415
+
+    path = file or default_path()
+    found: list[tuple[Key, Summary]] = []
+    if path.exists():
+        with open_history(path) as store:
+            found = [(key, summary_of(record)) for key, record in _records(store)]
+    if as_json:
+        sys.stdout.write(json.dumps([row_of(*entry) for entry in found], indent=2) + "\n")
+    elif found:
+        show_table(Console(), found)
+    else:
+        said = "is empty" if path.exists() else "does not exist"
+        Console().print(Text(f"no history yet: {path} {said}"), soft_wrap=True)
+    return OK
+
+
+def _records(store: Store) -> list[tuple[Key, Record]]:
+    """All keys with samples, in the order of their names."""
+    keys = sorted(store.keys(), key=attrs.astuple)
+    loaded = ((key, store.load(key)) for key in keys)
+    return [(key, record) for key, record in loaded if record is not None and len(record.history)]
+
+
+@history.command(name="show", help=_SHOW_HELP, help_epilogue=_SHOW_EPILOGUE)
+def _show(
+    name: Annotated[str, Parameter(name="KEY", help=_KEY_HELP)],
+    /,
+    *,
+    lane: _Lane = None,
+    level: _Level = None,
+    svg: Annotated[
+        Path | None, Parameter(help="Write the picture to this file, as an SVG.")
+    ] = None,
+    html: Annotated[
+        Path | None, Parameter(help="Write picture and numbers to this file, as a page.")
+    ] = None,
+    file: _History = None,
+) -> int:
+    """Draw one key."""
+    from graceline.adaptive.course import course_of, summary_of  # noqa: PLC0415 - see above
+    from graceline.cli.display import show_key  # noqa: PLC0415
+
+    with _existing(file or default_path()) as store:
+        found = dict(_records(store))
+        key = choose(list(found), name, lane, level)
+        record = found[key]
+    points, summary = course_of(record), summary_of(record)
+    show_key(Console(), key, points, summary)
+    if svg is not None or html is not None:
+        _check_drawing()
+        from graceline.cli.picture import draw_page, draw_svg  # noqa: PLC0415
+
+        if svg is not None:
+            _write(svg, draw_svg(path_of(key), points, summary))
+        if html is not None:
+            _write(html, draw_page(path_of(key), points, summary))
+    return OK
+
+
+def _check_drawing() -> None:
+    for name in ("matplotlib", "jinja2"):
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(f"a picture needs {name}; run: pip install 'graceline[cli]'")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    sys.stderr.write(f"graceline: wrote {path}\n")
+
+
+@contextlib.contextmanager
+def _existing(path: Path) -> Iterator[Store]:
+    """A store that must be there."""
+    if not path.exists():
+        raise UsageError(f"no history yet: {path} does not exist")
+    with open_history(path) as store:
+        yield store
+
+
+@history.command(name="export", help=_EXPORT_HELP)
+def _export(
+    target: Annotated[
+        Path | None,
+        Parameter(
+            name="FILE",
+            allow_leading_hyphen=True,
+            help="Where to write; by default, and for `-`, standard output.",
+        ),
+    ] = None,
+    /,
+    *,
+    file: _History = None,
+) -> int:
+    """Write everything as JSON lines."""
+    written = io.StringIO()
+    with _existing(file or default_path()) as store:
+        export_records(store, written)
+    if target is None or target == Path("-"):
+        sys.stdout.write(written.getvalue())
+    else:
+        _write(target, written.getvalue())
+    return OK
+
+
+@history.command(name="import", help=_IMPORT_HELP)
+def _import(
+    source: Annotated[
+        Path,
+        Parameter(
+            name="FILE", allow_leading_hyphen=True, help="What to read; `-` is standard input."
+        ),
+    ],
+    /,
+    *,
+    file: _History = None,
+) -> int:
+    """Merge JSON lines."""
+    try:
+        data = sys.stdin.buffer.read() if source == Path("-") else source.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{source} cannot be read: {error.strerror}") from None
+    # What is no UTF-8 is no JSON either afterwards, and the message names its line.
+    lines = io.StringIO(data.decode("utf-8", "backslashreplace"))
+    with open_history(file or default_path()) as store:
+        try:
+            count = import_records(store, lines)
+        except ValueError as error:
+            raise UsageError(f"{source}: {error}; nothing was changed") from None
+    sys.stdout.write(f"imported {_counted(count, 'key')}\n")
+    return OK
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+@history.command(name="forget", help=_FORGET_HELP)
+def _forget(
+    name: Annotated[str | None, Parameter(name="KEY", help=_KEY_HELP)] = None,
+    /,
+    *,
+    lane: _Lane = None,
+    level: _Level = None,
+    everything: Annotated[bool, _FLAG, Parameter(name="--all", help="Drop everything.")] = False,
+    file: _History = None,
+) -> int:
+    """Drop one key, or all of them."""
+    if everything == (name is not None):
+        raise UsageError("name one KEY to forget, or give --all for everything, not both")
+    if everything and (lane is not None or level is not None):
+        raise UsageError("--all is everything; --lane and --level go with a KEY")
+    with _existing(file or default_path()) as store:
+        keys = store.keys()
+        dropped = keys if name is None else [choose(keys, name, lane, level)]
+        counts = [(key, store.load(key)) for key in dropped]
+        for key in dropped:
+            store.forget(key)
+    for key, record in counts:
+        samples = 0 if record is None else len(record.history)
+        sys.stdout.write(f"forgot {described(key)}: {_counted(samples, 'sample')}\n")
+    if not dropped:
+        sys.stdout.write("there was nothing to forget\n")
+    return OK
