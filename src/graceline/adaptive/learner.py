@@ -56,7 +56,7 @@ from typing import Any
 import attrs
 
 from graceline.adaptive.history import DurationHistory
-from graceline.adaptive.lease import Lease as Lease  # noqa: PLC0414 - found here as before
+from graceline.adaptive.lease import Lease
 from graceline.adaptive.settings import Settings
 
 __all__ = ["Learner"]

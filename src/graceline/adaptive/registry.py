@@ -8,10 +8,12 @@ every `batch` observations, and whenever somebody calls `checkpoint`.
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TypeAlias, TypeVar
 
 from graceline.adaptive.history import DurationHistory
-from graceline.adaptive.learner import Learner, Lease
+from graceline.adaptive.learner import Learner
+from graceline.adaptive.lease import Lease
 from graceline.adaptive.recorder import Recorder
 from graceline.adaptive.settings import Settings
 from graceline.adaptive.stores import Applied, Key, MemoryStore, Record, Store, Why
@@ -42,7 +44,8 @@ class Learners:
     when the key is loaded again.
 
     Args:
-        store: where learners come from and go to; a `MemoryStore` by default. It is not closed.
+        store: where learners come from and go to; it is not closed. None for a `MemoryStore` that
+            gets only those that leave.
         most: how many learners are held at once, at least 1.
         batch: after so many observations new samples go to the store, at least 1.
 
@@ -55,6 +58,7 @@ class Learners:
             if value < 1:
                 raise ValueError(f"{name}: {value!r} is too few; write at least 1")
         self.store: Store = MemoryStore() if store is None else store
+        self._kept = store is not None
         self._most = most
         self._batch = batch
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
@@ -117,10 +121,13 @@ class Learners:
 
     def _enter(self, key: Key, entry: _EntryT) -> _EntryT:
         self._entries[key] = entry
-        self._listen(key, entry)
+        if self._kept:
+            self._listen(key, entry)
         while len(self._entries) > self._most:
             name, left = self._entries.popitem(last=False)
             self._left.add(name)
+            if not self._kept:
+                self._unsaved[left] = _Unsaved(name, -inf)
             self._save(left)
         return entry
 

@@ -41,7 +41,7 @@ _FORMAT = 1
 """The version of an exported line; a reader refuses a newer one."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)  # looked up with every call
 class Key:
     """Whose limit it is. Parts that do not apply are empty: a stage has no node.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from graceline.adaptive import DurationHistory, Key, Learners, Settings, Store
-from graceline.deadlines import Limit, Source, Status, Verdict
+from graceline.deadlines import Source, Status, Verdict
 from graceline.definitions import Adaptive
 
 if TYPE_CHECKING:
@@ -145,21 +145,17 @@ class Learned(Recorded):
         level's end teaches how long it took, and nothing else.
         """
         lease = level.lease = self._learners.learner(self._key, self._settings).issue()
-        plan = level.limit
-        if self._soft or (
-            plan.source is not Source.ADAPTIVE  # a limit given with the call counts alone
-            and not (plan.source is Source.HEADER and lease.timeout < plan.timeout)
+        stated = level.plan.limit
+        source = stated.source
+        if not self._soft and (
+            source is Source.ADAPTIVE  # else a limit was given with the call, and counts alone
+            or (source is Source.HEADER and lease.timeout < stated.timeout)
         ):
-            return
-        level.limit = Limit(
-            plan.level, plan.name, lease.timeout, 0.0, plan.grace, Source.ADAPTIVE, plan.stated,
-            plan.enforced,
-        )  # fmt: skip
-        level.deadline = level.start + level.limit.span
+            level.apply(lease)
 
     def ended_well(self, level: LevelRun, now: float) -> None:
         """Settle the lease of a level that returned at `now`, in time."""
-        lease, level.lease = level.lease, None
+        lease = level.lease
         assert lease is not None  # noqa: S101 - what returned has started
         lease.completed(now - level.start, None if self._stamp is None else self._stamp())
 
@@ -168,7 +164,7 @@ class Learned(Recorded):
         if returned or verdict.status in _RETURNED:
             self.ended_well(level, now)
             return
-        lease, level.lease = level.lease, None
+        lease = level.lease
         if lease is None:  # it never started
             return
         at = None if self._stamp is None else self._stamp()

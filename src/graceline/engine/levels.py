@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from graceline.deadlines import Blame, Level, Limit
+from graceline.deadlines import Blame, Level, Limit, Source
 from graceline.engine.endings import contains
 from graceline.errors import GracelineError
 
@@ -34,14 +34,14 @@ class LevelRun(Level):
     `lease` is that of a learned limit.
     """
 
-    __slots__ = ("ended", "input", "lease", "notice", "partial", "plan", "run")
+    __slots__ = ("_limit", "ended", "input", "lease", "notice", "partial", "plan", "run")
 
     def __init__(
         self, run: RunState, plan: Plan, parent: Level | None, start: float, value: Any
     ) -> None:
         """Start a level. Spelled out instead of `super().__init__`: once per node, it is hot."""
         limit = plan.limit
-        self.limit: Limit = limit
+        self._limit: Limit | None = limit
         self.parent: Level | None = parent
         self.start = start
         self.deadline: float = start + limit.span
@@ -60,6 +60,29 @@ class LevelRun(Level):
         self.ended: bool = False
         self.notice: tuple[float, BaseException | None] | None = None
         self.lease: Lease | None = None
+
+    @property
+    def limit(self) -> Limit:
+        """The limit; a learned one is written out only when somebody looks."""
+        limit = self._limit
+        if limit is None:
+            plan, lease = self.plan.limit, self.lease
+            assert lease is not None  # noqa: S101 - `apply` was called with it
+            limit = self._limit = Limit(
+                plan.level, plan.name, lease.timeout, 0.0, plan.grace, Source.ADAPTIVE,
+                plan.stated, plan.enforced,
+            )  # fmt: skip
+        return limit
+
+    @limit.setter
+    def limit(self, limit: Limit) -> None:
+        self._limit = limit
+
+    def apply(self, lease: Lease) -> None:
+        """Limit the level as its lease says."""
+        self._limit = None
+        if self.run.shared.enforced:
+            self.deadline = self.start + lease.timeout
 
     def noticed(self, error: BaseException) -> float | None:
         """When the cancel that leaves with `error` was first noticed, if a cleanup block saw it."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from graceline.deadlines import Blame, Status, Verdict
+from graceline.adaptive import Lease
+from graceline.deadlines import Blame, Source, Status, Verdict
 from graceline.definitions.checks import nearest
 from graceline.engine.levels import UNSET, LevelRun
 from graceline.engine.plan import NodePlan, Plan, StagePlan
@@ -30,7 +31,10 @@ __all__ = [
 
 Outcome = NodeOutcome | StageOutcome
 Record: TypeAlias = tuple[Plan, Any, float, float, Any]
-"""A part that ended well: plan, value, start, end by the clock; its limit, or a stage's nodes."""
+"""A part that ended well: plan, value, start and end by the clock.
+
+Last comes the limit of a node, which is a lease if it is learned, or the nodes of a stage.
+"""
 
 
 class Outcomes(Mapping[str, Any]):
@@ -82,9 +86,11 @@ def _built(record: Record, origin: float) -> Outcome:
             elapsed=elapsed, limit=limit.shown, source=limit.source, grace_used=0.0, overrun=0.0,
             blame=None, secondary=(), nodes=Outcomes(more, origin, plan.parts),
         )  # fmt: skip
+    learned = isinstance(more, Lease)
     return NodeOutcome(
         name=plan.name, status=Status.OK, value=value, partial=None, error=None, started=started,
-        elapsed=elapsed, limit=more.shown, source=more.source, attempts=1, grace_used=0.0,
+        elapsed=elapsed, limit=more.timeout if learned else more.shown,
+        source=Source.ADAPTIVE if learned else more.source, attempts=1, grace_used=0.0,
         overrun=0.0, blame=None, secondary=(),
     )  # fmt: skip
 

@@ -98,7 +98,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
             if plain and now < fires and not strand.dirty and not run.traced:
                 # The fast end: certainly alive, certainly ok. Only a record of it is kept.
                 level.ended = True
-                outcomes[plan.name] = (plan, result, level.start, now, level.limit)
+                outcomes[plan.name] = (plan, result, level.start, now, level.lease or plan.limit)
                 completed.append(plan.label)
                 plan.add_ok(now - level.start)
                 if history is not None:
@@ -346,7 +346,13 @@ class _GraphRun:
                     strand.now = now = clock()
                     if now < fires and not strand.dirty and not run.traced:
                         level.ended = True
-                        book.outcomes[plan.name] = (plan, result, level.start, now, level.limit)
+                        book.outcomes[plan.name] = (
+                            plan,
+                            result,
+                            level.start,
+                            now,
+                            level.lease or plan.limit,
+                        )
                         book.values[plan.name] = result
                         run.completed.append(plan.label)
                         plan.add_ok(now - level.start)
