@@ -132,6 +132,18 @@ def test_the_limit_of_each_call_is_kept_with_its_sample():
     assert (whys.count("alarm"), set(whys)) == (1, {"learned", "probe", "alarm"})
 
 
+def test_what_a_learner_forgets_reaches_the_store():
+    """The samples before a shift are in the store, with the limits that they had, whatever the learner forgot."""
+    store = MemoryStore()
+    learners = Learners(store)
+    learner = learners.learner(KEYS[0], SETTINGS)
+    replay(learner, [0.05] * 150 + [0.4] * 60)
+    learners.checkpoint()
+    record = store.load(KEYS[0])
+    assert len(learner.history) < len(record.history) == len(record.limits) == 210
+    assert [at for at, _, _ in record.history.samples()] == [limit.at for limit in record.limits]
+
+
 def test_a_recorder_keeps_durations_and_learns_nothing():
     """A part without a learned limit has its durations in the store, with neither state nor limits."""
     store = Counting()

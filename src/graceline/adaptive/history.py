@@ -83,6 +83,14 @@ class DurationHistory:
         return self._ats[-1] if self._ats else -inf
 
     @property
+    def last(self) -> Sample | None:
+        """The newest sample; None if there is none."""
+        if not self._ats:
+            return None
+        signed = self._signed[-1]
+        return self._ats[-1], abs(signed), copysign(1.0, signed) < 0
+
+    @property
     def oldest(self) -> float:
         """The stamp of the oldest sample; `-inf` if there is none."""
         return self._ats[0] if self._ats else -inf

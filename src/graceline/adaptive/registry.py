@@ -8,10 +8,9 @@ every `batch` observations, and whenever somebody calls `checkpoint`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from math import inf
 from typing import TypeAlias, TypeVar
 
-from graceline.adaptive.history import DurationHistory
+from graceline.adaptive.history import DurationHistory, Sample
 from graceline.adaptive.learner import Learner
 from graceline.adaptive.lease import Lease
 from graceline.adaptive.recorder import Recorder
@@ -25,15 +24,18 @@ _EntryT = TypeVar("_EntryT", Learner, Recorder)
 
 
 class _Unsaved:
-    """What the store does not know of an entry: samples after a stamp, and their limits."""
+    """What the store does not know of an entry: the samples since then, and their limits.
 
-    __slots__ = ("key", "limits", "newest", "stored")
+    They are noted one by one: a learner that forgets them must not keep them from the store.
+    """
 
-    def __init__(self, key: Key, stored: float) -> None:
+    __slots__ = ("key", "limits", "newest", "samples")
+
+    def __init__(self, key: Key, newest: float) -> None:
         self.key = key
-        self.stored = stored
-        """The newest stamp that is in the store."""
-        self.newest = stored
+        self.newest = newest
+        """The newest stamp that was noted."""
+        self.samples: list[Sample] = []
         self.limits: list[Applied] = []
 
 
@@ -127,38 +129,43 @@ class Learners:
             name, left = self._entries.popitem(last=False)
             self._left.add(name)
             if not self._kept:
-                self._unsaved[left] = _Unsaved(name, -inf)
+                unsaved = self._unsaved[left] = _Unsaved(name, left.history.newest)
+                unsaved.samples = left.history.samples()
             self._save(left)
         return entry
 
     def _listen(self, key: Key, entry: _Entry) -> None:
         """Note what is new of an entry from now on."""
-        stored = entry.history.newest
+        known = entry.history.newest
         boost = entry.boost if isinstance(entry, Learner) else 1.0
 
-        def noted(entry: _Entry) -> _Unsaved:
+        def note(entry: _Entry) -> _Unsaved | None:
+            """Note the newest sample; None if there is none, as after an early cancel."""
             unsaved = self._unsaved.get(entry)
             if unsaved is None:
-                unsaved = self._unsaved[entry] = _Unsaved(key, stored)
+                unsaved = self._unsaved[entry] = _Unsaved(key, known)
             self._waiting += 1
+            sample = entry.history.last
+            if sample is None or sample[0] <= unsaved.newest:
+                return None
+            unsaved.newest = sample[0]
+            unsaved.samples.append(sample)
             return unsaved
 
         def settled(learner: Learner, lease: Lease) -> None:
             nonlocal boost
-            unsaved = noted(learner)
-            at = learner.history.newest
+            unsaved = note(learner)
             why: Why = "probe" if lease.is_probe else "learned"
             if learner.boost > boost:
                 why = "alarm"
             boost = learner.boost
-            if at > unsaved.newest:  # an early cancel leaves no sample
-                unsaved.newest = at
-                unsaved.limits.append(Applied(at, lease.timeout, why))
+            if unsaved is not None:
+                unsaved.limits.append(Applied(unsaved.newest, lease.timeout, why))
             if self._waiting >= self._batch:
                 self.checkpoint()
 
         def recorded(recorder: Recorder) -> None:
-            noted(recorder)
+            note(recorder)
             if self._waiting >= self._batch:
                 self.checkpoint()
 
@@ -180,12 +187,7 @@ class Learners:
         key = unsaved.key
         held = self._entries.get(key, entry) is entry
         # One that has left may be older than the one that came after it: samples only.
-        self.store.put(
-            key,
-            entry.history.samples(after=unsaved.stored),
-            entry.state() if held else {},
-            unsaved.limits,
-        )
+        self.store.put(key, unsaved.samples, entry.state() if held else {}, unsaved.limits)
         self._listen(key, entry)
 
     def keys(self) -> list[Key]:
