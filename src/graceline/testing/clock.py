@@ -8,13 +8,15 @@ Hypothesis, since one fixture serves all examples; here every example has its ow
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import trio
 from trio.testing import MockClock
 
-__all__ = ["run_virtual", "virtual_time"]
+__all__ = ["order_within_an_instant", "run_virtual", "virtual_time"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +53,23 @@ def virtual_time(async_fn: Callable[P, Awaitable[T]]) -> Callable[P, T]:
         return run_virtual(functools.partial(async_fn, *args, **kwargs))
 
     return in_virtual_time
+
+
+@contextmanager
+def order_within_an_instant(seed: int) -> Iterator[None]:
+    """Have Trio take tasks that are ready at one instant in an order that follows from a seed.
+
+    Trio shuffles them, and offers no public way to seed that but its plugin for Hypothesis.
+    """
+    scheduler: Any = trio._core._run  # noqa: SLF001
+    state, allowed = scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING  # noqa: SLF001
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
+    scheduler._r.setstate(random.Random(seed).getstate())  # noqa: S311, SLF001 - no secret
+    try:
+        yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # noqa: SLF001
+        scheduler._r.setstate(state)  # noqa: SLF001
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -6,10 +6,8 @@ Trio takes the tasks that are ready at one instant.
 
 from __future__ import annotations
 
-import random
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
@@ -22,7 +20,7 @@ from graceline.engine import Engine, Mode, Run, open_engine
 from graceline.errors import DefinitionError, DefinitionWarning
 from graceline.results import PipelineResult
 from graceline.telemetry.events import Event
-from graceline.testing.clock import run_virtual
+from graceline.testing.clock import order_within_an_instant, run_virtual
 from graceline.testing.nested import running_on
 from graceline.testing.recording import RecordedTimeline, record
 
@@ -120,7 +118,7 @@ def simulate(
         BaseException: what is for the program and never becomes a result.
     """
     world = _world("simulate()", pipeline, input, cancels)
-    with _order_within_an_instant(seed):
+    with order_within_an_instant(seed):
         return run_virtual(world.play, timeouts, mode, max_concurrent_pipelines)
 
 
@@ -140,7 +138,7 @@ def run_live(
         BaseException: as `simulate`.
     """
     world = _world("run_live()", pipeline, input, cancels)
-    with _order_within_an_instant(seed):
+    with order_within_an_instant(seed):
         return trio.run(world.play, timeouts, mode, 10)
 
 
@@ -152,20 +150,6 @@ def _world(where: str, pipeline: Pipeline, value: Any, cancels: Cancels) -> _Wor
             f"{where}: cancels= takes Cancels such as Cancels(user_at=0.1), not {cancels!r}"
         )
     return _World(pipeline, value, cancels)
-
-
-@contextmanager
-def _order_within_an_instant(seed: int) -> Iterator[None]:
-    """Have Trio shuffle by this seed; it offers no public way, only its plugin for Hypothesis."""
-    scheduler: Any = trio._core._run  # noqa: SLF001
-    state, allowed = scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING  # noqa: SLF001
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
-    scheduler._r.setstate(random.Random(seed).getstate())  # noqa: S311, SLF001 - no secret
-    try:
-        yield
-    finally:
-        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # noqa: SLF001
-        scheduler._r.setstate(state)  # noqa: SLF001
 
 
 @attrs.define(eq=False)
