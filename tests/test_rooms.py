@@ -23,7 +23,8 @@ FLOORS = {
     "bench": 5,
     "dialects": 5,
     "testing": 5,
-    "cli": 6,
+    "planning": 6,
+    "cli": 7,
 }
 SAME_ROOM = {"__main__": "cli", "documents": "results"}
 

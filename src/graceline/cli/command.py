@@ -35,6 +35,7 @@ from graceline.cli.hints import hints
 from graceline.cli.history import HISTORY, history
 from graceline.cli.keeping import default_path, run_history
 from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
+from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
 from graceline.cli.session import GRACE, run_session
 from graceline.errors import DefinitionError
 from graceline.telemetry.places import place_of
@@ -89,7 +90,13 @@ Exit codes:
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)
 """
-_TAKES = {"run": "one TARGET", "bench": "one SUITE", "report": "one DIR", **HISTORY}
+_TAKES = {
+    "run": "one TARGET",
+    "plan": "one TARGET",
+    "bench": "one SUITE",
+    "report": "one DIR",
+    **HISTORY,
+}
 _FLAG = Parameter(negative=(), show_default=False)
 
 _app = App(
@@ -99,6 +106,7 @@ _app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+_app.command(plan, name="plan", help=PLAN_HELP, help_epilogue=PLAN_EPILOGUE)
 _app.command(bench, name="bench", help=BENCH_HELP, help_epilogue=BENCH_EPILOGUE)
 _app.command(report, name="report", help=REPORT_HELP)
 _app.command(history)

@@ -1,0 +1,250 @@
+"""The command `graceline plan`: what would happen with these limits, by what was recorded.
+
+What it needs is imported when it is called: `graceline run` does not pay for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from graceline.cli.ending import OK, PROGRAM, USAGE, broken
+from graceline.cli.failures import UsageError
+from graceline.cli.loading import load_pipeline, parse_timeout
+from graceline.durations import parse_duration
+from graceline.errors import DefinitionError, GracelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from graceline.adaptive import SqliteStore
+    from graceline.planning import Plan
+    from graceline.planning.plan import Watch
+
+__all__ = ["PLAN_EPILOGUE", "PLAN_HELP", "plan"]
+
+_FLAG = Parameter(negative=(), show_default=False)
+
+PLAN_HELP = """\
+Tell what would happen with these limits, and which ones would be better.
+
+The durations that were recorded are replayed through the engine, in virtual \
+time. Nothing of the pipeline's own functions is called, and nothing is written.
+
+The pipeline's own limits apply, and no others; the options try others. The \
+recommended ones are replayed too, with the same draws: what is shown of them \
+was measured.
+"""
+PLAN_EPILOGUE = """\
+Examples:
+
+  graceline run shop.py --history shop.db
+  graceline plan shop.py --history shop.db --timeout 250ms
+  graceline plan shop.py --history shop.db --node search=80ms --target 99.9%
+
+Exit codes:
+
+  0    there is a plan, whatever it says
+  2    a mistake in the command line or in the definition, or nothing is
+       recorded of a node
+  130  interrupted (SIGINT)
+"""
+
+
+def plan(
+    target: Annotated[
+        str,
+        Parameter(
+            help="`pkg.module:name` or `path/file.py:name`: the name of the variable or of the "
+            "pipeline. It may be left out if there is exactly one pipeline."
+        ),
+    ],
+    /,
+    *,
+    history: Annotated[
+        Path,
+        Parameter(help="The file with the durations, as `open_engine(history=...)` recorded them."),
+    ],
+    timeout: Annotated[
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="Limit of the runs, instead of the pipeline's own: `300ms`, `2s`, `1m30s`.",
+        ),
+    ] = None,
+    stages: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--stage",
+            negative=(),
+            help="A limit `NAME=50ms` of a stage, instead of its own; may be given several times.",
+        ),
+    ] = None,
+    nodes: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--node",
+            negative=(),
+            help="A limit `NAME=50ms` of a node, instead of its own; `STAGE.NAME` if several have "
+            "the name.",
+        ),
+    ] = None,
+    assume: Annotated[
+        list[str] | None,
+        Parameter(
+            negative=(),
+            help="`NAME=20ms`: take it that the node always takes so long. For nodes of which "
+            "nothing is recorded.",
+        ),
+    ] = None,
+    wanted: Annotated[
+        str,
+        Parameter(
+            name="--target",
+            help="The share of runs that should have an answer, for the recommended limits.",
+        ),
+    ] = "99%",
+    runs: Annotated[int, Parameter(help="How many runs are replayed.")] = 10_000,
+    seed: Annotated[int, Parameter(help="The same seed gives the same plan.")] = 0,
+    lane: Annotated[
+        str | None,
+        Parameter(
+            help="The lane of the engine that recorded; by default `$GRACELINE_LANE`, else "
+            "`default`."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        _FLAG,
+        Parameter(name="--json", help="Print the plan as JSON and nothing else."),
+    ] = False,
+    debug: Annotated[
+        bool, _FLAG, Parameter(help="Show tracebacks of errors on standard error.")
+    ] = False,
+) -> int:
+    """Plan limits."""
+    from graceline.planning import MissingHistoryError, make_plan  # noqa: PLC0415 - see above
+
+    seconds = None if timeout is None else parse_timeout(timeout)
+    stage_limits = _named(stages, "--stage")
+    node_limits, assumed = _named(nodes, "--node"), _named(assume, "--assume")
+    share = _share(wanted)
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        try:
+            pipeline = load_pipeline(target)
+        except (UsageError, DefinitionError):
+            raise
+        except PROGRAM as error:
+            return broken(error, USAGE, debug=debug)
+    err = Console(stderr=True)
+    try:
+        with _opened(history) as store, _watching(err) as watch:
+            made = make_plan(
+                pipeline,
+                store,
+                timeout=seconds,
+                stages=stage_limits,
+                nodes=node_limits,
+                assume=assumed,
+                target=share,
+                runs=runs,
+                seed=seed,
+                lane=lane or os.environ.get("GRACELINE_LANE") or "default",
+                watch=watch,
+            )
+    except MissingHistoryError as error:
+        raise UsageError(
+            f"{history}: {error}. Record some runs with `graceline run {target} --history "
+            f"{history}` or `open_engine(history=SqliteStore({str(history)!r}))`, or assume a "
+            "duration: --assume NAME=20ms"
+        ) from None
+    except KeyboardInterrupt as error:
+        return broken(error, USAGE, debug=debug)
+    if as_json:
+        sys.stdout.write(json.dumps(made.to_dict(), indent=2) + "\n")
+    else:
+        _show(made)
+    return OK
+
+
+def _show(made: Plan) -> None:
+    from graceline.cli.forecast import show_plan  # noqa: PLC0415
+
+    show_plan(Console(), made)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[SqliteStore]:
+    """The store of a file that is there."""
+    from graceline.adaptive import SqliteStore  # noqa: PLC0415
+
+    if not path.is_file():  # a store would make it
+        raise UsageError(f"there is no file {str(path)!r} with a history")
+    try:
+        store = SqliteStore(path)
+    except GracelineError as error:
+        raise UsageError(str(error)) from None
+    with store:
+        if store.degraded:
+            raise UsageError(f"{path}: this is no history, or it cannot be opened for writing")
+        yield store
+
+
+@contextlib.contextmanager
+def _watching(screen: Console) -> Iterator[Watch]:
+    """A progress bar on a terminal, and nothing elsewhere; it leaves nothing behind."""
+    if not screen.is_terminal:
+        yield lambda *_: None
+        return
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=screen, transient=True) as progress:
+        task = progress.add_task("")
+
+        def watch(what: str, ended: int, runs: int) -> None:
+            if not ended:
+                progress.reset(task, total=runs, description=what)
+            progress.update(task, completed=ended)
+
+        yield watch
+
+
+def _named(pairs: Iterable[str] | None, option: str) -> dict[str, float]:
+    """Durations by name from `NAME=50ms` words.
+
+    Raises:
+        UsageError: for a word without `=`, and a name that is given twice.
+        DefinitionError: for what is no duration.
+    """
+    given: dict[str, float] = {}
+    for pair in pairs or ():
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {pair}: write NAME=50ms")
+        if name in given:
+            raise UsageError(f"{option} {pair}: {name!r} is given twice")
+        given[name] = parse_duration(text, f"{option} {name}")
+    return given
+
+
+def _share(text: str) -> float:
+    """A share from `99%` or `0.99`.
+
+    Raises:
+        UsageError: for anything else, and for what is not above 0 and at most 1.
+    """
+    number, percent, rest = text.strip().partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = -1.0
+    if rest or not 0 < share <= 1:
+        raise UsageError(f"--target {text}: write a share such as 99% or 0.99, at most 100%")
+    return share

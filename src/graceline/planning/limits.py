@@ -1,0 +1,122 @@
+"""Other limits for a pipeline, and the pipeline whose nodes do nothing but take their time."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from array import array
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from graceline.definitions import Adaptive, Node, Pipeline, Stage
+from graceline.definitions.checks import brief, nearest
+from graceline.definitions.parts import PASS_INPUT, Part
+from graceline.durations import Duration, parse_duration
+from graceline.errors import DefinitionError, DefinitionWarning
+from graceline.planning.recorded import Draws, Place
+
+__all__ = ["Cursor", "Limits", "by_stage", "virtual"]
+
+_TIE = 1e-9
+"""Seconds that each call takes longer than was drawn: what takes as long as its limit is then cut
+by it, whatever the rounding of sums."""
+
+
+@attrs.frozen
+class Limits:
+    """Limits in place of those of a definition, in seconds.
+
+    Attributes:
+        pipeline: of the run; None leaves that of the definition.
+        stages: by name.
+        nodes: by stage and name.
+        alone: whether fixed limits of other stages and nodes are dropped. Learned ones stay.
+    """
+
+    pipeline: float | None = None
+    stages: Mapping[str, float] = attrs.field(factory=dict)
+    nodes: Mapping[Place, float] = attrs.field(factory=dict)
+    alone: bool = False
+
+
+@attrs.define
+class Cursor:
+    """Which run goes on."""
+
+    run: int = 0
+
+
+def by_stage(
+    pipeline: Pipeline, given: Mapping[str, Duration] | None, what: str
+) -> dict[str, float]:
+    """Limits by name of a stage, in seconds.
+
+    Raises:
+        DefinitionError: for a name that no stage has, and for a bad duration.
+    """
+    names = [stage.name for stage in pipeline.stages]
+    for name in given or {}:
+        if name not in names:
+            raise DefinitionError(
+                f"{what}: no stage is called {brief(name)}; {nearest(name, names)}"
+            )
+    return {name: parse_duration(value, f"{what} {name}") for name, value in (given or {}).items()}
+
+
+def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) -> Pipeline:
+    """The pipeline with these limits, in which nothing of the user's is called.
+
+    Each node sleeps as long as was drawn for the run. Conditions count as true, fallbacks are the
+    input, and there are no handlers. A node that runs over a list takes its time once.
+
+    Raises:
+        DefinitionError: for a limit that does not fit to the `reserve` of its part.
+    """
+
+    def node(stage: Stage, node: Node) -> Node:
+        place = (stage.name, node.name)
+        return attrs.evolve(
+            node,
+            function=_sleeper(draws[place], cursor),
+            runs_on=None,
+            each=None,
+            when=None,
+            fallback=PASS_INPUT,
+            on_cleanup=(),
+            **_limit(node, limits.nodes.get(place), alone=limits.alone),
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DefinitionWarning)  # the definition was told of it before
+        stages = [
+            attrs.evolve(
+                stage,
+                nodes=[node(stage, inner) for inner in stage.nodes],
+                when=None,
+                fallback=PASS_INPUT,
+                on_cleanup=(),
+                **_limit(stage, limits.stages.get(stage.name), alone=limits.alone),
+            )
+            for stage in pipeline.stages
+        ]
+        return attrs.evolve(pipeline, stages=stages, on_cleanup=(), sum_must_fit=False)
+
+
+def _limit(part: Part, limit: float | None, *, alone: bool) -> dict[str, Any]:
+    """The options of a part that make up its limit."""
+    if limit is not None:
+        return {"timeout": limit}
+    if alone and not isinstance(part.timeout, Adaptive):
+        return {"timeout": math.inf, "reserve": None}
+    return {}
+
+
+def _sleeper(seconds: array[float], cursor: Cursor) -> Callable[[Any], Any]:
+    async def sleeper(value: Any) -> Any:
+        await trio.sleep(seconds[cursor.run] + _TIE)
+        return value
+
+    return sleeper
