@@ -17,8 +17,8 @@ from graceline import (
 )
 from graceline.adaptive import Key, MemoryStore
 from graceline.planning import make_plan
-from graceline.planning.forecast import forecast_of
 from graceline.planning.limits import Limits
+from graceline.planning.projection import projection_of
 from graceline.planning.recorded import read_durations
 from graceline.planning.replay import Replay, World
 
@@ -52,12 +52,12 @@ RUNS = 2000
 
 
 def foresee(pipeline, store, timeout=None):
-    """The forecast alone, for many runs, without a search for better limits."""
+    """The projection alone, for many runs, without a search for better limits."""
     world = World.of(
         pipeline, read_durations(pipeline, store), store, runs=RUNS, seed=0, lane="default"
     )
     limits = Limits(timeout)
-    return forecast_of(pipeline, limits, Replay(world, limits, RUNS).play(lambda _: None))
+    return projection_of(pipeline, limits, Replay(world, limits, RUNS).play(lambda _: None))
 
 
 def outcomes(samples):
@@ -234,7 +234,7 @@ def test_a_run_without_limits_may_never_end(recorded):
     assert (plan.now.p50, plan.now.p99, plan.now.waste) == (pytest.approx(0.02), None, 0.0)
     assert plan.now.blames == ()
     assert "the pipeline has no limit of its own; --timeout tries one" in plan.notes
-    assert plan.recommended.forecast.limit < 0.1
+    assert plan.recommended.projection.limit < 0.1
 
 
 def test_a_soft_part_that_hangs_without_limits_never_ends():
@@ -250,11 +250,11 @@ def test_a_long_limit_is_no_end_of_time():
     assert (now.statuses, now.p50) == ({"timed_out": 5}, 3600.0)
 
 
-def limits_of(forecast):
-    """The limits of a forecast as arguments of `make_plan`."""
-    fixed = [part for part in forecast.parts if part.limit is not None]
+def limits_of(projection):
+    """The limits of a projection as arguments of `make_plan`."""
+    fixed = [part for part in projection.parts if part.limit is not None]
     return {
-        "timeout": forecast.limit,
+        "timeout": projection.limit,
         "stages": {part.stage: part.limit for part in fixed if not part.node},
         "nodes": {f"{part.stage}.{part.node}": part.limit for part in fixed if part.node},
     }
@@ -283,7 +283,7 @@ def test_what_is_recommended_is_measured(recorded):
     """Replayed as limits of one's own, the recommended ones come to just what was said of them."""
     pipeline = soft_in_between(timeout="100ms")
     store = recorded(pipeline, SLOW_AND_SOFT)
-    said = make_plan(pipeline, store, runs=300, target=0.85).recommended.forecast
+    said = make_plan(pipeline, store, runs=300, target=0.85).recommended.projection
     assert make_plan(pipeline, store, runs=300, **limits_of(said)).now == said
 
 
@@ -294,8 +294,8 @@ def test_the_target_is_reached_with_a_shortest_limit(recorded):
     store = recorded(pipeline, durations)
     wanted = make_plan(pipeline, store, runs=RUNS, target=0.9).recommended
     assert wanted.reached
-    assert 0.9 <= wanted.forecast.completion < 0.905
-    shorter = foresee(pipeline, store, timeout=0.97 * wanted.forecast.limit)
+    assert 0.9 <= wanted.projection.completion < 0.905
+    shorter = foresee(pipeline, store, timeout=0.97 * wanted.projection.limit)
     assert shorter.completion < 0.9
 
 
@@ -306,14 +306,14 @@ def test_a_target_out_of_reach_is_said(recorded):
     wanted = make_plan(pipeline, store, runs=1000).recommended
     assert (wanted.reached, wanted.stopped_by) == (False, ("s.a",))
     assert wanted.reachable == pytest.approx(0.9, abs=0.03)
-    assert wanted.forecast.completion == pytest.approx(wanted.reachable, abs=0.002)
+    assert wanted.projection.completion == pytest.approx(wanted.reachable, abs=0.002)
 
 
 def test_nothing_reaches_what_always_hangs():
     """Where no run can have an answer there is no limit to recommend."""
     wanted = make_plan(chain("a"), NOTHING, assume={"a": math.inf}, runs=5).recommended
     assert (wanted.reached, wanted.reachable, wanted.stopped_by) == (False, 0.0, ("s.a",))
-    assert wanted.forecast.limit is None
+    assert wanted.projection.limit is None
 
 
 def test_a_soft_part_in_the_way_is_limited(recorded):
@@ -321,12 +321,12 @@ def test_a_soft_part_in_the_way_is_limited(recorded):
     pipeline = soft_in_between(timeout="200ms")
     store = recorded(pipeline, {**SLOW_AND_SOFT, "a": [0.02, 0.03] * 10})
     plan = make_plan(pipeline, store, runs=1000)
-    limits = {part.stage: part.limit for part in plan.recommended.forecast.parts if not part.node}
+    limits = {part.stage: part.limit for part in plan.recommended.projection.parts if not part.node}
     assert limits["s"] is limits["u"] is None
     assert 0.04 <= limits["t"] < 0.05
     assert plan.now.completion == pytest.approx(0.9, abs=0.03)
     assert plan.recommended.reached
-    assert plan.recommended.forecast.completion >= 0.99
+    assert plan.recommended.projection.completion >= 0.99
 
 
 def test_a_soft_node_in_the_way_is_limited(recorded):
@@ -336,7 +336,7 @@ def test_a_soft_node_in_the_way_is_limited(recorded):
     )
     store = recorded(pipeline, {**SLOW_AND_SOFT, "a": [0.02, 0.03] * 10})
     wanted = make_plan(pipeline, store, runs=1000).recommended
-    assert list(limits_of(wanted.forecast)["nodes"]) == ["s.soft"]
+    assert list(limits_of(wanted.projection)["nodes"]) == ["s.soft"]
     assert wanted.reached
 
 
@@ -346,7 +346,7 @@ def test_a_soft_part_at_the_end_needs_no_limit(recorded):
         "p", [Stage("s", [node("a")]), Stage("t", [node("soft")], critical=False)], timeout="1s"
     )
     store = recorded(pipeline, {**SLOW_AND_SOFT, "a": [0.02, 0.03] * 10})
-    said = make_plan(pipeline, store, runs=500).recommended.forecast
+    said = make_plan(pipeline, store, runs=500).recommended.projection
     assert limits_of(said) == {"timeout": said.limit, "stages": {}, "nodes": {}}
 
 
@@ -356,7 +356,7 @@ def test_lost_runs_stop_sooner(recorded):
     store = recorded(
         pipeline, {"a": [0.02] * 45 + [-0.1] * 5, "b": [0.1, 0.11, 0.12, 0.13, 0.14] * 10}
     )
-    said = make_plan(pipeline, store, runs=RUNS).recommended.forecast
+    said = make_plan(pipeline, store, runs=RUNS).recommended.projection
     alone = foresee(pipeline, store, timeout=said.limit)
     assert limits_of(said)["nodes"] == {"s.a": pytest.approx(0.02, abs=0.0002)}
     assert said.completion >= alone.completion - 0.001
@@ -368,8 +368,8 @@ def test_a_stage_that_must_begin_gets_to_begin():
     pipeline = Pipeline("p", [Stage("s", [node("a")]), Stage("t", [node("b", critical=False)])])
     wanted = make_plan(pipeline, NOTHING, assume={"a": 0.02, "b": math.inf}, runs=5).recommended
     assert wanted.reached
-    assert wanted.forecast.completion == 1.0
-    assert 0.02 < wanted.forecast.limit < 0.021
+    assert wanted.projection.completion == 1.0
+    assert 0.02 < wanted.projection.limit < 0.021
 
 
 def test_a_reserve_is_added_to_the_limit(recorded):
@@ -381,8 +381,36 @@ def test_a_reserve_is_added_to_the_limit(recorded):
         for pipeline in (plain, kept)
     )
     assert other.reached
-    assert other.forecast.limit == pytest.approx(one.forecast.limit + 0.1, abs=0.001)
-    assert other.forecast.completion >= 0.9
+    assert other.projection.limit == pytest.approx(one.projection.limit + 0.1, abs=0.001)
+    assert other.projection.completion >= 0.9
+
+
+@pytest.mark.parametrize("budget", ["remaining", "reserve"])
+def test_shared_time_is_shared_in_a_replay(recorded, budget):
+    """Where a pipeline shares its time, limits of critical nodes cut nothing and stay as they are."""
+    pipeline = Pipeline(
+        "p",
+        [
+            Stage("s", [node("a", timeout="10ms")]),
+            Stage("t", [node("soft", timeout="15ms")], critical=False),
+            Stage("u", [node("last")]),
+        ],
+        timeout="200ms",
+        budget=budget,
+    )
+    a = [0.02, 0.03] * 27 + [-0.3] * 6
+    plan = make_plan(pipeline, recorded(pipeline, {**SLOW_AND_SOFT, "a": a}), runs=300, target=0.8)
+    assert {blame.name for blame in plan.now.blames} == {"p" if budget == "remaining" else "a"}
+    assert 0.8 < plan.now.completion < 1.0
+    now, then = (
+        {part.node: part.limit for part in one.parts}
+        for one in (plan.now, plan.recommended.projection)
+    )
+    assert now["soft"] == 0.015
+    assert then["a"] == 0.01
+    assert then["last"] is None
+    assert plan.recommended.reached
+    assert plan.recommended.projection.completion >= 0.8
 
 
 def test_learned_limits_learn_on_and_write_nothing(recorded):
@@ -438,7 +466,7 @@ def test_a_plan_is_plain_json():
     document = make_plan(chain("a"), NOTHING, assume={"a": 0.01}, runs=5).to_dict()
     assert document["now"]["limit"] is None
     assert document["nodes"][0]["node"] == "a"
-    assert document["recommended"]["forecast"]["statuses"] == {"ok": 5}
+    assert document["recommended"]["projection"]["statuses"] == {"ok": 5}
 
 
 @pytest.mark.parametrize(

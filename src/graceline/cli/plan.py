@@ -175,7 +175,7 @@ def plan(
 
 
 def _show(made: Plan) -> None:
-    from graceline.cli.forecast import show_plan  # noqa: PLC0415
+    from graceline.cli.planned import show_plan  # noqa: PLC0415
 
     show_plan(Console(), made)
 

@@ -18,7 +18,7 @@ from graceline.durations import Duration, parse_duration
 from graceline.errors import DefinitionError, DefinitionWarning
 from graceline.planning.recorded import Draws, Place
 
-__all__ = ["Cursor", "Limits", "by_stage", "virtual"]
+__all__ = ["Cursor", "Limits", "by_stage", "cuts", "virtual"]
 
 _TIE = 1e-9
 """Seconds that each call takes longer than was drawn: what takes as long as its limit is then cut
@@ -33,7 +33,8 @@ class Limits:
         pipeline: of the run; None leaves that of the definition.
         stages: by name.
         nodes: by stage and name.
-        alone: whether fixed limits of other stages and nodes are dropped. Learned ones stay.
+        alone: whether other fixed limits of stages and nodes that cut are dropped. Learned ones
+            stay, and so do those that cut nothing, since the pipeline shares its time.
     """
 
     pipeline: float | None = None
@@ -66,6 +67,12 @@ def by_stage(
     return {name: parse_duration(value, f"{what} {name}") for name, value in (given or {}).items()}
 
 
+def cuts(pipeline: Pipeline, stage: Stage, node: Node | None = None) -> bool:
+    """Whether the limit of a part cuts it: where time is shared, a critical one's does not."""
+    critical = stage.critical and (node is None or node.critical)
+    return pipeline.budget == "fixed" or not critical
+
+
 def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) -> Pipeline:
     """The pipeline with these limits, in which nothing of the user's is called.
 
@@ -86,7 +93,9 @@ def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) ->
             when=None,
             fallback=PASS_INPUT,
             on_cleanup=(),
-            **_limit(node, limits.nodes.get(place), alone=limits.alone),
+            **_limit(
+                node, limits.nodes.get(place), drop=limits.alone and cuts(pipeline, stage, node)
+            ),
         )
 
     with warnings.catch_warnings():
@@ -98,18 +107,22 @@ def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) ->
                 when=None,
                 fallback=PASS_INPUT,
                 on_cleanup=(),
-                **_limit(stage, limits.stages.get(stage.name), alone=limits.alone),
+                **_limit(
+                    stage,
+                    limits.stages.get(stage.name),
+                    drop=limits.alone and cuts(pipeline, stage),
+                ),
             )
             for stage in pipeline.stages
         ]
         return attrs.evolve(pipeline, stages=stages, on_cleanup=(), sum_must_fit=False)
 
 
-def _limit(part: Part, limit: float | None, *, alone: bool) -> dict[str, Any]:
+def _limit(part: Part, limit: float | None, *, drop: bool) -> dict[str, Any]:
     """The options of a part that make up its limit."""
     if limit is not None:
         return {"timeout": limit}
-    if alone and not isinstance(part.timeout, Adaptive):
+    if drop and not isinstance(part.timeout, Adaptive):
         return {"timeout": math.inf, "reserve": None}
     return {}
 

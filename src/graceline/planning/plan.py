@@ -14,8 +14,8 @@ from graceline.definitions.checks import brief, no_pipeline
 from graceline.documents import to_document
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError
-from graceline.planning.forecast import Forecast, forecast_of
 from graceline.planning.limits import Limits, by_stage
+from graceline.planning.projection import Projection, projection_of
 from graceline.planning.recommend import choose
 from graceline.planning.recorded import (
     Place,
@@ -66,14 +66,14 @@ class Recommendation:
         reached: whether they can, with any limit of the pipeline.
         reachable: the share that can.
         stopped_by: labels of the critical nodes that hang, if it is not reached.
-        forecast: what the replay of these limits came to, with the limits.
+        projection: what the replay of these limits came to, with the limits.
     """
 
     target: float
     reached: bool
     reachable: float
     stopped_by: tuple[str, ...]
-    forecast: Forecast
+    projection: Projection
 
 
 @attrs.frozen
@@ -85,7 +85,7 @@ class Plan:
         lane: whose durations were replayed.
         seed: what the random numbers started with.
         nodes: what is known of each node.
-        now: the forecast for the limits as they are.
+        now: the projection for the limits as they are.
         recommended: other limits.
         notes: what to know before one believes it, a sentence each.
     """
@@ -94,7 +94,7 @@ class Plan:
     lane: str
     seed: int
     nodes: tuple[Known, ...]
-    now: Forecast
+    now: Projection
     recommended: Recommendation
     notes: tuple[str, ...]
 
@@ -165,7 +165,7 @@ def make_plan(
         watch(what, 0, count)
         return Replay(world, limits, count).play(advance)
 
-    now = forecast_of(pipeline, as_given, play("as it is", as_given, runs))
+    now = projection_of(pipeline, as_given, play("as it is", as_given, runs))
     choice = choose(pipeline, recorded, target, runs, play)
     return Plan(
         pipeline=pipeline.name,
@@ -178,7 +178,7 @@ def make_plan(
             reached=choice.reached,
             reachable=choice.reachable,
             stopped_by=() if choice.reached else tuple(_hanging(pipeline, recorded)),
-            forecast=forecast_of(pipeline, choice.limits, choice.done),
+            projection=projection_of(pipeline, choice.limits, choice.done),
         ),
         notes=tuple(_notes(pipeline, recorded, now)),
     )
@@ -205,7 +205,9 @@ def _hanging(pipeline: Pipeline, recorded: Mapping[Place, Recorded]) -> Iterator
                 yield one.label
 
 
-def _notes(pipeline: Pipeline, recorded: Mapping[Place, Recorded], now: Forecast) -> Iterator[str]:
+def _notes(
+    pipeline: Pipeline, recorded: Mapping[Place, Recorded], now: Projection
+) -> Iterator[str]:
     for one in recorded.values():
         if one.hangs >= _HIDDEN and one.longest_cut is not None:
             yield (

@@ -20,8 +20,8 @@ from typing import TypeAlias
 import attrs
 
 from graceline.definitions import Adaptive, Pipeline
-from graceline.planning.forecast import percentile
-from graceline.planning.limits import Limits
+from graceline.planning.limits import Limits, cuts
+from graceline.planning.projection import percentile
 from graceline.planning.recorded import Place, Recorded
 from graceline.planning.replay import Replayed
 
@@ -35,6 +35,8 @@ _SPARE = 0.001
 
 _TRIAL_RUNS = 2000
 _USUAL = (0.99, 0.95)
+_TRIES = 5  # where the pipeline shares its time, its limit decides what its nodes may use
+_LONGER = 1.05
 _SHORTER = 0.95  # a limit that is not even 5 % shorter is not worth degraded answers
 _WORTH = 0.05  # the share of all waste that a limit of a critical node must save
 
@@ -80,13 +82,17 @@ def choose(
     # Some are to spare, for the limits of critical nodes.
     aim = min(count, wanted + spare) if reached else max(1, count - spare)
     whole = _rounded_up(answered[aim - 1] + (pipeline.reserve or 0.0))
-    limits = attrs.evolve(limits, pipeline=whole)
-    done = play("with its limit", limits, runs)
+    for _ in range(_TRIES):
+        limits = attrs.evolve(limits, pipeline=whole)
+        done = play("with its limit", limits, runs)
+        if not reached or done.answers >= wanted:
+            break
+        whole = _rounded_up(whole * _LONGER)
     nodes = _stops(pipeline, done, max(0, done.answers - wanted) if reached else spare)
     if nodes:
         limits = attrs.evolve(limits, nodes={**limits.nodes, **nodes})
         done = play("as recommended", limits, runs)
-    return Choice(limits, count / runs, reached, done)
+    return Choice(limits, count / runs, reached and done.answers >= wanted, done)
 
 
 def _waited_for(pipeline: Pipeline) -> list[str | Place]:
@@ -146,7 +152,10 @@ def _stops(pipeline: Pipeline, done: Replayed, spare: int) -> dict[Place, float]
         (stage.name, node.name)
         for stage in pipeline.stages
         for node in stage.nodes
-        if stage.critical and node.critical and not isinstance(node.timeout, Adaptive)
+        if stage.critical
+        and node.critical
+        and not isinstance(node.timeout, Adaptive)
+        and cuts(pipeline, stage, node)
     ]
     runs = range(len(done.statuses))
     lost = [run for run in runs if done.blamed[run] is not None]

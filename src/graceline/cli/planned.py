@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from graceline.planning import Forecast, PartForecast, Plan
+    from graceline.planning import PartProjection, Plan, Projection
 
 __all__ = ["show_plan"]
 
@@ -24,7 +24,7 @@ _NOTHING = "-"
 
 def show_plan(out: Console, plan: Plan) -> None:
     """Show a plan."""
-    now, then = plan.now, plan.recommended.forecast
+    now, then = plan.now, plan.recommended.projection
     head = Text(plan.pipeline, style="bold")
     head.append(f"  {now.runs:,} runs replayed, each with durations that were recorded", "dim")
     out.print(head, soft_wrap=True)
@@ -50,7 +50,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _comparison(now: Forecast, then: Forecast) -> Table:
+def _comparison(now: Projection, then: Projection) -> Table:
     table = _table("", "these limits", "recommended")
     for name, one, other in zip(
         (name for name, _ in _figures(now)),
@@ -62,8 +62,8 @@ def _comparison(now: Forecast, then: Forecast) -> Table:
     return table
 
 
-def _figures(one: Forecast) -> Iterator[tuple[str, str]]:
-    """The numbers of a forecast, each with its name."""
+def _figures(one: Projection) -> Iterator[tuple[str, str]]:
+    """The numbers of a projection, each with its name."""
     yield "answered", _percent(one.completion)
     yield "  95 % interval", f"{one.low:.1%} to {one.high:.1%}"
     yield "  of these degraded", _percent(one.degraded)
@@ -73,7 +73,7 @@ def _figures(one: Forecast) -> Iterator[tuple[str, str]]:
     yield "wasted per run", f"{format_duration(one.waste)}, {_percent(one.waste_share)}"
 
 
-def _blames(now: Forecast, then: Forecast) -> Table:
+def _blames(now: Projection, then: Projection) -> Table:
     table = _table("to blame", "these limits", "recommended")
     shares = [
         {f"{blame.level} {blame.name}, {blame.kind}": blame.share for blame in one.blames}
@@ -90,7 +90,7 @@ def _blames(now: Forecast, then: Forecast) -> Table:
 def _parts(plan: Plan) -> Table:
     table = _table("", "samples", "p50", "p95", "no end", "limit", "cut", "recommended", "cut")
     known = {(one.stage, one.node): one for one in plan.nodes}
-    now, then = plan.now, plan.recommended.forecast
+    now, then = plan.now, plan.recommended.projection
     table.add_row(
         plan.pipeline, "", "", "", "", _seconds(now.limit), "", _changed(now.limit, then.limit), ""
     )
@@ -117,7 +117,7 @@ def _parts(plan: Plan) -> Table:
     return table
 
 
-def _limit(part: PartForecast) -> str:
+def _limit(part: PartProjection) -> str:
     if part.learned:
         return "learned"
     return "" if part.limit is None else _seconds(part.limit)
@@ -135,7 +135,7 @@ def _target(plan: Plan) -> str:
     share = _percent(wanted.target)
     if wanted.reached:
         return (
-            f"{share} of the runs answered: {_seconds(wanted.forecast.limit)} is the shortest "
+            f"{share} of the runs answered: {_seconds(wanted.projection.limit)} is the shortest "
             "limit of the pipeline for it"
         )
     why = ", ".join(

@@ -1,4 +1,4 @@
-"""What certain limits come to, in numbers: from many replayed runs to a forecast."""
+"""What certain limits come to, in numbers: from many replayed runs to a projection."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import attrs
 from graceline.deadlines import Status
 from graceline.definitions import Adaptive, Pipeline
 from graceline.definitions.parts import Part
-from graceline.planning.limits import Limits
+from graceline.planning.limits import Limits, cuts
 from graceline.planning.replay import Replayed
 
-__all__ = ["BlameShare", "Forecast", "PartForecast", "forecast_of", "percentile", "wilson"]
+__all__ = ["BlameShare", "PartProjection", "Projection", "percentile", "projection_of", "wilson"]
 
 _NEVER = "never_ends"
 _ANSWERS = (Status.OK, Status.LATE)
@@ -42,14 +42,15 @@ class BlameShare:
 
 
 @attrs.frozen
-class PartForecast:
+class PartProjection:
     """One stage or node under these limits.
 
     Attributes:
         level: `stage` or `node`.
         stage: the name of the stage.
         node: the name of the node; empty for a stage.
-        limit: its limit in seconds, None if it has none. Of a learned one it is the ceiling.
+        limit: its limit in seconds, None if it has none. Of a learned one it is the ceiling; of a
+            critical part of a pipeline that shares its time it cuts nothing.
         learned: whether the limit is learned.
         critical: whether the run needs it.
         cut: the share of runs in which it was cut.
@@ -65,7 +66,7 @@ class PartForecast:
 
 
 @attrs.frozen
-class Forecast:
+class Projection:
     """What certain limits come to. Durations are seconds.
 
     Attributes:
@@ -100,7 +101,7 @@ class Forecast:
     p99: float | None
     waste: float
     waste_share: float
-    parts: tuple[PartForecast, ...]
+    parts: tuple[PartProjection, ...]
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -119,7 +120,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered) - 1e-9) - 1)]
 
 
-def forecast_of(pipeline: Pipeline, limits: Limits, done: Replayed) -> Forecast:
+def projection_of(pipeline: Pipeline, limits: Limits, done: Replayed) -> Projection:
     """The numbers of a replay."""
     runs = len(done.statuses)
     low, high = wilson(done.answers, runs)
@@ -130,8 +131,8 @@ def forecast_of(pipeline: Pipeline, limits: Limits, done: Replayed) -> Forecast:
     wasted = math.fsum(done.wasted[index] for index in ended)
     statuses = Counter(_NEVER if one is None else str(one) for one in done.statuses)
     blamed = Counter(one for one in done.blamed if one is not None)
-    return Forecast(
-        limit=_finite(_limit_of(pipeline, limits.pipeline, alone=False)),
+    return Projection(
+        limit=_finite(_limit_of(pipeline, limits.pipeline, dropped=False)),
         runs=runs,
         completion=done.answers / runs,
         low=low,
@@ -151,16 +152,16 @@ def forecast_of(pipeline: Pipeline, limits: Limits, done: Replayed) -> Forecast:
     )
 
 
-def _parts(pipeline: Pipeline, limits: Limits, done: Replayed) -> list[PartForecast]:
+def _parts(pipeline: Pipeline, limits: Limits, done: Replayed) -> list[PartProjection]:
     runs, parts = len(done.statuses), []
     for stage in pipeline.stages:
         given = limits.stages.get(stage.name)
         parts.append(
-            PartForecast(
+            PartProjection(
                 "stage",
                 stage.name,
                 "",
-                _finite(_limit_of(stage, given, alone=limits.alone)),
+                _finite(_limit_of(stage, given, dropped=limits.alone and cuts(pipeline, stage))),
                 given is None and isinstance(stage.timeout, Adaptive),
                 stage.critical,
                 done.cut[stage.name] / runs,
@@ -169,11 +170,13 @@ def _parts(pipeline: Pipeline, limits: Limits, done: Replayed) -> list[PartForec
         for node in stage.nodes:
             given = limits.nodes.get((stage.name, node.name))
             parts.append(
-                PartForecast(
+                PartProjection(
                     "node",
                     stage.name,
                     node.name,
-                    _finite(_limit_of(node, given, alone=limits.alone)),
+                    _finite(
+                        _limit_of(node, given, dropped=limits.alone and cuts(pipeline, stage, node))
+                    ),
                     given is None and isinstance(node.timeout, Adaptive),
                     stage.critical and node.critical,
                     done.cut[stage.name, node.name] / runs,
@@ -182,11 +185,11 @@ def _parts(pipeline: Pipeline, limits: Limits, done: Replayed) -> list[PartForec
     return parts
 
 
-def _limit_of(part: Part, given: float | None, *, alone: bool) -> float:
+def _limit_of(part: Part, given: float | None, *, dropped: bool) -> float:
     """The limit that applies to a part."""
     if given is not None:
         return given
-    if alone and not isinstance(part.timeout, Adaptive):
+    if dropped and not isinstance(part.timeout, Adaptive):
         return math.inf
     return math.inf if part.limit is None else part.limit
 
