@@ -81,7 +81,7 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("timeout", [0.0805, 0.1005, 0.1305, 0.2005, 1.0])
+@pytest.mark.parametrize("timeout", [0.0805, 0.1305, 0.2005])
 def test_a_chain_agrees_with_convolution(recorded, timeout):
     """With the pipeline's limit alone, the completion is that of the sum of the durations."""
     pipeline = chain("a", "b", "c", timeout=timeout)
@@ -320,7 +320,7 @@ def test_a_soft_part_in_the_way_is_limited(recorded):
     """A non-critical part that hangs before others is limited: more runs are answered."""
     pipeline = soft_in_between(timeout="200ms")
     store = recorded(pipeline, {**SLOW_AND_SOFT, "a": [0.02, 0.03] * 10})
-    plan = make_plan(pipeline, store, runs=1000)
+    plan = make_plan(pipeline, store, runs=400)
     limits = {part.stage: part.limit for part in plan.recommended.projection.parts if not part.node}
     assert limits["s"] is limits["u"] is None
     assert 0.04 <= limits["t"] < 0.05
@@ -335,7 +335,7 @@ def test_a_soft_node_in_the_way_is_limited(recorded):
         "p", [Stage("s", [node("a"), node("soft", critical=False)]), Stage("t", [node("last")])]
     )
     store = recorded(pipeline, {**SLOW_AND_SOFT, "a": [0.02, 0.03] * 10})
-    wanted = make_plan(pipeline, store, runs=1000).recommended
+    wanted = make_plan(pipeline, store, runs=400).recommended
     assert list(limits_of(wanted.projection)["nodes"]) == ["s.soft"]
     assert wanted.reached
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from graceline.durations import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
 
@@ -25,8 +25,10 @@ _NOTHING = "-"
 def show_plan(out: Console, plan: Plan) -> None:
     """Show a plan."""
     now, then = plan.now, plan.recommended.projection
-    head = Text(plan.pipeline, style="bold")
-    head.append(f"  {now.runs:,} runs replayed, each with durations that were recorded", "dim")
+    head = Text.assemble(
+        (plan.pipeline, "bold"),
+        (f"  {now.runs:,} runs replayed, each with durations that were recorded", "dim"),
+    )
     out.print(head, soft_wrap=True)
     out.print()
     out.print(_comparison(now, then))
@@ -37,14 +39,16 @@ def show_plan(out: Console, plan: Plan) -> None:
     out.print()
     out.print(_parts(plan))
     out.print()
-    out.print(Text(f"target    {_target(plan)}"))
+    said = Table.grid(padding=(0, 4, 0, 0))
+    said.add_row("target", _target(plan))
     for note in plan.notes:
-        out.print(Text(f"note      {note}", style="dim"), soft_wrap=True)
+        said.add_row("note", note, style="dim")
+    out.print(said)
 
 
 def _table(*columns: str) -> Table:
     """A table without lines: the first column to the left, numbers to the right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style=_HEAD)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=_HEAD)
     for index, name in enumerate(columns):
         table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
     return table
@@ -52,21 +56,21 @@ def _table(*columns: str) -> Table:
 
 def _comparison(now: Projection, then: Projection) -> Table:
     table = _table("", "these limits", "recommended")
-    for name, one, other in zip(
-        (name for name, _ in _figures(now)),
-        (said for _, said in _figures(now)),
-        (said for _, said in _figures(then)),
-        strict=True,
+    statuses = [one for one in dict.fromkeys((*now.statuses, *then.statuses)) if one != "ok"]
+    for (name, said), (_, other) in zip(
+        _figures(now, statuses), _figures(then, statuses), strict=True
     ):
-        table.add_row(name, one, other, style="bold" if name == "answered" else "")
+        table.add_row(name, said, other, style="bold" if name == "answered" else "")
     return table
 
 
-def _figures(one: Projection) -> Iterator[tuple[str, str]]:
+def _figures(one: Projection, statuses: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The numbers of a projection, each with its name."""
     yield "answered", _percent(one.completion)
     yield "  95 % interval", f"{one.low:.1%} to {one.high:.1%}"
-    yield "  of these degraded", _percent(one.degraded)
+    yield "  degraded", _percent(one.degraded)
+    for status in statuses:
+        yield status, _percent(one.statuses.get(status, 0) / one.runs)
     yield "time p50", _seconds(one.p50)
     yield "time p95", _seconds(one.p95)
     yield "time p99", _seconds(one.p99)
@@ -79,16 +83,13 @@ def _blames(now: Projection, then: Projection) -> Table:
         {f"{blame.level} {blame.name}, {blame.kind}": blame.share for blame in one.blames}
         for one in (now, then)
     ]
-    for one, share in ((now, shares[0]), (then, shares[1])):
-        if "never_ends" in one.statuses:
-            share["nobody: it never ends"] = one.statuses["never_ends"] / one.runs
     for name in dict.fromkeys(name for share in shares for name in share):
         table.add_row(name, *(_percent(share.get(name, 0.0)) for share in shares))
     return table
 
 
 def _parts(plan: Plan) -> Table:
-    table = _table("", "samples", "p50", "p95", "no end", "limit", "cut", "recommended", "cut")
+    table = _table("", "calls", "p50", "p95", "no end", "limit", "cut", "new limit", "cut")
     known = {(one.stage, one.node): one for one in plan.nodes}
     now, then = plan.now, plan.recommended.projection
     table.add_row(
