@@ -365,11 +365,26 @@ def test_lost_runs_stop_sooner(recorded):
 
 def test_a_stage_that_must_begin_gets_to_begin():
     """A critical stage of non-critical nodes needs no end, and the limit is one at which it begins."""
-    pipeline = Pipeline("p", [Stage("s", [node("a")]), Stage("t", [node("b", critical=False)])])
-    wanted = make_plan(pipeline, NOTHING, assume={"a": 0.02, "b": math.inf}, runs=5).recommended
+    pipeline = Pipeline(
+        "p",
+        [
+            Stage("s", [node("a")]),
+            Stage("t", [node("b")], critical=False),
+            Stage("u", [node("c", critical=False)]),
+        ],
+    )
+    assume = {"a": 0.02, "b": 0.01, "c": math.inf}
+    wanted = make_plan(pipeline, NOTHING, assume=assume, runs=5).recommended
     assert wanted.reached
     assert wanted.projection.completion == 1.0
-    assert 0.02 < wanted.projection.limit < 0.021
+    assert 0.03 < wanted.projection.limit < 0.031
+
+
+def test_a_run_that_is_freed_of_its_limit_has_no_end():
+    """Tried without the limit that it has, with a reserve, a run whose call hangs never ends."""
+    pipeline = chain("a", timeout="5s", reserve="3s")
+    now = make_plan(pipeline, NOTHING, timeout=math.inf, assume={"a": math.inf}, runs=5).now
+    assert now.statuses == {"never_ends": 5}
 
 
 def test_a_reserve_is_added_to_the_limit(recorded):

@@ -158,7 +158,6 @@ def _stops(pipeline: Pipeline, done: Replayed, spare: int) -> dict[Place, float]
         and cuts(pipeline, stage, node)
     ]
     runs = range(len(done.statuses))
-    lost = [run for run in runs if done.blamed[run] is not None]
     kept = [run for run in runs if done.blamed[run] is None and done.statuses[run] is not None]
     waste = math.fsum(done.wasted)
     stops: dict[Place, float] = {}
@@ -169,7 +168,7 @@ def _stops(pipeline: Pipeline, done: Replayed, spare: int) -> dict[Place, float]
         spent = done.spent[place]
         longest = sorted((spent[run] for run in kept), reverse=True)
         limit = _rounded_up(longest[min(each, len(longest) - 1)])
-        saved = math.fsum(max(0.0, spent[run] - limit) for run in lost)
+        saved = math.fsum(max(0.0, seconds - limit) for seconds in spent)
         if saved >= _WORTH * waste:
             stops[place] = limit
     return stops
