@@ -125,11 +125,31 @@ def test_the_lane_can_be_chosen(write, history, call, monkeypatch):
     assert call("plan", write(SMALL), "--history", file, "--runs", "5")[0] == 0
 
 
+RUN = """
+@node
+async def step(value):
+    await trio.sleep(0)
+
+p = Pipeline("p", [step])
+"""
+
+
+def test_what_run_recorded_is_planned(write, call):
+    """Without --history the durations are those that `graceline run` kept."""
+    code, _, err = call("plan", write(RUN))
+    assert code == 2
+    assert "no history yet: " in err
+    assert call("run", "jobs.py")[0] == 0
+    code, out, _ = call("plan", "jobs.py", "--runs", "5")
+    assert code == 0
+    assert "step 1 " in " ".join(out.split())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--history", "none.db"), "there is no file 'none.db' with a history"),
-        (("--history", "jobs.py"), "jobs.py: this is no history, or it cannot be opened"),
+        (("--history", "none.db"), "no history yet: none.db does not exist"),
+        (("--history", "jobs.py"), "jobs.py cannot be used as a history"),
         (("--node", "find"), "--node find: write NAME=50ms"),
         (("--node", "=5ms"), "--node =5ms: write NAME=50ms"),
         (("--stage", "s=5"), "--stage s: '5' has no unit"),

@@ -17,14 +17,14 @@ from rich.console import Console
 
 from graceline.cli.ending import OK, PROGRAM, USAGE, broken
 from graceline.cli.failures import UsageError
+from graceline.cli.keeping import default_path, open_history
 from graceline.cli.loading import load_pipeline, parse_timeout
 from graceline.durations import parse_duration
-from graceline.errors import DefinitionError, GracelineError
+from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from graceline.adaptive import SqliteStore
     from graceline.planning import Plan
     from graceline.planning.plan import Watch
 
@@ -45,9 +45,9 @@ was measured.
 PLAN_EPILOGUE = """\
 Examples:
 
-  graceline run shop.py --history shop.db
-  graceline plan shop.py --history shop.db --timeout 250ms
-  graceline plan shop.py --history shop.db --node search=80ms --target 99.9%
+  graceline plan shop.py --timeout 250ms
+  graceline plan shop.py --node search=80ms --target 99.9%
+  graceline plan shop.py --history production.db --json
 
 Exit codes:
 
@@ -68,10 +68,13 @@ def plan(
     ],
     /,
     *,
-    history: Annotated[
-        Path,
-        Parameter(help="The file with the durations, as `open_engine(history=...)` recorded them."),
-    ],
+    file: Annotated[
+        Path | None,
+        Parameter(
+            name="--history",
+            help="The file with the durations; by default that of `graceline run`.",
+        ),
+    ] = None,
     timeout: Annotated[
         str | None,
         Parameter(
@@ -143,9 +146,11 @@ def plan(
             raise
         except PROGRAM as error:
             return broken(error, USAGE, debug=debug)
-    err = Console(stderr=True)
+    path = file or default_path()
+    if not path.exists():
+        raise UsageError(f"no history yet: {path} does not exist")
     try:
-        with _opened(history) as store, _watching(err) as watch:
+        with open_history(path) as store, _watching(Console(stderr=True)) as watch:
             made = make_plan(
                 pipeline,
                 store,
@@ -161,9 +166,8 @@ def plan(
             )
     except MissingHistoryError as error:
         raise UsageError(
-            f"{history}: {error}. Record some runs with `graceline run {target} --history "
-            f"{history}` or `open_engine(history=SqliteStore({str(history)!r}))`, or assume a "
-            "duration: --assume NAME=20ms"
+            f"{path}: {error}. Record some runs with `graceline run`, or with "
+            "`open_engine(history=SqliteStore(...))`; or assume a duration: --assume NAME=20ms"
         ) from None
     except KeyboardInterrupt as error:
         return broken(error, USAGE, debug=debug)
@@ -178,23 +182,6 @@ def _show(made: Plan) -> None:
     from graceline.cli.planned import show_plan  # noqa: PLC0415
 
     show_plan(Console(), made)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[SqliteStore]:
-    """The store of a file that is there."""
-    from graceline.adaptive import SqliteStore  # noqa: PLC0415
-
-    if not path.is_file():  # a store would make it
-        raise UsageError(f"there is no file {str(path)!r} with a history")
-    try:
-        store = SqliteStore(path)
-    except GracelineError as error:
-        raise UsageError(str(error)) from None
-    with store:
-        if store.degraded:
-            raise UsageError(f"{path}: this is no history, or it cannot be opened for writing")
-        yield store
 
 
 @contextlib.contextmanager
