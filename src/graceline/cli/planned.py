@@ -133,19 +133,15 @@ def _changed(now: float | None, then: float | None) -> str:
 
 def _target(plan: Plan) -> str:
     wanted = plan.recommended
-    share = _percent(wanted.target)
+    said = f"{_percent(wanted.target)} of the runs answered:"
     if wanted.reached:
-        return (
-            f"{share} of the runs answered: {_seconds(wanted.projection.limit)} is the shortest "
-            "limit of the pipeline for it"
-        )
+        return f"{said} with {_seconds(wanted.projection.limit)} for the pipeline"
     why = ", ".join(
         f"{one.stage}.{one.node} ({_percent(one.hangs)})"
         for one in plan.nodes
         if f"{one.stage}.{one.node}" in wanted.stopped_by
     )
-    because = f", since there are calls without an end: {why}" if why else ""
-    return f"{share} of the runs answered is out of reach of any limit{because}"
+    return f"{said} not reached{f', since there are calls without an end: {why}' if why else ''}"
 
 
 def _percent(share: float) -> str:
