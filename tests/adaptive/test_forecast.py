@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graceline.adaptive import NOTHING, DurationHistory, Forecast
+from graceline.adaptive import NO_TIME, DurationHistory, Forecast
 
 POINTS = 32
 exact = st.integers(0, 400).map(lambda number: number / 8)
@@ -77,15 +77,15 @@ def test_where_most_calls_hang_the_p50_is_not_known():
 @given(forecasts)
 def test_nothing_is_neutral(forecast):
     """What takes no time changes nothing, whether before, after or at the same time."""
-    assert NOTHING.then(forecast) == forecast.then(NOTHING) == forecast
-    assert NOTHING.beside(forecast) == forecast.beside(NOTHING) == forecast
+    assert NO_TIME.then(forecast) == forecast.then(NO_TIME) == forecast
+    assert NO_TIME.beside(forecast) == forecast.beside(NO_TIME) == forecast
 
 
 def test_nothing_is_neutral_also_where_it_was_put_together():
     """Nothing after nothing is nothing, and no time after a part changes none of its points."""
     nothing = Forecast(0.0, (0.0,) * POINTS)
     forecast = Forecast.of(history_of([number / 64 for number in range(64)]))
-    assert NOTHING.then(NOTHING) == nothing
+    assert NO_TIME.then(NO_TIME) == nothing
     assert forecast.then(nothing) == nothing.then(forecast) == forecast
     assert forecast.beside(nothing) == forecast
 

@@ -38,7 +38,8 @@ def store(request, tmp_path):
     """An empty store with a window of 4 samples."""
     made = MemoryStore(4) if request.param == "memory" else SqliteStore(tmp_path / "h.db", window=4)
     yield made
-    made.close()
+    if isinstance(made, SqliteStore):
+        made.close()
 
 
 def test_what_is_put_can_be_loaded(store):
@@ -366,3 +367,10 @@ def test_a_kill_never_corrupts(tmp_path):
         assert record.state == {"margin": float(newest)}
         assert stamps == [float(at) for at in range(max(0, newest - 255), newest + 1)]
         start = newest + 1
+
+
+@pytest.mark.parametrize("make", [MemoryStore, lambda window: SqliteStore("h.db", window=window)])
+def test_a_store_keeps_at_least_one_sample(make):
+    """A window without room is refused at once, and no file is made."""
+    with pytest.raises(ValueError, match="window: 0 samples are too few; write at least 1"):
+        make(0)

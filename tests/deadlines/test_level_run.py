@@ -51,6 +51,7 @@ def test_a_level_of_a_run_has_all_its_attributes_from_the_start():
         "ended": False,
         "notice": None,
         "lease": None,
+        "applied": None,
         "_limit": LIMITS["limited"],
     }
     assert live.plan.limit is LIMITS["limited"]

@@ -3,10 +3,11 @@
 Start with the essay in `graceline.adaptive.learner`.
 """
 
-from graceline.adaptive.forecast import NOTHING, Forecast
+from graceline.adaptive.forecast import NO_TIME, Forecast
 from graceline.adaptive.history import DurationHistory, Sample, Survival
 from graceline.adaptive.learner import Learner
 from graceline.adaptive.lease import Lease
+from graceline.adaptive.outlook import Outlook, Outlooks
 from graceline.adaptive.recorder import Recorder
 from graceline.adaptive.registry import Learners
 from graceline.adaptive.settings import Settings
@@ -22,7 +23,7 @@ from graceline.adaptive.stores import (
 )
 
 __all__ = [
-    "NOTHING",
+    "NO_TIME",
     "Applied",
     "DurationHistory",
     "Forecast",
@@ -31,6 +32,8 @@ __all__ = [
     "Learners",
     "Lease",
     "MemoryStore",
+    "Outlook",
+    "Outlooks",
     "Record",
     "Recorder",
     "Sample",

@@ -17,7 +17,7 @@ import attrs
 
 from graceline.adaptive.history import DurationHistory
 
-__all__ = ["NOTHING", "Forecast"]
+__all__ = ["NO_TIME", "Forecast"]
 
 _POINTS = 32
 _ENOUGH = 20
@@ -63,15 +63,15 @@ class Forecast:
     def _joined(
         self, other: Forecast, how: Callable[[float, float], float]
     ) -> tuple[float, ...] | None:
-        if self is NOTHING or other is NOTHING:
-            return self.points if other is NOTHING else other.points
+        if self is NO_TIME or other is NO_TIME:
+            return self.points if other is NO_TIME else other.points
         if self.points is None or other.points is None:
             return None
         pairs = sorted(how(one, two) for one in self.points for two in other.points)
         return tuple(pairs[_POINTS // 2 :: _POINTS])
 
 
-NOTHING = Forecast(0.0, (0.0,) * _POINTS)
+NO_TIME = Forecast(0.0, (0.0,) * _POINTS)
 """Takes no time at all."""
 
 _UNKNOWN = Forecast(0.0, None)

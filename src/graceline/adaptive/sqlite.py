@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from graceline.adaptive import sqlite_file
 from graceline.adaptive.history import Sample
-from graceline.adaptive.stores import Applied, Key, MemoryStore, Record
+from graceline.adaptive.stores import Applied, Key, MemoryStore, Record, checked_window
 
 if TYPE_CHECKING:
     from typing import Self
@@ -41,15 +41,16 @@ class SqliteStore:
 
     Args:
         path: the file; it and its directory are made if they are not there.
-        window: how many samples are kept per key.
+        window: how many samples are kept per key, at least 1.
 
     Raises:
+        ValueError: for a window below 1.
         StoreVersionError: if the file was written by a newer graceline.
     """
 
     def __init__(self, path: str | Path, *, window: int = 256) -> None:
         self.path: Path = Path(path)
-        self._window = window
+        self._window = checked_window(window)
         self._changed = threading.Condition()
         self._waiting: list[sqlite_file.Change] = []
         self._writing = False

@@ -32,6 +32,7 @@ __all__ = [
     "Record",
     "Store",
     "Why",
+    "checked_window",
     "export_records",
     "import_records",
     "newest_limits",
@@ -104,6 +105,17 @@ class Record:
         )
 
 
+def checked_window(window: int) -> int:
+    """A number of samples as it is.
+
+    Raises:
+        ValueError: if it is below 1.
+    """
+    if window < 1:
+        raise ValueError(f"window: {window!r} samples are too few; write at least 1")
+    return window
+
+
 def newest_limits(limits: Iterable[Applied], window: int) -> tuple[Applied, ...]:
     """The newest of some limits, oldest first; equal ones count once."""
     return tuple(sorted(set(limits))[-window:])
@@ -137,19 +149,19 @@ class Store(Protocol):
     def flush(self) -> None:
         """Wait until everything that was put is as safe as it gets here."""
 
-    def close(self) -> None:
-        """Flush, and let go of what the store holds."""
-
 
 class MemoryStore:
     """Keeps records as long as the process lives.
 
     Args:
-        window: how many samples are kept per key.
+        window: how many samples are kept per key, at least 1.
+
+    Raises:
+        ValueError: for a window below 1.
     """
 
     def __init__(self, window: int = 256) -> None:
-        self._window = window
+        self._window = checked_window(window)
         self._records: dict[Key, Record] = {}
 
     def load(self, key: Key) -> Record | None:
@@ -181,9 +193,6 @@ class MemoryStore:
 
     def flush(self) -> None:
         """There is nothing to wait for."""
-
-    def close(self) -> None:
-        """There is nothing to let go of."""
 
 
 def export_records(store: Store, file: TextIO) -> int:

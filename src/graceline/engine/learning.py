@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import nan
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from graceline.engine.levels import LevelRun
 
 __all__ = ["Learned", "Learning", "Recorded"]
-
-_RETURNED = (Status.OK, Status.LATE)
 
 
 class Learning:
@@ -91,14 +90,29 @@ class Recorded:
     def settle(self, level: LevelRun, verdict: Verdict, now: float, *, returned: bool) -> None:
         """Write down how long a level took, or took at least, that ended at `now`.
 
-        `returned` says that it returned a value, whatever became of that.
+        `returned` says that it returned a value, whatever became of that. What was refused has not
+        worked, and teaches nothing.
         """
-        if returned or verdict.status in _RETURNED:
+        if returned:
             self.ended_well(level, now)
-            return
-        worked = _worked(level, now)
-        if worked > 0.0 and verdict.status is not Status.REJECTED:
+        elif verdict.status is Status.REJECTED:
+            self._refused(level)
+        else:
             at = None if self._stamp is None else self._stamp()
+            self._cut_short(level, verdict, now, at)
+
+    def _refused(self, level: LevelRun) -> None:
+        """Nothing was learned."""
+
+    def _cut_short(
+        self,
+        level: LevelRun,
+        verdict: Verdict,  # noqa: ARG002 - for whoever learns
+        now: float,
+        at: float | None,
+    ) -> None:
+        worked = _worked(level, now)
+        if worked > 0.0:
             self._learners.recorder(self._key).add(worked, censored=True, at=at)
 
 
@@ -159,16 +173,15 @@ class Learned(Recorded):
         assert lease is not None  # noqa: S101 - what returned has started
         lease.completed(now - level.start, None if self._stamp is None else self._stamp())
 
-    def settle(self, level: LevelRun, verdict: Verdict, now: float, *, returned: bool) -> None:
-        """Tell the learner how the work of a level ended at `now`."""
-        if returned or verdict.status in _RETURNED:
-            self.ended_well(level, now)
-            return
+    def _refused(self, level: LevelRun) -> None:
+        if level.lease is not None:
+            level.lease.censored(nan)
+
+    def _cut_short(self, level: LevelRun, verdict: Verdict, now: float, at: float | None) -> None:
         lease = level.lease
         if lease is None:  # it never started
             return
-        at = None if self._stamp is None else self._stamp()
-        if _cut_by_itself(level, lease.timeout, verdict, now):
+        if _cut_by_itself(level, verdict, now):
             lease.cut(lease.timeout, at)
         else:
             lease.censored(max(0.0, _worked(level, now)), at)
@@ -179,12 +192,11 @@ def _worked(level: LevelRun, now: float) -> float:
     return min(now, level.fired(), level.foreign_at) - level.start
 
 
-def _cut_by_itself(level: LevelRun, issued: float, verdict: Verdict, now: float) -> bool:
+def _cut_by_itself(level: LevelRun, verdict: Verdict, now: float) -> bool:
     """Whether it was the learned limit that cut the level, and not one above it or a cancel."""
     return (
         verdict.status is Status.TIMED_OUT
-        and level.limit.source is Source.ADAPTIVE
-        and level.limit.timeout == issued  # else its share of a budget was shorter
+        and level.applied is not None
         and level.cause(now) is level
         and level.deadline <= level.cancelled_at
     )

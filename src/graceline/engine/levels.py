@@ -31,10 +31,10 @@ class LevelRun(Level):
     `notice` belongs to a cancel that is not ours and that a cleanup block has seen: when, and in
     which exception. It stays provisional until that exception leaves the node.
 
-    `lease` is that of a learned limit.
+    `lease` is that of a learned limit; `applied` is the same if that limit is in force.
     """
 
-    __slots__ = ("_limit", "ended", "input", "lease", "notice", "partial", "plan", "run")
+    __slots__ = ("_limit", "applied", "ended", "input", "lease", "notice", "partial", "plan", "run")
 
     def __init__(
         self, run: RunState, plan: Plan, parent: Level | None, start: float, value: Any
@@ -60,6 +60,7 @@ class LevelRun(Level):
         self.ended: bool = False
         self.notice: tuple[float, BaseException | None] | None = None
         self.lease: Lease | None = None
+        self.applied: Lease | None = None
 
     @property
     def limit(self) -> Limit:
@@ -80,9 +81,16 @@ class LevelRun(Level):
 
     def apply(self, lease: Lease) -> None:
         """Limit the level as its lease says."""
+        self.applied = lease
         self._limit = None
         if self.run.shared.enforced:
             self.deadline = self.start + lease.timeout
+
+    def restrict(self, limit: Limit) -> None:
+        """Limit the level by something else than its lease or its definition."""
+        self.applied = None
+        self._limit = limit
+        self.deadline = self.start + limit.span
 
     def noticed(self, error: BaseException) -> float | None:
         """When the cancel that leaves with `error` was first noticed, if a cleanup block saw it."""

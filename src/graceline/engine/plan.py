@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import attrs
 
+from graceline.adaptive import Outlooks
 from graceline.deadlines import Limit, Source, Status
 from graceline.definitions import (
     PASS_INPUT,
@@ -22,7 +23,7 @@ from graceline.definitions import (
     Timeouts,
 )
 from graceline.engine.learning import Learning, Recorded
-from graceline.engine.sharing import Outlooks, Share
+from graceline.engine.sharing import Share
 from graceline.engine.site import current_site
 from graceline.telemetry.stats import Durations, Stats
 from graceline.work import Bound, Workers, bind_coroutine
