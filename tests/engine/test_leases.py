@@ -316,14 +316,15 @@ async def test_what_did_not_run_is_not_recorded(autojump_clock, keeping):
     assert samples(keeping) == []
 
 
-async def test_what_was_refused_is_not_recorded(autojump_clock, keeping):
+@pytest.mark.parametrize("timeout", [None, Adaptive(initial=1, ceiling=3)], ids=str)
+async def test_what_was_refused_is_not_recorded(autojump_clock, keeping, timeout):
     """A node for which there was no thread has not worked, however long that took to find out."""
 
     async def refused(_):
         await trio.sleep(0.1)
         raise WorkRefusedError("thread limit")
 
-    result = await keeping.run(in_chain(one(refused, timeout=None)))
+    result = await keeping.run(in_chain(one(refused, timeout=timeout)))
     assert (result.node("work").status, samples(keeping)) == ("rejected", [])
 
 
