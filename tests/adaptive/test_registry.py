@@ -144,6 +144,30 @@ def test_what_a_learner_forgets_reaches_the_store():
     assert [at for at, _, _ in record.history.samples()] == [limit.at for limit in record.limits]
 
 
+def test_the_store_knows_what_took_longer_than_the_ceiling():
+    """To its learner a call above the ceiling hung; the store has its true duration, and a learner that is loaded from it is as before."""
+    store = MemoryStore()
+    learners = Learners(store)
+    use(learners, KEYS[0], *[0.05] * 60, 4.0, *[0.05] * 10)
+    learners.learner(KEYS[0], SETTINGS).issue().completed(inf)
+    learners.checkpoint()
+    kept = [sample[1:] for sample in store.load(KEYS[0]).history.samples()]
+    assert ((4.0, False) in kept, (3.0, True) in kept) == (True, True)
+    held = learners.learner(KEYS[0], SETTINGS)
+    assert Learners(store).learner(KEYS[0], SETTINGS).dump() == held.dump()
+
+
+def test_a_limit_that_was_not_in_force_is_not_kept():
+    """Where the caller did not apply the limit, the store has the duration and no limit."""
+    store = MemoryStore()
+    learners = Learners(store)
+    lease = learners.issue(KEYS[0], SETTINGS)
+    lease.in_force = False
+    lease.completed(0.05)
+    learners.checkpoint()
+    assert (len(store.load(KEYS[0]).history), store.load(KEYS[0]).limits) == (1, ())
+
+
 def test_a_recorder_keeps_durations_and_learns_nothing():
     """A part without a learned limit has its durations in the store, with neither state nor limits."""
     store = Counting()

@@ -22,16 +22,20 @@ class Lease:
     Attributes:
         timeout: the limit in seconds.
         is_probe: whether the limit is the ceiling, to see what slow calls come to.
+        in_force: whether the call really has this limit; whoever does not apply it says so.
+        took: seconds after which the call returned a value; None if it has not.
         settled: whether the call has ended.
     """
 
-    __slots__ = ("_learner", "is_probe", "settled", "timeout")
+    __slots__ = ("_learner", "in_force", "is_probe", "settled", "timeout", "took")
 
     def __init__(self, learner: Learner, timeout: float, is_probe: bool) -> None:
         self._learner = learner
         self.timeout: float = timeout
         self.is_probe: bool = is_probe
         self.settled: bool = False
+        self.in_force: bool = True
+        self.took: float | None = None
 
     def __repr__(self) -> str:
         settled = ", settled" if self.settled else ""
@@ -49,10 +53,15 @@ class Lease:
         Raises:
             RuntimeError: if the lease was settled before.
         """
+        self.took = elapsed
         self._learner._settle(self, elapsed, at, False, False)
 
     def cut(self, elapsed: float, at: float | None = None) -> None:
-        """This very limit cut the call, after `elapsed` seconds or `timeout` if that is more.
+        """This very limit cut the call.
+
+        Args:
+            elapsed: seconds that it worked; below `timeout` it counts as that.
+            at: the stamp of the sample, see `DurationHistory.add`.
 
         Raises:
             RuntimeError: if the lease was settled before.

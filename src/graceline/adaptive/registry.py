@@ -8,6 +8,7 @@ every `batch` observations, and whenever somebody calls `checkpoint`.
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TypeAlias, TypeVar
 
 from graceline.adaptive.history import DurationHistory, Sample
@@ -160,7 +161,11 @@ class Learners:
                 why = "alarm"
             boost = learner.boost
             if unsaved is not None:
-                unsaved.limits.append(Applied(unsaved.newest, lease.timeout, why))
+                if lease.took is not None and learner.settings.ceiling < lease.took < inf:
+                    # Hung, as far as the learner is concerned; the store is told what happened.
+                    unsaved.samples[-1] = (unsaved.newest, lease.took, False)
+                if lease.in_force:
+                    unsaved.limits.append(Applied(unsaved.newest, lease.timeout, why))
             if self._waiting >= self._batch:
                 self.checkpoint()
 
@@ -211,7 +216,14 @@ class Learners:
 def _new_learner(record: Record | None, settings: Settings) -> Learner:
     learner = Learner.of(settings)
     if record is not None:
-        history = DurationHistory.of(record.history.samples(), settings.window)
+        ceiling = settings.ceiling
+        history = DurationHistory.of(
+            [
+                (at, min(duration, ceiling), censored or duration > ceiling)
+                for at, duration, censored in record.history.samples()
+            ],
+            settings.window,
+        )
         try:
             learner.restore(record.state, history)
         except ValueError:

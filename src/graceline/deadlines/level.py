@@ -105,6 +105,8 @@ class Limit:
             )
         elif self.source is Source.CALL:
             message += ", given with the call"
+        elif self.source is Source.ADAPTIVE:
+            message += ", learned from the durations of calls"
         return message
 
 

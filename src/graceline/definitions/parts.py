@@ -334,7 +334,7 @@ def _flat(parts: object, where: str) -> list[Any]:
     return flat
 
 
-def _warn_clamped(what: str, limit: float | None, parent: Part) -> None:
+def _warn_clamped(what: str, limit: float | None, parent: Part, word: str = "limit") -> None:
     """Warn of a limit above the parent's, at the line that wrote the definition down."""
     above = parent.limit
     if above is None or limit is None or not above < limit < math.inf:
@@ -344,7 +344,7 @@ def _warn_clamped(what: str, limit: float | None, parent: Part) -> None:
         frame = frame.f_back
     assert frame is not None  # noqa: S101 - CPython has frames
     warnings.warn_explicit(
-        f"{what}: its limit of {format_duration(limit)} is above the {format_duration(above)} of "
+        f"{what}: its {word} of {format_duration(limit)} is above the {format_duration(above)} of "
         f"{_where(parent)}, which clamps it",
         DefinitionWarning,
         frame.f_code.co_filename,
@@ -352,6 +352,11 @@ def _warn_clamped(what: str, limit: float | None, parent: Part) -> None:
         frame.f_globals.get("__name__"),
         frame.f_globals.setdefault("__warningregistry__", {}),
     )
+
+
+def _warn_part(part: Part, parent: Part) -> None:
+    word = "ceiling" if isinstance(part.timeout, Adaptive) else "limit"
+    _warn_clamped(_where(part), part.limit, parent, word)
 
 
 def _is_inner(module: Mapping[str, Any]) -> bool:
@@ -391,7 +396,7 @@ class Stage(_Step):
         before = {node.name: node.after or () for node in nodes}
         object.__setattr__(self, "graph", build_graph(before, [n.name for n in nodes], where))
         for part in nodes:
-            _warn_clamped(_where(part), part.limit, self)
+            _warn_part(part, self)
 
 
 _BUDGETS = ("fixed", "remaining", "reserve")
@@ -447,10 +452,13 @@ class Pipeline(Part):
                 before[stage.name] = () if previous is None else (previous.name,)
         object.__setattr__(self, "graph", build_graph(before, [s.name for s in stages], where))
         for stage in stages:
-            _warn_clamped(_where(stage), stage.limit, self)
+            soft = self.budget != "fixed" and stage.critical  # a soft limit is not clamped
+            if not soft:
+                _warn_part(stage, self)
             if stage.limit in (None, math.inf):
                 for part in stage.nodes:
-                    _warn_clamped(_where(part), part.limit, self)
+                    if not (soft and part.critical):
+                        _warn_part(part, self)
         if self.sum_must_fit:
             _check_sum(self, self.graph, {stage.name: stage for stage in stages})
             for stage in stages:

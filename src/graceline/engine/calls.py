@@ -13,12 +13,15 @@ from graceline.durations import Duration, parse_duration
 from graceline.engine.cleanup import enclosing_cleanup
 from graceline.engine.learning import Learned
 from graceline.engine.levels import CURRENT, LevelRun
+from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
     from graceline.engine.plan import PipelinePlan
     from graceline.engine.state import RunState
 
 __all__ = ["limited", "runs_around", "surroundings"]
+
+_SHARED = ("fixed", "remaining", "reserve")
 
 
 async def surroundings() -> tuple[float, LevelRun | None]:
@@ -54,6 +57,11 @@ def limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | Non
         source = None if seconds == inf else Source.CALL
         limit = attrs.evolve(limit, timeout=seconds, source=source)
     if budget is not None:
+        if budget in _SHARED:
+            raise DefinitionError(
+                f"budget= of a run is how long the requester still waits, such as 0.25; how the "
+                f"parts share the time is said by Pipeline(budget={budget!r})"
+            )
         seconds = parse_duration(budget, "budget=", signed=True)
         # A learned limit may yet be anything up to its ceiling.
         history = plan.history

@@ -166,6 +166,8 @@ class Learned(Recorded):
             or (source is Source.HEADER and lease.timeout < stated.timeout)
         ):
             level.apply(lease)
+        else:
+            lease.in_force = False
 
     def ended_well(self, level: LevelRun, now: float) -> None:
         """Settle the lease of a level that returned at `now`, in time."""

@@ -88,7 +88,9 @@ class LevelRun(Level):
 
     def restrict(self, limit: Limit) -> None:
         """Limit the level by something else than its lease or its definition."""
-        self.applied = None
+        if self.applied is not None:
+            self.applied.in_force = False
+            self.applied = None
         self._limit = limit
         self.deadline = self.start + limit.span
 
