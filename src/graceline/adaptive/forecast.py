@@ -52,6 +52,13 @@ class Forecast:
         # Between the second and the third of 32: below this lie 1.6 to 4.7 %, never more than 5.
         return None if self.points is None else self.points[1]
 
+    def capped(self, limit: float) -> Forecast:
+        """The same of a part that is cut after `limit` seconds."""
+        if limit == inf or self is NO_TIME:
+            return self
+        points = None if self.points is None else tuple(min(one, limit) for one in self.points)
+        return Forecast(min(self.p50, limit), points)
+
     def then(self, following: Forecast) -> Forecast:
         """This, and after it that."""
         return Forecast(self.p50 + following.p50, self._joined(following, add))

@@ -172,6 +172,11 @@ class Learner:
             return Lease(self, self.settings.ceiling, True)
         return Lease(self, self.peek(), False)
 
+    def _declined(self) -> float:
+        """A probe was declined: the next call may be one. Returns the ordinary limit."""
+        self._patience = 0
+        return self.peek()
+
     def _settle(
         self, lease: Lease, elapsed: float, at: float | None, censored: bool, own: bool
     ) -> None:

@@ -41,6 +41,11 @@ class Lease:
         settled = ", settled" if self.settled else ""
         return f"<{'probe' if self.is_probe else 'lease'} of {self.timeout:g} s{settled}>"
 
+    def decline(self) -> None:
+        """Make it no probe: the call has too little time for one, and gets the ordinary limit."""
+        self.is_probe = False
+        self.timeout = self._learner._declined()
+
     def completed(self, elapsed: float, at: float | None = None) -> None:
         """The call returned a value after `elapsed` seconds, in time or late.
 

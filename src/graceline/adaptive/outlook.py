@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import inf
 from typing import Protocol, TypeVar
 
 import attrs
@@ -67,7 +68,13 @@ class Outlooks:
     def _refresh(self) -> None:
         graph, stages = self._pipeline.graph, self._pipeline.stages
         counting = _counting(graph, {stage.name: stage for stage in stages})
-        own = {key: Forecast.of(part.history) for key, part in self._histories.items()}
+        own = {
+            (stage.name, node.name): Forecast.of(
+                self._histories[stage.name, node.name].history
+            ).capped(_cut_after(node, stage))
+            for stage in stages
+            for node in stage.nodes
+        }
         within: dict[str, dict[str, Forecast]] = {}
         lengths: dict[str, Forecast] = {}
         for stage in stages:
@@ -76,11 +83,18 @@ class Outlooks:
             if counting.isdisjoint(graph.next[stage.name]):
                 needed = _counting(stage.graph, {node.name: node for node in stage.nodes})
             rests = within[stage.name] = _rests(stage.graph, needed, nodes)
-            lengths[stage.name] = _longest([nodes[name].then(rests[name]) for name in needed])
+            length = _longest([nodes[name].then(rests[name]) for name in needed])
+            lengths[stage.name] = length.capped(_cut_after(stage))
         after = _rests(graph, counting, lengths)
         for place, forecast in own.items():
             rest = within[place[0]][place[1]].then(after[place[0]])
             self._found[place] = Outlook(forecast, rest, forecast.then(rest))
+
+
+def _cut_after(part: Node | Stage, *above: Stage) -> float:
+    """Seconds after which a part is cut at the latest, because something can stand in for it."""
+    limit = part.limit
+    return inf if limit is None or all(one.critical for one in (part, *above)) else limit
 
 
 def _counting(graph: Graph, parts: Mapping[str, _PartT]) -> set[str]:

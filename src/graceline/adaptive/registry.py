@@ -7,6 +7,7 @@ every `batch` observations, and whenever somebody calls `checkpoint`.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from math import inf
 from typing import TypeAlias, TypeVar
@@ -19,6 +20,8 @@ from graceline.adaptive.settings import Settings
 from graceline.adaptive.stores import Applied, Key, MemoryStore, Record, Store, Why
 
 __all__ = ["Learners"]
+
+_logger = logging.getLogger("graceline.adaptive")
 
 _Entry: TypeAlias = Learner | Recorder
 _EntryT = TypeVar("_EntryT", Learner, Recorder)
@@ -43,6 +46,8 @@ class _Unsaved:
 class Learners:
     """Learners by key. Not thread-safe: one event loop uses it.
 
+    A store that raises is reported once, as a warning in the log, and stops nobody.
+
     A lease whose learner has left is settled as usual: its sample goes to the store, and counts
     when the key is loaded again.
 
@@ -62,6 +67,7 @@ class Learners:
                 raise ValueError(f"{name}: {value!r} is too few; write at least 1")
         self.store: Store = MemoryStore() if store is None else store
         self._kept = store is not None
+        self._failed = False
         self._most = most
         self._batch = batch
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
@@ -192,7 +198,15 @@ class Learners:
         key = unsaved.key
         held = self._entries.get(key, entry) is entry
         # One that has left may be older than the one that came after it: samples only.
-        self.store.put(key, unsaved.samples, entry.state() if held else {}, unsaved.limits)
+        try:
+            self.store.put(key, unsaved.samples, entry.state() if held else {}, unsaved.limits)
+        except Exception:
+            if not self._failed:
+                self._failed = True
+                _logger.warning(
+                    "history cannot be kept in %r: what is learned from now on is lost when this "
+                    "process ends", self.store, exc_info=True,
+                )  # fmt: skip
         self._listen(key, entry)
 
     def keys(self) -> list[Key]:

@@ -136,6 +136,11 @@ class Part:
                 f"{where}: a learned limit is about how long the work takes; give grace= with "
                 "timeout=Adaptive(...), and not reserve="
             )
+        if isinstance(self.timeout, Adaptive) and self.stop_before is not None:
+            raise DefinitionError(
+                f"{where}: work that stops politely before a learned limit would teach it to "
+                "become ever shorter; state a timeout with stop_before="
+            )
         if self.strict is not None:
             check_flag(self.strict, f"{where}, strict=")
         put(self, "metadata", frozen_metadata(self.metadata, where))

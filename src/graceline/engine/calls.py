@@ -51,8 +51,10 @@ def runs_around() -> set[RunState]:
 
 def limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | None) -> PipelinePlan:
     """The plan with the limit that the call gives."""
-    limit = plan.limit
+    limit, history = plan.limit, plan.history
     if timeout is not None:
+        if isinstance(history, Learned):  # the given limit replaces the learned one
+            history = history.softened()
         seconds = parse_duration(timeout, "timeout=", signed=True)
         source = None if seconds == inf else Source.CALL
         limit = attrs.evolve(limit, timeout=seconds, source=source)
@@ -64,8 +66,9 @@ def limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | Non
             )
         seconds = parse_duration(budget, "budget=", signed=True)
         # A learned limit may yet be anything up to its ceiling.
-        history = plan.history
-        most = history.ceiling if isinstance(history, Learned) else limit.timeout
+        most = limit.timeout
+        if timeout is None and isinstance(history, Learned):
+            most = history.ceiling
         if seconds < most:
             limit = attrs.evolve(limit, timeout=seconds, source=Source.HEADER)
-    return attrs.evolve(plan, limit=limit)
+    return attrs.evolve(plan, limit=limit, history=history)

@@ -5,7 +5,7 @@ Nothing is cut; whoever listens is told, while there is still something to be do
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LateWatch"]
 
+_FEW = 64
+"""Entries that are not worth a pass over the heap."""
+
 
 class LateWatch:
     """Tells of parts that run late. One system task sleeps until the earliest soft deadline.
@@ -28,6 +31,7 @@ class LateWatch:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, LevelRun, str, str]] = []
+        self._prune_at = _FEW
         self._serial = count()
         self._pause: trio.CancelScope | None = None
         self._scope: trio.CancelScope | None = None
@@ -37,6 +41,10 @@ class LateWatch:
         """Tell at `late_at`, absolute seconds, if the level has not ended by then."""
         if self._closed or not level.run.trouble_heard():
             return
+        if len(self._heap) >= self._prune_at:  # else what has ended would live as long as its entry
+            self._heap = [entry for entry in self._heap if not entry[2].ended]
+            heapify(self._heap)
+            self._prune_at = 2 * len(self._heap) + _FEW
         heappush(self._heap, (late_at, next(self._serial), level, stage, node))
         if self._scope is None:
             self._scope = trio.CancelScope()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from math import nan
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Learned", "Learning", "Recorded"]
 
+_log = logging.getLogger("graceline.adaptive")
+
 
 class Learning:
     """The durations of one engine.
@@ -29,6 +32,7 @@ class Learning:
 
     def __init__(self, store: Store | None, lane: str) -> None:
         self._learners = Learners(store)
+        self._store = store
         self._lane = lane
         self.kept: bool = store is not None
         # Histories of several processes merge by their stamps, so these must be of one clock.
@@ -42,7 +46,10 @@ class Learning:
     async def end(self) -> None:
         """Hand what was learned to the store, and wait until it is safe there."""
         if self.kept:
-            await trio.to_thread.run_sync(self._learners.close)
+            try:
+                await trio.to_thread.run_sync(self._learners.close)
+            except Exception:  # noqa: BLE001 - whatever a store raises, the engine ends well
+                _log.warning("what was learned cannot be kept in %r", self._store, exc_info=True)
 
     def learned(
         self,
@@ -152,18 +159,25 @@ class Learned(Recorded):
         """The highest limit in seconds."""
         return self._settings.ceiling
 
+    def softened(self) -> Learned:
+        """The same, but its limit is not applied."""
+        return Learned(self._learners, self._key, self._stamp, self._settings, soft=True)
+
     def begin(self, level: LevelRun) -> None:
         """Give a level that starts the limit that is learned now.
 
-        A budget that is lower stays, and so does a limit that was given with the call: then the
-        level's end teaches how long it took, and nothing else.
+        A budget that is lower stays: then the level's end teaches how long it took at least. What
+        has too little time left for a probe is none.
         """
         lease = level.lease = self._learners.learner(self._key, self._settings).issue()
+        if lease.is_probe and level.parent is not None:
+            left = level.parent.fired() - level.start
+            if left < self._settings.hung_from:
+                lease.decline()
         stated = level.plan.limit
-        source = stated.source
         if not self._soft and (
-            source is Source.ADAPTIVE  # else a limit was given with the call, and counts alone
-            or (source is Source.HEADER and lease.timeout < stated.timeout)
+            stated.source is Source.ADAPTIVE  # else it is a budget
+            or lease.timeout < stated.timeout
         ):
             level.apply(lease)
         else:
@@ -197,7 +211,7 @@ def _worked(level: LevelRun, now: float) -> float:
 def _cut_by_itself(level: LevelRun, verdict: Verdict, now: float) -> bool:
     """Whether it was the learned limit that cut the level, and not one above it or a cancel."""
     return (
-        verdict.status is Status.TIMED_OUT
+        verdict.status in (Status.TIMED_OUT, Status.OK)  # ok, if only fail-soft parts were left
         and level.applied is not None
         and level.cause(now) is level
         and level.deadline <= level.cancelled_at

@@ -146,7 +146,7 @@ def _make(
         raise DefinitionError(
             f"watchdog= takes a Watchdog such as Watchdog(stuck_after=5), not {brief(watchdog)}"
         )
-    if history is not None and not isinstance(history, Store):
+    if history is not None and (isinstance(history, type) or not isinstance(history, Store)):
         raise DefinitionError(f"history= takes a store such as SqliteStore, not {brief(history)}")
     threads = int(_number(max_threads, "max_threads=", least=1))
     abandoned = int(_number(max_abandoned_threads, "max_abandoned_threads=", least=0))

@@ -11,7 +11,7 @@ from graceline.deadlines import Blame, Kind, Status, Verdict, blame_failure, exp
 from graceline.engine.cleanup import run_handlers
 from graceline.engine.levels import CURRENT
 from graceline.engine.outcomes import Outcomes, skipped_stage
-from graceline.engine.running import run_graph, run_stages, settle_holder
+from graceline.engine.running import came_back, run_graph, run_stages, settle_holder
 from graceline.engine.settling import Book
 from graceline.engine.strand import Strand
 from graceline.results import PipelineResult, draft_of, freeze
@@ -169,7 +169,7 @@ def _settle(run: RunState, strand: Strand, book: Book, value: Any) -> PipelineRe
     plan = run.plan
     verdict, error = settle_holder(run, run.root, book, strand.now, strict=plan.strict)
     if plan.history is not None:
-        returned = book.failure is None
+        returned = came_back(run.root, book, verdict, strand.now)
         plan.history.settle(run.root, verdict, strand.now, returned=returned)
     if verdict.status is not Status.OK and verdict.status is not Status.LATE:
         value = None

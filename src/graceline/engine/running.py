@@ -23,7 +23,7 @@ from graceline.engine.state import NOTHING, RunState
 from graceline.engine.strand import Strand
 from graceline.telemetry import events
 
-__all__ = ["run_graph", "run_nodes", "run_stages", "settle_holder"]
+__all__ = ["came_back", "run_graph", "run_nodes", "run_stages", "settle_holder"]
 
 _COMPLETED = (Status.OK, Status.LATE)
 _ENDED = {
@@ -198,7 +198,7 @@ async def run_stages(
             error=error,
             nodes=inner.outcomes,
             last=inner.last,
-            returned=inner.failure is None,
+            returned=came_back(level, inner, verdict, now),
         )
         usable, value, book.outcomes[plan.name] = route(run, strand, level, outcome, book)
         if not usable:
@@ -233,6 +233,14 @@ def settle_holder(
         return settle(level, Ending.VALUE, book.last, strict=strict), None
     used = max(0.0, now - min(level.fired(), level.foreign_at))
     return Verdict(failure.status, failure.blame, grace_used=used), failure.error
+
+
+def came_back(level: LevelRun, book: Book, verdict: Verdict, now: float) -> bool:
+    """Whether a stage or a pipeline came to its end by itself.
+
+    One that was cut while only non-critical parts were left is ok, and has not.
+    """
+    return book.failure is None and (verdict.status is not Status.OK or now < level.fired())
 
 
 _RunChain = Callable[[RunState, Strand, LevelRun, Any, Any, Book], Awaitable[Any]]

@@ -85,9 +85,10 @@ class Share:
         if not self._gate.refuses():
             level.run.excused = True  # else a node after this one would refuse it 15 times in 16
             return None
+        least_said = "for ever" if least == inf else f"more than {format_duration(least)}"
         message = (
             f"node {self._node!r} was not started: {format_duration(max(left, 0.0))} are left, and "
-            f"with what follows it takes more than {format_duration(least)} in 95 % of the runs"
+            f"with what follows it takes {least_said} in 95 % of the runs"
         )
         return Verdict(Status.REJECTED, blame_failure(level, level.start, Kind.REJECTED, message))
 
