@@ -306,6 +306,7 @@ async def test_no_time_is_kept_for_extras_at_the_end(autojump_clock, engine, sta
         ({"timeout": 0.1}, 0.1, "node"),
         ({"timeout": 0.2}, 0.17, "adaptive"),
         ({"timeout": 0.2, "reserve": 0.05}, 0.2, "node"),
+        ({"timeout": 0.24, "reserve": 0.05}, 0.17, "adaptive"),
     ],
 )
 async def test_the_shorter_one_of_limit_and_share_counts(
@@ -318,7 +319,7 @@ async def test_the_shorter_one_of_limit_and_share_counts(
     result = await engine.run(chain("reserve", extra, node("b", 0.01)))
     outcome = result.node("a")
     assert (outcome.limit, outcome.source) == (pytest.approx(limit), source)
-    assert outcome.elapsed == pytest.approx(min(limit - stated.get("reserve", 0.0), 0.17))
+    assert outcome.elapsed == pytest.approx(min(stated["timeout"] - stated.get("reserve", 0), 0.17))
     assert result.status == "ok"
 
 
@@ -342,6 +343,15 @@ async def test_what_usually_hangs_has_no_share(autojump_clock, engine, late):
         recorder_of(engine, "a", "a").add(1.0, censored=True)
     teach(engine, {"a": 0.02, "b": 0.08})
     await engine.run(chain("reserve", node("a", 0.06), node("b", 0.01)))
+    assert late == []
+
+
+async def test_the_last_part_is_not_late_before_it_is_cut(autojump_clock, engine, late):
+    """Where nothing follows, all that is left is the share: nothing is told, however times round."""
+    teach(engine, {"a": 0.02})
+    for number in range(1, 60):
+        await trio.sleep(0.1 / number)
+        await engine.run(chain("reserve", node("a", 9), timeout=0.03 + number / 70))
     assert late == []
 
 
@@ -495,6 +505,29 @@ async def test_observe_shows_the_shares_and_applies_none(autojump_clock):
         assert refused.status == "ok"
     told = [(e.node, round(e.late_after, 9)) for e in heard if isinstance(e, events.RunningLate)]
     assert told == [("a", 0.05), ("a", 0.002)]
+
+
+async def test_observe_tells_no_lateness_where_limits_are_hard(autojump_clock):
+    """In `observe` an extra past its learned limit would be cut; that it is late is not told."""
+    heard = []
+    async with open_engine(mode="observe") as engine:
+        engine.subscribe(heard.append)
+        extra = node("a", 0.1, timeout=LEARNED, critical=False)
+        result = await engine.run(chain("remaining", extra, node("b", 0.01)))
+    assert (result.would_time_out.name, result.would_time_out.limit) == ("a", 0.05)
+    assert not any(isinstance(event, events.RunningLate) for event in heard)
+
+
+async def test_observe_shares_nothing_after_the_end(autojump_clock):
+    """In `observe` a part that would not have started any more has no share, and is not late by it."""
+    heard = []
+    async with open_engine(mode="observe") as engine:
+        engine.subscribe(heard.append)
+        teach(engine, {"a": 0.02, "b": 0.02, "c": 0.02})
+        pipeline = chain("reserve", node("a", 0.3), node("b", 0.05), node("c", 0.01))
+        result = await engine.run(pipeline)
+    assert limits_of(result)["b"] == (None, None)
+    assert [event.node for event in heard if isinstance(event, events.RunningLate)] == ["a"]
 
 
 async def test_observe_counts_an_outer_run(autojump_clock):
