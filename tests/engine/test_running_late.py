@@ -196,7 +196,11 @@ async def test_a_closed_watch_watches_nothing(autojump_clock):
     watch.watch(more, 1.0, "s", "b")
     await trio.sleep(2)
     assert (level.run.told, more.run.told) == ([], [])
-    LateWatch().close()  # one that never had anything to do
+    unused = LateWatch()
+    unused.close()
+    unused.watch(more, trio.current_time() + 1, "s", "b")
+    await trio.sleep(2)
+    assert (more.run.told, watches()) == ([], 0)
 
 
 async def test_nothing_is_kept_alive(autojump_clock, engine, told):

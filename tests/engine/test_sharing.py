@@ -455,6 +455,13 @@ async def test_what_cannot_work_is_not_begun(autojump_clock, engine):
     assert len(samples_of(engine, "a", "a")) == 20
 
 
+async def test_what_just_fits_is_begun(autojump_clock, engine):
+    """A node that needs exactly what is left, in halves and quarters of a second, is not refused."""
+    teach(engine, {"a": 0.25, "b": 0.5})
+    result = await engine.run(chain("reserve", node("a", 0.2), node("b", 0.5), timeout=0.75))
+    assert result.status == "ok"
+
+
 async def test_one_of_sixteen_is_let_through(autojump_clock, engine):
     """Of 64 hopeless runs four are tried, so that a service which got faster is noticed."""
     teach(engine, {"a": 0.02, "b": 0.1}, count=256)
@@ -531,11 +538,14 @@ async def test_observe_shares_nothing_after_the_end(autojump_clock):
 
 
 async def test_observe_counts_an_outer_run(autojump_clock):
-    """In `observe` a nested run has the limits around it in view, none of which cuts."""
+    """In `observe` limits around a nested run count, and so does the reserve for cleanup."""
     async with open_engine(mode="observe") as engine:
         teach(engine, {"a": 0.02, "b": 0.05})
         result = await nested(engine, chain("reserve", node("a", 0.2), node("b", 0.01)))
+        shorter = chain("reserve", node("a", 0.2), node("b", 0.01), reserve=0.15)
+        exact = await engine.run(shorter)
     assert result.node("a").limit == pytest.approx(0.15 - 0.8 * 0.05)
+    assert exact.node("a").limit == pytest.approx(0.10 - 0.8 * 0.05)
 
 
 async def test_off_shares_nothing_and_learns_nothing(autojump_clock):
