@@ -163,6 +163,24 @@ async def test_the_limit_shown_is_that_of_the_run(autojump_clock, engine, leases
 
 
 @pytest.mark.parametrize("place", [in_chain, in_branch])
+async def test_the_learned_limit_cuts_and_not_the_first_one(autojump_clock, engine, leases, place):
+    """After 60 quick calls a hang is cut at the limit that was learned from them, to the instant."""
+    hanging = False
+
+    async def work(value):
+        return await (hangs if hanging else quick)(value)
+
+    pipeline = place(one(work))
+    for _ in range(60):
+        await engine.run(pipeline)
+    hanging = True
+    outcome = (await engine.run(pipeline)).node("work")
+    assert (outcome.status, outcome.limit) == ("timed_out", leases[-1].timeout)
+    assert outcome.elapsed == pytest.approx(outcome.limit)
+    assert outcome.limit < 0.3
+
+
+@pytest.mark.parametrize("place", [in_chain, in_branch])
 async def test_a_user_s_cancel_settles(autojump_clock, engine, leases, place):
     """A run that is cancelled leaves no lease behind, and teaches how long it went on."""
     run = engine.start(place(one(hangs)))

@@ -158,6 +158,11 @@ async def test_defaults_of_the_engine_do_not_apply_inside(autojump_clock):
         result = await engine.run(chain("remaining", node("a", 0.4), node("b", 9), timeout=None))
         assert (result.node("a").status, result.elapsed) == ("ok", 0.5)
         assert (result.blame.level, result.blame.source) == ("pipeline", "default")
+        extras = Stage("x", [node("x", 0.3)], critical=False)
+        soft = Pipeline(
+            "q", [extras, Stage("s", [node("y", 0.15, critical=False)])], budget="reserve"
+        )
+        assert (await engine.run(soft)).degraded == ()
 
 
 @pytest.mark.parametrize("budget", ["remaining", "reserve"])
@@ -514,12 +519,13 @@ async def test_observe_shows_the_shares_and_applies_none(autojump_clock):
     assert told == [("a", 0.05), ("a", 0.002)]
 
 
-async def test_observe_tells_no_lateness_where_limits_are_hard(autojump_clock):
-    """In `observe` an extra past its learned limit would be cut; that it is late is not told."""
+@pytest.mark.parametrize("limit", [0.05, LEARNED])
+async def test_observe_tells_no_lateness_where_limits_are_hard(autojump_clock, limit):
+    """In `observe` an extra past its limit would be cut; that it is late is not told."""
     heard = []
     async with open_engine(mode="observe") as engine:
         engine.subscribe(heard.append)
-        extra = node("a", 0.1, timeout=LEARNED, critical=False)
+        extra = node("a", 0.1, timeout=limit, critical=False)
         result = await engine.run(chain("remaining", extra, node("b", 0.01)))
     assert (result.would_time_out.name, result.would_time_out.limit) == ("a", 0.05)
     assert not any(isinstance(event, events.RunningLate) for event in heard)
