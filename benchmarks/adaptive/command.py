@@ -15,6 +15,7 @@ from benchmarks.adaptive.budgets import render_budgets, share
 from benchmarks.adaptive.charts import draw
 from benchmarks.adaptive.costs import memory_per_key, typical_cost, worst_cost
 from benchmarks.adaptive.regimes import REGIMES
+from benchmarks.adaptive.service import serve
 from benchmarks.adaptive.table import LEARNERS, OURS, Line, Simulation, lines, render
 
 __all__ = ["main"]
@@ -40,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
         default=(SEEDS.start, SEEDS.stop),
         help=f"{SEEDS.start} {SEEDS.stop} by default",
     )
+    parser.add_argument(
+        "--real-time", action="store_true", help="call services on the real clock too: 3 minutes"
+    )
     parser.add_argument("--no-costs", action="store_true", help="time nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--charts", type=Path, metavar="DIR", help="draw an SVG per regime")
@@ -59,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(argv)
     simulation = Simulation(tuple(range(*asked.seeds)))
     table = lines(simulation)
+    table += serve(simulation.seeds[0], real=False)
+    if asked.real_time:
+        table += serve(simulation.seeds[0], real=True)
     if not asked.no_costs:
         table += _costs()
     print(render(table))

@@ -9,6 +9,7 @@ from benchmarks.adaptive import budgets, command, metrics
 from benchmarks.adaptive.budgets import SharedRuns, render_budgets, share
 from benchmarks.adaptive.naive import CutsAtTheMaximum, Static, SuccessesOnly
 from benchmarks.adaptive.regimes import CHANGE, REGIMES, STATIONARY
+from benchmarks.adaptive.service import serve
 from benchmarks.adaptive.table import LEARNERS, Line, Simulation, render
 
 from graceline.testing.traffic import Call, EndedCall, replay
@@ -119,6 +120,8 @@ def test_command_writes_what_it_is_asked_for(tmp_path, capsys, monkeypatch):
     """The command prints the table, writes JSON and one SVG per regime, and exits by the bars."""
     line = Line("made up", "ms", dict.fromkeys(LEARNERS, 1.0), 2.0)
     monkeypatch.setattr(command, "lines", lambda simulation: [line])
+    asked = []
+    monkeypatch.setattr(command, "serve", lambda seed, *, real: asked.append(real) or [])
     monkeypatch.setattr(command, "share", lambda seeds: {"reserve": SharedRuns(90.0, 20.0)})
     monkeypatch.setattr(command, "REGIMES", {"15.6 ms timer": REGIMES["15.6 ms timer"]})
     as_json, charts = tmp_path / "f.json", tmp_path / "charts"
@@ -132,8 +135,9 @@ def test_command_writes_what_it_is_asked_for(tmp_path, capsys, monkeypatch):
     assert chart.name == "15-6-ms-timer.svg"
     first = chart.read_bytes()
     assert ET.fromstring(first).tag.endswith("svg")  # noqa: S314 - drawn by ourselves
-    assert command.main(options) == 0
+    assert command.main([*options, "--real-time"]) == 0
     assert chart.read_bytes() == first
+    assert asked == [False, False, True]
     line = Line("made up", "ms", dict.fromkeys(LEARNERS, 3.0), 2.0)
     assert command.main(["--no-costs", "--seeds", "1", "2"]) == 1
 
@@ -155,3 +159,10 @@ def test_sharing_beats_an_equal_split():
     assert found["reserve"].completed > 85
     assert found["reserve"].wasted < found["remaining"].wasted < found["equal split"].wasted
     assert render_budgets(found).splitlines()[3].startswith("reserve")
+
+
+def test_a_service_in_the_engine_holds_the_bars():
+    """In virtual time, with the real engine: recovery from a step, the waste of hangs, and the rate of cuts."""
+    lines = serve(10007, real=False)
+    assert [line.what for line in lines if line.missed] == []
+    assert lines[1].figures["graceline"] >= 1
