@@ -26,7 +26,7 @@ WARM_UP = 300
 async def contestants(engine: Engine, nodes: int) -> dict[str, Callable[[], Awaitable[Any]]]:
     """One stage of plain nodes, with a stated and a learned limit on each; both are warm."""
     work = stages_of(plain, 1, nodes)
-    limits = {"stated": 1.0, "learned": LEARNED}
+    limits: dict[str, float | Adaptive] = {"stated": 1.0, "learned": LEARNED}
     runs: dict[str, Callable[[], Awaitable[Any]]] = {
         # A name of its own, or one engine would give both the same statistics.
         name: partial(engine.run, straight(work, node_limit=limit, name=f"{name}_{nodes}"), 1)
