@@ -2,7 +2,15 @@ from math import inf, nan
 
 import pytest
 
-from graceline.adaptive import DurationHistory, Key, Learner, Learners, MemoryStore, Settings
+from graceline.adaptive import (
+    DurationHistory,
+    Key,
+    Learner,
+    Learners,
+    MemoryStore,
+    Settings,
+    SqliteStore,
+)
 from graceline.testing.traffic import replay
 
 SETTINGS = Settings()
@@ -15,11 +23,15 @@ class Counting(MemoryStore):
     def __init__(self):
         super().__init__()
         self.puts = []
+        self.flushes = 0
 
     def put(self, key, samples, state, limits=()):
         samples = list(samples)
         self.puts.append((key, len(samples), bool(state)))
         super().put(key, samples, state, limits)
+
+    def flush(self):
+        self.flushes += 1
 
 
 def use(learners, key, *latencies, settings=SETTINGS):
@@ -62,6 +74,39 @@ def test_a_learner_that_forgot_stays_so_in_the_store():
     assert learners.learner(KEYS[0], SETTINGS).dump() == before
 
 
+@pytest.mark.parametrize("in_advance", [False, True])
+@pytest.mark.parametrize("make", [lambda path: MemoryStore(), SqliteStore], ids=["memory", "file"])
+def test_what_was_before_a_shift_stays_forgotten_after_a_restart(tmp_path, make, in_advance):
+    """The store keeps the samples before a shift; a learner that comes from it does not count them."""
+    store = make(tmp_path / "h.db")
+    learners = Learners(store)
+    learner = learners.learner(KEYS[0], SETTINGS)
+    replay(learner, [0.05] * 200 + [1.0] * 10)
+    learners.close()
+    assert (len(store.load(KEYS[0]).history), len(learner.history)) == (210, 10)
+    again = Learners(store)
+    if in_advance:
+        again.preload()
+    assert again.learner(KEYS[0], SETTINGS).dump() == learner.dump()
+    if isinstance(store, SqliteStore):
+        store.close()
+
+
+def test_more_keys_than_are_held_come_back_though_they_were_read_in_advance():
+    """Each key that leaves and returns knows what was read in advance, and all that came since."""
+    store = MemoryStore()
+    for key in KEYS[:3]:
+        store.put(key, [(float(at), 0.05, False) for at in range(40)], {})
+    learners = Learners(store, most=2)
+    learners.preload()
+    for _ in range(3):
+        for key in KEYS[:3]:
+            use(learners, key, 0.05)
+        learners.recorder(KEYS[3]).add(0.05)
+    assert len(learners) == 2
+    assert [len(learners.learner(key, SETTINGS).history) for key in KEYS] == [43, 43, 43, 3]
+
+
 def test_new_samples_go_to_the_store_in_batches():
     """After `batch` observations, and at a checkpoint, exactly what is new goes to the store."""
     store = Counting()
@@ -76,8 +121,9 @@ def test_new_samples_go_to_the_store_in_batches():
     learners.checkpoint()
     assert store.puts[2:] == [(KEYS[1], 1, True)]
     use(learners, KEYS[0], 0.1)
+    assert store.flushes == 0
     learners.close()
-    assert store.puts[3:] == [(KEYS[0], 1, True)]
+    assert (store.puts[3:], store.flushes) == ([(KEYS[0], 1, True)], 1)
     assert len(store.load(KEYS[0]).history) == 3
 
 
@@ -103,6 +149,18 @@ def test_changed_settings_hold_for_what_was_learned():
     assert learners.learner(KEYS[0], higher).peek() == 0.5
     assert len(learners.learner(KEYS[0], higher).history) == 40
     assert learners.learner(KEYS[0], Settings(floor=0.5)) is learners.learner(KEYS[0], higher)
+
+
+def test_changed_settings_lose_nothing_for_the_store():
+    """What a learner saw before its settings changed reaches the store with the state after it."""
+    store = MemoryStore()
+    learners = Learners(store)
+    use(learners, KEYS[0], *[0.05] * 40)
+    before = learners.learner(KEYS[0], SETTINGS).state()
+    learners.learner(KEYS[0], Settings(ceiling=2.0))
+    learners.close()
+    record = store.load(KEYS[0])
+    assert (len(record.history), record.state) == (40, before)
 
 
 def test_changed_settings_hold_for_what_was_read_in_advance():
@@ -183,6 +241,14 @@ def test_a_recorder_keeps_durations_and_learns_nothing():
     assert [sample[1:] for sample in record.history.samples()] == [(0.05, False), (0.08, True)]
     assert (record.state, record.limits) == ({}, ())
     assert repr(recorder) == "<records <2 of 256 durations, 1 censored>>"
+
+
+def test_a_recorder_that_is_used_stays():
+    """Where too many are held, the recorder that was used last is not the one that leaves."""
+    learners = Learners(MemoryStore(), most=2)
+    for key in (KEYS[0], KEYS[1], KEYS[0], KEYS[2]):
+        learners.recorder(key).add(0.05)
+    assert learners.keys() == [KEYS[0], KEYS[2]]
 
 
 def test_a_part_may_begin_and_cease_to_learn():
