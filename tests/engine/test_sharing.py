@@ -531,6 +531,17 @@ async def test_observe_tells_no_lateness_where_limits_are_hard(autojump_clock, l
     assert not any(isinstance(event, events.RunningLate) for event in heard)
 
 
+async def test_in_observe_the_last_node_has_no_share_of_its_own(autojump_clock):
+    """What nobody waits for is late with its pipeline, whose limit is not told as a share."""
+    heard = []
+    async with open_engine(mode="observe") as engine:
+        engine.subscribe(heard.append)
+        teach(engine, {"a": 0.05})
+        result = await engine.run(chain("reserve", node("a", 0.3)))
+    assert (result.status, result.would_time_out.level) == ("ok", "pipeline")
+    assert not any(isinstance(event, events.RunningLate) for event in heard)
+
+
 async def test_observe_shares_nothing_after_the_end(autojump_clock):
     """In `observe` a part that would not have started any more has no share, and is not late by it."""
     heard = []
