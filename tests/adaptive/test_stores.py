@@ -16,6 +16,7 @@ from graceline.adaptive import (
     Applied,
     DurationHistory,
     Key,
+    Learner,
     MemoryStore,
     Record,
     SqliteStore,
@@ -298,6 +299,75 @@ def test_a_file_that_breaks_later(tmp_path, caplog):
     store.close()
 
 
+def held_writer(monkeypatch, failure=None):
+    """The writer of stores waits in its first batch until it is let go; then it fails, or writes."""
+    begun, go = threading.Event(), threading.Event()
+    real = sqlite_file.write
+
+    def write(connection, batch, window):
+        begun.set()
+        go.wait()
+        if failure is not None:
+            raise failure
+        real(connection, batch, window)
+
+    monkeypatch.setattr(sqlite_file, "write", write)
+    return begun, go
+
+
+def test_a_flush_waits_for_the_batch_that_is_being_written(tmp_path, monkeypatch):
+    """What the writer has taken and not yet written is not on the disk: a flush waits for it."""
+    begun, go = held_writer(monkeypatch)
+    store = SqliteStore(tmp_path / "h.db")
+    store.put(KEY, samples(0.1), {})
+    begun.wait()
+    done = []
+    real = store._changed.wait_for
+
+    def wait_for(predicate):
+        done.append(predicate())
+        go.set()
+        return real(predicate)
+
+    monkeypatch.setattr(store._changed, "wait_for", wait_for)
+    store.flush()
+    assert done[0] is False
+    store.close()
+
+
+def test_what_waits_while_a_batch_fails_is_not_lost(tmp_path, caplog, monkeypatch):
+    """Whatever was put while a batch was being written that failed is in memory with that batch."""
+    failure = sqlite3.OperationalError("database or disk is full")
+    failure.sqlite_errorcode = sqlite3.SQLITE_FULL
+    begun, go = held_writer(monkeypatch, failure)
+    store = SqliteStore(tmp_path / "h.db")
+    store.put(KEY, samples(0.1), {})
+    begun.wait()
+    store.put(KEY, samples(0.2, start=5.0), {"margin": 0.5})
+    store.put(OTHER, samples(0.3), {})
+    go.set()
+    kept = [*samples(0.1), *samples(0.2, start=5.0)]
+    assert store.load(KEY) == Record(DurationHistory.of(kept), {"margin": 0.5})
+    assert store.load(OTHER).history.samples() == samples(0.3)
+    assert len(warnings_of(caplog)) == 1
+    store.close()
+
+
+def test_the_file_keeps_no_more_than_the_window(tmp_path):
+    """Samples and limits beyond the window leave the file, which therefore does not grow for ever."""
+    path = tmp_path / "h.db"
+    with SqliteStore(path, window=4) as store:
+        for at in range(20):
+            store.put(KEY, [(float(at), 0.1, False)], {}, [Applied(float(at), 0.3, "learned")])
+            store.put(OTHER, samples(0.1), {})
+    connection = sqlite3.connect(path)
+    for table in ("samples", "limits"):
+        rows = connection.execute(f"SELECT key, at FROM {table} ORDER BY key, at").fetchall()  # noqa: S608
+        assert rows[:4] == [(1, 16.0), (1, 17.0), (1, 18.0), (1, 19.0)]
+        assert rows[4:] == ([(2, 1.0)] if table == "samples" else [])
+    connection.close()
+
+
 def test_another_writer_is_waited_for(tmp_path, caplog, monkeypatch):
     """A file that another process is writing is tried again before it is given up."""
     monkeypatch.setattr(sqlite_file, "_BUSY", 0.0)
@@ -326,6 +396,50 @@ def test_another_writer_is_waited_for(tmp_path, caplog, monkeypatch):
     assert "locked" in warnings_of(caplog)[0].getMessage()
     other.close()
     store.close()
+
+
+WRITER = """
+import sys
+from graceline.adaptive import Key, Learners, Settings, SqliteStore
+number = int(sys.argv[2])
+with SqliteStore(sys.argv[1]) as store:
+    learners = Learners(store, batch=4)
+    learners.preload()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for call in range(20):
+        lease = learners.issue(Key(node="shared"), Settings())
+        lease.completed(0.05, 100.0 * call + number)
+    learners.recorder(Key(node=str(number))).add(0.05)
+    learners.close()
+    print(store.degraded, flush=True)
+"""
+
+
+def test_processes_that_live_at_once_share_a_file(tmp_path):
+    """Several processes that learn at once from one file lose no sample of a key that they share."""
+    path = tmp_path / "h.db"
+    command = [sys.executable, "-c", WRITER, str(path)]
+    children = [
+        subprocess.Popen(  # noqa: S603
+            [*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for number in range(3)
+    ]
+    assert [child.stdout.readline() for child in children] == ["ready\n"] * 3
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        said, _ = child.communicate()
+        assert (child.returncode, said) == (0, "False\n")
+    with SqliteStore(path) as store:
+        record = store.load(Key(node="shared"))
+        assert {key.node for key in store.keys()} == {"shared", "0", "1", "2"}  # noqa: SIM118
+    stamps = sorted(100.0 * call + number for call in range(20) for number in range(3))
+    assert [at for at, _, _ in record.history.samples()] == stamps
+    assert [limit.at for limit in record.limits] == stamps
+    assert record.state.keys() == Learner().state().keys()
 
 
 # -- kill -9 ---------------------------------------------------------------------------------------
