@@ -12,6 +12,7 @@ from graceline import (
     Pipeline,
     Stage,
     Timeouts,
+    cleanup,
     each,
     open_engine,
     sequence,
@@ -195,6 +196,23 @@ async def test_the_caller_s_cancel_settles(autojump_clock, engine, leases, place
     """A caller that is cancelled leaves no lease behind."""
     await cancelled_after(0.4, engine.run, place(one(hangs)))
     assert (len(leases), in_flight(engine), samples(engine)) == (1, 0, [(0.4, True)])
+
+
+@pytest.mark.parametrize("timeout", [LEARNED, 5], ids=["learned", "recorded"])
+async def test_cleanup_after_the_caller_s_cancel_is_no_work(
+    autojump_clock, keeping, cancelled_after, timeout
+):
+    """A caller's cancel ends the work; what a cleanup block does after it is no part of the duration."""
+
+    async def cleans(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                await trio.sleep(0.3)
+
+    await cancelled_after(0.4, keeping.run, in_chain(one(cleans, timeout=timeout)))
+    assert samples(keeping) == [(0.4, True)]
 
 
 async def test_a_sibling_s_failure_settles(autojump_clock, engine, leases):

@@ -216,3 +216,20 @@ async def test_nothing_is_kept_alive(autojump_clock, engine, told):
     await trio.sleep(5)
     gc.collect()
     assert gone() is None
+
+
+async def test_a_closed_watch_holds_nothing(autojump_clock):
+    """What was watched when the watch ended is not kept alive by it, though somebody keeps the watch."""
+    watch, level = LateWatch(), level_of()
+    level.input = Service()
+    gone = weakref.ref(level.input)
+    watch.watch(level, 1.0, "s", "a")
+    watch.close()
+    await trio.testing.wait_all_tasks_blocked()
+    del level
+    gc.collect()
+    assert gone() is None
+
+
+class Service:
+    """Something whose end can be seen."""
