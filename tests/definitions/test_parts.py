@@ -226,6 +226,19 @@ def test_critical_is_a_flag(make):
         make(critical=None)
 
 
+@pytest.mark.parametrize("budget", ["fixed", "remaining", "reserve"])
+def test_what_is_soft(budget):
+    """Where time is shared the limits of parts that nothing could stand in for cut nothing."""
+    needed = Stage("s", [Node(a, name="must"), Node(a, name="may", critical=False)])
+    spare = Stage("t", [Node(a, name="alone")], critical=False)
+    pipeline = Pipeline("p", [needed, spare], budget=budget)
+    shared = budget != "fixed"
+    must, may = needed.nodes
+    assert [pipeline.is_soft(needed), pipeline.is_soft(needed, must)] == [shared, shared]
+    assert not any((pipeline.is_soft(needed, may), pipeline.is_soft(spare)))
+    assert not pipeline.is_soft(spare, spare.nodes[0])
+
+
 def test_a_budget_is_one_of_three():
     """`budget=` is fixed unless it says otherwise; anything else is refused, with what would be right."""
     assert Pipeline("p", [a]).budget == "fixed"

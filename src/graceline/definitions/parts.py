@@ -469,6 +469,10 @@ class Pipeline(Part):
             for stage in stages:
                 _check_sum(stage, stage.graph, {node.name: node for node in stage.nodes})
 
+    def is_soft(self, stage: Stage, node: Node | None = None) -> bool:
+        """Whether passing the limit of a stage, or of a node in it, is told and cuts nothing."""
+        return self.budget != "fixed" and stage.critical and (node is None or node.critical)
+
 
 def _as_stages(parts: list[Any], pipeline: Pipeline) -> tuple[Stage, ...]:
     where = _where(pipeline)

@@ -227,7 +227,7 @@ def compile_pipeline(
     names = Counter(node.name for stage in pipeline.stages for node in stage.nodes)
 
     def plan_stage(stage: Stage) -> StagePlan:
-        soft_stage = shared and stage.critical
+        soft_stage = pipeline.is_soft(stage)
         limit = _limit(
             stage, "stage", timeouts.stage, stated_above=root.stated or shared,
             enforced=enforced, soft=soft_stage,
@@ -235,7 +235,7 @@ def compile_pipeline(
         stage_strict = strict if stage.strict is None else stage.strict
 
         def plan_node(node: Node) -> NodePlan:
-            soft = soft_stage and node.critical
+            soft = pipeline.is_soft(stage, node)
             node_limit = _limit(
                 node, "node", timeouts.node, stated_above=limit.stated, enforced=enforced, soft=soft
             )
