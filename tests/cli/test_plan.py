@@ -50,7 +50,8 @@ def test_a_plan_is_shown(write, history, call):
     assert "pipeline shop, timeout" in said
     assert "find 20 20ms 40ms 60ms" in said
     assert "rank 20 15ms 15ms 5.0%" in said
-    assert "answered: not reached, since there are calls without an end: t.rank (5.0%)" in said
+    assert "answered: not reached, 9" in said
+    assert "% at most, since there are calls without an end: t.rank (5.0%) note" in said
     assert "note t.rank: 5.0% of its calls were cut at up to 20ms" in said
 
 
@@ -114,6 +115,11 @@ def test_a_run_without_an_end_is_nobodys_fault(write, history, call):
     assert "never_ends 100.0% 100.0%" in said
     assert "to blame" not in said
     assert "time p50 - -" in said
+    assert (
+        "not reached, 0.0% at most, since there are calls without an end: s.find (100.0%); no "
+        in said
+    )
+    assert "other limits do better" in said
 
 
 def test_the_lane_can_be_chosen(write, history, call, monkeypatch):

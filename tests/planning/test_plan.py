@@ -233,7 +233,7 @@ def test_a_run_without_limits_may_never_end(recorded):
     assert plan.now.completion == (500 - never) / 500
     assert (plan.now.p50, plan.now.p99, plan.now.waste) == (pytest.approx(0.02), None, 0.0)
     assert plan.now.blames == ()
-    assert "the pipeline has no limit of its own; --timeout tries one" in plan.notes
+    assert "the pipeline has no limit: a run with a call that hangs never ends" in plan.notes
     assert plan.recommended.projection.limit < 0.1
 
 
@@ -309,11 +309,103 @@ def test_a_target_out_of_reach_is_said(recorded):
     assert wanted.projection.completion == pytest.approx(wanted.reachable, abs=0.002)
 
 
-def test_nothing_reaches_what_always_hangs():
-    """Where no run can have an answer there is no limit to recommend."""
-    wanted = make_plan(chain("a"), NOTHING, assume={"a": math.inf}, runs=5).recommended
-    assert (wanted.reached, wanted.reachable, wanted.stopped_by) == (False, 0.0, ("s.a",))
-    assert wanted.projection.limit is None
+@pytest.mark.parametrize(
+    ("soft", "hangs", "stopped_by"),
+    [(False, "a", "s.a"), (False, "b", "t.b"), (True, "b", "t.b")],
+)
+def test_nothing_reaches_what_always_hangs(soft, hangs, stopped_by):
+    """Where no run can have an answer the limits stay as they are, and what hangs is named."""
+    pipeline = Pipeline(
+        "p",
+        [
+            Stage("s", [node("a")]),
+            Stage("t", [node("b")], critical=not soft),
+            Stage("u", node("c")),
+        ],
+        timeout="1s",
+    )
+    assume = {**dict.fromkeys("abc", 0.01), hangs: math.inf}
+    plan = make_plan(pipeline, NOTHING, assume=assume, runs=5)
+    wanted = plan.recommended
+    assert (wanted.reached, wanted.reachable, wanted.kept) == (False, 0.0, True)
+    assert wanted.stopped_by == (stopped_by,)
+    assert wanted.projection == plan.now
+
+
+def test_where_most_calls_hang_the_limit_is_that_of_the_others(recorded):
+    """Out of reach is no reason to wait: the limit is the shortest that reaches what can be."""
+    pipeline = chain("a", "b", timeout="60s")
+    store = recorded(pipeline, {"a": [0.1] + [-4.0] * 19, "b": [0.01] * 20})
+    plan = make_plan(pipeline, store, runs=1000)
+    wanted = plan.recommended
+    assert (wanted.reached, wanted.kept, wanted.stopped_by) == (False, False, ("s.a",))
+    assert wanted.projection.limit == pytest.approx(0.111)
+    assert wanted.projection.completion == wanted.reachable == plan.now.completion > 0
+
+
+@pytest.mark.parametrize("where", ["stage", "node"])
+def test_a_limit_that_others_need_is_not_left_out(where):
+    """A non-critical part that always hangs keeps the limit without which nothing completes."""
+    limit = {"timeout": "50ms"}
+    pipeline = Pipeline(
+        "p",
+        [
+            Stage("s", [node("a")]),
+            Stage(
+                "t",
+                [node("soft", **(limit if where == "node" else {}))],
+                critical=False,
+                **(limit if where == "stage" else {}),
+            ),
+            Stage("u", [node("c")]),
+        ],
+    )
+    assume = {"a": 0.01, "soft": math.inf, "c": 0.01}
+    wanted = make_plan(pipeline, NOTHING, assume=assume, runs=5).recommended
+    assert (wanted.reached, wanted.stopped_by) == (True, ())
+    assert wanted.projection.limit == pytest.approx(0.0701)
+    assert wanted.projection.completion == 1.0
+    assert [part.limit for part in wanted.projection.parts if part.limit] == [0.05]
+
+
+def test_a_recommended_limit_is_longer_than_what_takes_so_long(recorded):
+    """Durations of three digits or less are not cut by the limits that are made of them."""
+    pipeline = chain("a", "b", timeout="60s")
+    store = recorded(pipeline, {"a": [3.0] * 45 + [-4.0] * 5, "b": [1.0] * 50})
+    wanted = make_plan(pipeline, store, runs=500).recommended
+    assert limits_of(wanted.projection) == {"timeout": 4.01, "stages": {}, "nodes": {"s.a": 3.01}}
+    assert wanted.projection.completion == wanted.reachable
+
+
+def test_a_soft_part_is_limited_though_another_never_ends(recorded):
+    """What hangs at the end, where nobody waits for it, hides nothing of what hangs before."""
+    pipeline = Pipeline(
+        "p",
+        [
+            Stage("s", [node("soft")], critical=False),
+            Stage("t", [node("a")]),
+            Stage("u", [node("last")], critical=False),
+        ],
+    )
+    store = recorded(pipeline, {"soft": [0.02] * 20 + [-2.0] * 10, "a": [0.01], "last": [-1.0]})
+    wanted = make_plan(pipeline, store, runs=300).recommended
+    assert wanted.reached
+    assert limits_of(wanted.projection)["stages"] == {"s": pytest.approx(0.0201)}
+
+
+@pytest.mark.parametrize("limit", [None, "90ms"])
+@pytest.mark.parametrize("inner", [None, "30ms"])
+def test_blame_and_no_end_are_all_runs_without_an_answer(recorded, limit, inner):
+    """With any limits, the shares of blame and of runs that never end add up to what is missing."""
+    pipeline = chain("a", "b", "c", timeout=limit)
+    tried = {} if inner is None else {"nodes": {"a": inner}}
+    plan = make_plan(pipeline, recorded(pipeline, SAMPLES), runs=200, **tried)
+    for one in (plan.now, plan.recommended.projection):
+        endless = one.statuses.get("never_ends", 0)
+        assert sum(blame.count for blame in one.blames) + endless == round(
+            (1 - one.completion) * 200
+        )
+    assert "never_ends" not in plan.recommended.projection.statuses
 
 
 def test_a_soft_part_in_the_way_is_limited(recorded):

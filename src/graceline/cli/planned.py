@@ -134,6 +134,8 @@ def _changed(now: float | None, then: float | None) -> str:
 def _target(plan: Plan) -> str:
     wanted = plan.recommended
     said = f"{_percent(wanted.target)} of the runs answered:"
+    if wanted.reached and wanted.kept:
+        return f"{said} with the limits as they are"
     if wanted.reached:
         return f"{said} with {_seconds(wanted.projection.limit)} for the pipeline"
     why = ", ".join(
@@ -141,7 +143,10 @@ def _target(plan: Plan) -> str:
         for one in plan.nodes
         if f"{one.stage}.{one.node}" in wanted.stopped_by
     )
-    return f"{said} not reached{f', since there are calls without an end: {why}' if why else ''}"
+    said += f" not reached, {_percent(wanted.reachable)} at most"
+    if why:
+        said += f", since there are calls without an end: {why}"
+    return f"{said}; no other limits do better" if wanted.kept else said
 
 
 def _percent(share: float) -> str:

@@ -6,7 +6,7 @@ import math
 import warnings
 from array import array
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import trio
@@ -18,7 +18,7 @@ from graceline.durations import Duration, parse_duration
 from graceline.errors import DefinitionError, DefinitionWarning
 from graceline.planning.recorded import Draws, Place
 
-__all__ = ["Cursor", "Limits", "by_stage", "cuts", "virtual"]
+__all__ = ["Cursor", "Limits", "by_stage", "in_force", "virtual"]
 
 _TIE = 1e-9
 """Seconds that each call takes longer than was drawn: what takes as long as its limit is then cut
@@ -67,10 +67,19 @@ def by_stage(
     return {name: parse_duration(value, f"{what} {name}") for name, value in (given or {}).items()}
 
 
-def cuts(pipeline: Pipeline, stage: Stage, node: Node | None = None) -> bool:
-    """Whether the limit of a part cuts it: where time is shared, a critical one's does not."""
-    critical = stage.critical and (node is None or node.critical)
-    return pipeline.budget == "fixed" or not critical
+def in_force(
+    pipeline: Pipeline, limits: Limits, stage: Stage, node: Node | None = None
+) -> float | Adaptive | None:
+    """The limit that applies to a part: a given one, else its own, unless that is dropped."""
+    if node is None:
+        part, given = cast("Part", stage), limits.stages.get(stage.name)
+    else:
+        part, given = node, limits.nodes.get((stage.name, node.name))
+    if given is not None:
+        return given
+    if isinstance(part.timeout, Adaptive):
+        return part.timeout
+    return math.inf if limits.alone and not pipeline.is_soft(stage, node) else part.limit
 
 
 def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) -> Pipeline:
@@ -93,9 +102,7 @@ def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) ->
             when=None,
             fallback=PASS_INPUT,
             on_cleanup=(),
-            **_limit(
-                node, limits.nodes.get(place), drop=limits.alone and cuts(pipeline, stage, node)
-            ),
+            **_options(node, in_force(pipeline, limits, stage, node)),
         )
 
     with warnings.catch_warnings():
@@ -107,24 +114,18 @@ def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) ->
                 when=None,
                 fallback=PASS_INPUT,
                 on_cleanup=(),
-                **_limit(
-                    stage,
-                    limits.stages.get(stage.name),
-                    drop=limits.alone and cuts(pipeline, stage),
-                ),
+                **_options(stage, in_force(pipeline, limits, stage)),
             )
             for stage in pipeline.stages
         ]
         return attrs.evolve(pipeline, stages=stages, on_cleanup=(), sum_must_fit=False)
 
 
-def _limit(part: Part, limit: float | None, *, drop: bool) -> dict[str, Any]:
-    """The options of a part that make up its limit."""
-    if limit is not None:
-        return {"timeout": limit}
-    if drop and not isinstance(part.timeout, Adaptive):
-        return {"timeout": math.inf, "reserve": None}
-    return {}
+def _options(part: Part, limit: float | Adaptive | None) -> dict[str, Any]:
+    """The options of a part that make up its limit; without one there is nothing to keep back."""
+    if limit == math.inf != part.limit:
+        return {"timeout": limit, "reserve": None}
+    return {"timeout": limit}
 
 
 def _sleeper(seconds: array[float], cursor: Cursor) -> Callable[[Any], Any]:

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import attrs
 
 from graceline.adaptive import Store
-from graceline.definitions import Pipeline
+from graceline.definitions import Node, Pipeline, Stage
 from graceline.definitions.checks import brief, no_pipeline
 from graceline.documents import to_document
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError
-from graceline.planning.limits import Limits, by_stage
+from graceline.planning.limits import Limits, by_stage, in_force
 from graceline.planning.projection import Projection, projection_of
 from graceline.planning.recommend import choose
 from graceline.planning.recorded import (
@@ -63,15 +63,18 @@ class Recommendation:
 
     Attributes:
         target: the share of runs that should have an answer.
-        reached: whether they can, with any limit of the pipeline.
-        reachable: the share that can.
-        stopped_by: labels of the critical nodes that hang, if it is not reached.
+        reached: whether they have one with these limits.
+        reachable: the share that can have one, with any limit of the pipeline.
+        kept: whether these are the limits as they are, since no others lead to more answers.
+        stopped_by: labels of the nodes that hang while the run has to wait for them, if the target
+            is not reached.
         projection: what the replay of these limits came to, with the limits.
     """
 
     target: float
     reached: bool
     reachable: float
+    kept: bool
     stopped_by: tuple[str, ...]
     projection: Projection
 
@@ -165,8 +168,9 @@ def make_plan(
         watch(what, 0, count)
         return Replay(world, limits, count).play(advance)
 
-    now = projection_of(pipeline, as_given, play("as it is", as_given, runs))
-    choice = choose(pipeline, recorded, target, runs, play)
+    done = play("as it is", as_given, runs)
+    now = projection_of(pipeline, as_given, done)
+    choice = choose(pipeline, recorded, target, (as_given, done), play)
     return Plan(
         pipeline=pipeline.name,
         lane=lane,
@@ -177,7 +181,8 @@ def make_plan(
             target=target,
             reached=choice.reached,
             reachable=choice.reachable,
-            stopped_by=() if choice.reached else tuple(_hanging(pipeline, recorded)),
+            kept=choice.kept,
+            stopped_by=() if choice.reached else tuple(_hanging(pipeline, choice.limits, recorded)),
             projection=projection_of(pipeline, choice.limits, choice.done),
         ),
         notes=tuple(_notes(pipeline, recorded, now)),
@@ -197,11 +202,23 @@ def _known(one: Recorded) -> Known:
     )
 
 
-def _hanging(pipeline: Pipeline, recorded: Mapping[Place, Recorded]) -> Iterator[str]:
+def _hanging(
+    pipeline: Pipeline, limits: Limits, recorded: Mapping[Place, Recorded]
+) -> Iterator[str]:
     for stage in pipeline.stages:
         for node in stage.nodes:
             one = recorded[stage.name, node.name]
-            if stage.critical and node.critical and one.hangs > 0:
+            if not one.hangs:
+                continue
+            if stage.critical and node.critical:
+                yield one.label
+                continue
+            followed = pipeline.graph.next[stage.name] or (
+                stage.critical and stage.graph.next[node.name]
+            )
+            whose: list[tuple[Stage, Node | None]] = [(stage, None), (stage, node)]
+            limit = (in_force(pipeline, limits, *part) for part in whose)
+            if followed and all(one is None or one == math.inf for one in limit):
                 yield one.label
 
 
@@ -239,4 +256,4 @@ def _notes(
     if items:
         yield f"limits of single items are not replayed: {', '.join(items)}"
     if now.limit is None:
-        yield "the pipeline has no limit of its own; --timeout tries one"
+        yield "the pipeline has no limit: a run with a call that hangs never ends"

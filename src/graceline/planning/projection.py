@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 import attrs
 
 from graceline.deadlines import Status
 from graceline.definitions import Adaptive, Pipeline
-from graceline.definitions.parts import Part
-from graceline.planning.limits import Limits, cuts
+from graceline.planning.limits import Limits, in_force
 from graceline.planning.replay import Replayed
 
 __all__ = ["BlameShare", "PartProjection", "Projection", "percentile", "projection_of", "wilson"]
@@ -78,7 +77,8 @@ class Projection:
         high: the upper end.
         degraded: the share of runs with an answer that is short of a non-critical part.
         statuses: how many runs ended with each status; `never_ends` has no end at all.
-        blames: who is to blame for the runs without an answer, most often first.
+        blames: who is to blame for the runs that ended without an answer, most often first.
+            Together with `never_ends` these are all runs without an answer.
         p50: of the time until a run ends; None if it does not end.
         p95: as `p50`.
         p99: as `p50`.
@@ -132,7 +132,7 @@ def projection_of(pipeline: Pipeline, limits: Limits, done: Replayed) -> Project
     statuses = Counter(_NEVER if one is None else str(one) for one in done.statuses)
     blamed = Counter(one for one in done.blamed if one is not None)
     return Projection(
-        limit=_finite(_limit_of(pipeline, limits.pipeline, dropped=False)),
+        limit=_seconds(pipeline.limit if limits.pipeline is None else limits.pipeline),
         runs=runs,
         completion=done.answers / runs,
         low=low,
@@ -152,46 +152,36 @@ def projection_of(pipeline: Pipeline, limits: Limits, done: Replayed) -> Project
     )
 
 
-def _parts(pipeline: Pipeline, limits: Limits, done: Replayed) -> list[PartProjection]:
-    runs, parts = len(done.statuses), []
+def _parts(pipeline: Pipeline, limits: Limits, done: Replayed) -> Iterator[PartProjection]:
+    runs = len(done.statuses)
     for stage in pipeline.stages:
-        given = limits.stages.get(stage.name)
-        parts.append(
-            PartProjection(
-                "stage",
-                stage.name,
-                "",
-                _finite(_limit_of(stage, given, dropped=limits.alone and cuts(pipeline, stage))),
-                given is None and isinstance(stage.timeout, Adaptive),
-                stage.critical,
-                done.cut[stage.name] / runs,
-            )
+        limit = in_force(pipeline, limits, stage)
+        yield PartProjection(
+            "stage",
+            stage.name,
+            "",
+            _seconds(limit),
+            isinstance(limit, Adaptive),
+            stage.critical,
+            done.cut[stage.name] / runs,
         )
         for node in stage.nodes:
-            given = limits.nodes.get((stage.name, node.name))
-            parts.append(
-                PartProjection(
-                    "node",
-                    stage.name,
-                    node.name,
-                    _finite(
-                        _limit_of(node, given, dropped=limits.alone and cuts(pipeline, stage, node))
-                    ),
-                    given is None and isinstance(node.timeout, Adaptive),
-                    stage.critical and node.critical,
-                    done.cut[stage.name, node.name] / runs,
-                )
+            limit = in_force(pipeline, limits, stage, node)
+            yield PartProjection(
+                "node",
+                stage.name,
+                node.name,
+                _seconds(limit),
+                isinstance(limit, Adaptive),
+                stage.critical and node.critical,
+                done.cut[stage.name, node.name] / runs,
             )
-    return parts
 
 
-def _limit_of(part: Part, given: float | None, *, dropped: bool) -> float:
-    """The limit that applies to a part."""
-    if given is not None:
-        return given
-    if dropped and not isinstance(part.timeout, Adaptive):
-        return math.inf
-    return math.inf if part.limit is None else part.limit
+def _seconds(limit: float | Adaptive | None) -> float | None:
+    """A limit as a number, of a learned one the ceiling; None for none."""
+    seconds = limit.ceiling if isinstance(limit, Adaptive) else limit
+    return None if seconds is None else _finite(seconds)
 
 
 def _finite(seconds: float) -> float | None:

@@ -9,6 +9,9 @@
    these limits cost a thousandth of the runs at most, and never the target. One that saves less
    than a twentieth of the waste is left out.
 4. The whole set is replayed. What is reported of it is what came of that.
+
+Where the limits as they are lead to more answers, the search starts again with them, and where no
+set does better, they stay. A pipeline is never advised to wait for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import TypeAlias
 import attrs
 
 from graceline.definitions import Adaptive, Pipeline
-from graceline.planning.limits import Limits, cuts
+from graceline.planning.limits import Limits
 from graceline.planning.projection import percentile
 from graceline.planning.recorded import Place, Recorded
 from graceline.planning.replay import Replayed
@@ -48,51 +51,111 @@ class Choice:
     Attributes:
         limits: the set.
         reachable: the share of runs that would have an answer without any limit of the pipeline.
-        reached: whether the wanted share is at most that.
+        reached: whether the wanted share has one with this set.
         done: the replay of the set.
+        kept: whether the set is that of the limits as they are.
     """
 
     limits: Limits
     reachable: float
     reached: bool
     done: Replayed
+    kept: bool = False
 
 
 def choose(
-    pipeline: Pipeline, recorded: Mapping[Place, Recorded], target: float, runs: int, play: Play
+    pipeline: Pipeline,
+    recorded: Mapping[Place, Recorded],
+    target: float,
+    as_it_is: tuple[Limits, Replayed],
+    play: Play,
 ) -> Choice:
-    """Choose limits with which a share `target` of the runs has an answer, above 0 up to 1."""
-    trial = min(runs, _TRIAL_RUNS)
-    limits = Limits(pipeline=math.inf, alone=True)
-    best = play("without limits", limits, trial)
-    for part in _waited_for(pipeline):
-        for seconds in _usual(part, recorded, best):
-            candidate = _with(limits, part, seconds)
-            done = play("a limit for a non-critical part", candidate, trial)
-            if _better(done, best, target):
-                limits, best = candidate, done
-    if len(best.statuses) < runs:
-        best = play("without limits", limits, runs)
-    answered = sorted(best.answered)
-    count = sum(seconds < math.inf for seconds in answered)
-    wanted, spare = math.ceil(target * runs - 1e-9), math.ceil(_SPARE * runs)
-    reached = wanted <= count
-    if not count:
-        return Choice(limits, 0.0, reached=False, done=best)
-    # Some are to spare, for the limits of critical nodes.
-    aim = min(count, wanted + spare) if reached else max(1, count - spare)
-    whole = _rounded_up(answered[aim - 1] + (pipeline.reserve or 0.0))
-    for _ in range(_TRIES):
-        limits = attrs.evolve(limits, pipeline=whole)
-        done = play("with its limit", limits, runs)
-        if not reached or done.answers >= wanted:
-            break
-        whole = _rounded_up(whole * _LONGER)
-    nodes = _stops(pipeline, done, max(0, done.answers - wanted) if reached else spare)
-    if nodes:
-        limits = attrs.evolve(limits, nodes={**limits.nodes, **nodes})
-        done = play("as recommended", limits, runs)
-    return Choice(limits, count / runs, reached and done.answers >= wanted, done)
+    """Choose limits with which a share `target` of the runs has an answer.
+
+    Args:
+        pipeline: the definition.
+        recorded: what is known of its nodes.
+        target: above 0 and at most 1.
+        as_it_is: the limits as they are, and their replay.
+        play: replays other ones.
+    """
+    kept, now = as_it_is
+    search = _Search(pipeline, recorded, target, len(now.statuses), play)
+    choice = search.run(Limits(pipeline=math.inf, alone=True))
+    if search.as_good(choice, now):
+        return choice
+    # What was left out is needed: perhaps it limits what hangs in the way of others.
+    choice = search.run(attrs.evolve(kept, pipeline=math.inf))
+    if search.as_good(choice, now):
+        return choice
+    reachable = max(choice.reachable, now.answers / search.runs)
+    return Choice(kept, reachable, reached=now.answers >= search.wanted, done=now, kept=True)
+
+
+@attrs.frozen
+class _Search:
+    """The search for a set of limits of one pipeline."""
+
+    pipeline: Pipeline
+    recorded: Mapping[Place, Recorded]
+    target: float
+    runs: int
+    play: Play
+
+    @property
+    def wanted(self) -> int:
+        """How many runs should have an answer."""
+        return math.ceil(self.target * self.runs - 1e-9)
+
+    def as_good(self, choice: Choice, now: Replayed) -> bool:
+        """Whether a choice does what is wanted, or hardly less than the limits as they are."""
+        answers = choice.done.answers
+        return choice.reached or (0 < answers >= now.answers - _loss(now.answers))
+
+    def run(self, limits: Limits) -> Choice:
+        """Search from limits without one of the pipeline on."""
+        pipeline, runs, wanted = self.pipeline, self.runs, self.wanted
+        limits, best = self._unblocked(limits)
+        if len(best.statuses) < runs:
+            best = self.play("without limits", limits, runs)
+        answered = sorted(best.answered)
+        count = sum(seconds < math.inf for seconds in answered)
+        if not count:
+            return Choice(limits, 0.0, reached=False, done=best)
+        reached = wanted <= count
+        # Some are to spare, for the limits of critical nodes.
+        aim = min(count, wanted + math.ceil(_SPARE * runs)) if reached else count - _loss(count)
+        least = wanted if reached else aim
+        whole = _rounded_up(answered[aim - 1] + (pipeline.reserve or 0.0))
+        for _ in range(_TRIES):
+            limits = attrs.evolve(limits, pipeline=whole)
+            done = self.play("with its limit", limits, runs)
+            if done.answers >= least:
+                break
+            whole = _rounded_up(whole * _LONGER)
+        spare = max(0, done.answers - wanted) if reached else _loss(count)
+        nodes = _stops(pipeline, done, spare)
+        if nodes:
+            limits = attrs.evolve(limits, nodes={**limits.nodes, **nodes})
+            done = self.play("as recommended", limits, runs)
+        return Choice(limits, count / runs, reached=reached and done.answers >= wanted, done=done)
+
+    def _unblocked(self, limits: Limits) -> tuple[Limits, Replayed]:
+        """The limits, with more for non-critical parts that are in the way, and their replay."""
+        trial = min(self.runs, _TRIAL_RUNS)
+        best = self.play("without limits", limits, trial)
+        for part in _waited_for(self.pipeline):
+            for seconds in _usual(part, self.recorded, best):
+                candidate = _with(limits, part, seconds)
+                done = self.play("a limit for a non-critical part", candidate, trial)
+                if _better(done, best, self.target):
+                    limits, best = candidate, done
+        return limits, best
+
+
+def _loss(answers: int) -> int:
+    """How many of these answers shorter limits may cost where the target is out of reach."""
+    return int(_SPARE * answers)
 
 
 def _waited_for(pipeline: Pipeline) -> list[str | Place]:
@@ -119,11 +182,7 @@ def _usual(
 ) -> tuple[float, ...]:
     """The p99 and the p95 of the calls of a part that finish, in seconds; none if none does."""
     if isinstance(part, str):
-        ended = sorted(
-            seconds
-            for seconds, whole in zip(done.stages[part], done.elapsed, strict=True)
-            if 0 < seconds < whole < math.inf
-        )
+        ended = sorted(seconds for seconds in done.stages[part] if 0 < seconds < math.inf)
         return tuple(percentile(ended, share) for share in _USUAL if ended)
     one = recorded[part]
     return tuple(one.quantile(share * (1.0 - one.hangs)) for share in _USUAL if one.hangs < 1)
@@ -155,7 +214,7 @@ def _stops(pipeline: Pipeline, done: Replayed, spare: int) -> dict[Place, float]
         if stage.critical
         and node.critical
         and not isinstance(node.timeout, Adaptive)
-        and cuts(pipeline, stage, node)
+        and not pipeline.is_soft(stage, node)
     ]
     runs = range(len(done.statuses))
     kept = [run for run in runs if done.blamed[run] is None and done.statuses[run] is not None]
@@ -175,8 +234,11 @@ def _stops(pipeline: Pipeline, done: Replayed, spare: int) -> dict[Place, float]
 
 
 def _rounded_up(seconds: float) -> float:
-    """The next number of three digits: 137.2 ms is 138 ms."""
+    """The next longer number of three digits: 137.2 ms is 138 ms, and so is 137 ms.
+
+    What takes as long as its limit is cut by it, so the limit is longer.
+    """
     if seconds <= 0:
         return 0.0
     digits = 2 - math.floor(math.log10(seconds))
-    return round(math.ceil(round(seconds * 10.0**digits, 6)) / 10.0**digits, max(0, digits))
+    return round((math.floor(round(seconds * 10.0**digits, 6)) + 1) / 10.0**digits, max(0, digits))

@@ -48,7 +48,7 @@ class Replayed:
         work: seconds that its nodes worked, in all.
         wasted: those of them in a run without an answer, or in a node that was cut.
         spent: by node, seconds that it worked.
-        stages: by stage, seconds from its start to its end.
+        stages: by stage, seconds from its start to its end; `math.inf` if it was cut.
         cut: how often each part was cut; stages are named alone, nodes with their stage.
     """
 
@@ -209,7 +209,7 @@ class _Teller:
         done = self._done
         work = lost = answered = 0.0
         for stage in result.stages.values():
-            done.stages[stage.name].append(stage.elapsed)
+            done.stages[stage.name].append(math.inf if stage.status in _CUT else stage.elapsed)
             if stage.name in self._needed:  # it must have begun, even where its nodes may be cut
                 answered = max(answered, stage.started if stage.completed else math.inf)
             if stage.status in _CUT and stage.elapsed:
