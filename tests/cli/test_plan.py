@@ -104,6 +104,20 @@ def test_what_is_not_recorded_can_be_assumed(write, history, call):
     assert "to blame" not in said
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_is_assumed_of_all_nodes_needs_no_history(write, call, tmp_path, empty):
+    """Where every duration is assumed, the file may be missing or empty, and stays so."""
+    file = tmp_path / "none.db"
+    if empty:
+        file.touch()
+    assume = ("--assume", "find=10ms", "--assume", "rank=20ms")
+    code, out, err = call("plan", write(SMALL), "--history", str(file), "--runs", "5", *assume)
+    assert (code, err) == (0, "")
+    assert "find assumed 10ms" in " ".join(out.split())
+    assert file.exists() == empty
+    assert not empty or not file.stat().st_size
+
+
 def test_a_run_without_an_end_is_nobodys_fault(write, history, call):
     """Runs that would never end are counted, blame nobody, and have no percentiles."""
     code, out, _ = call(
@@ -158,15 +172,19 @@ def test_what_run_recorded_is_planned(write, call):
         (("--history", "jobs.py"), "jobs.py cannot be used as a history"),
         (("--node", "find"), "--node find: write NAME=50ms"),
         (("--node", "=5ms"), "--node =5ms: write NAME=50ms"),
-        (("--stage", "s=5"), "--stage s: '5' has no unit"),
-        (("--stage", "x=5ms"), "stages: no stage is called 'x'"),
+        (("--stage", "s=5"), "--stage s=5: a number needs its unit; write s=5s or s=5ms"),
+        (("--assume", "find=-2"), "--assume find=-2: a number needs its unit; write find=2s or"),
+        (("--stage", "s=often"), "--stage s: 'often' is not a duration"),
+        (("--stage", "x=5ms"), "--stage: no stage is called 'x'"),
+        (("--node", "x=5ms"), "--node: no node is called 'x'"),
+        (("--assume", "x=5ms"), "--assume: no node is called 'x'"),
         (("--assume", "a=5ms", "--assume", "a=6ms"), "--assume a=6ms: 'a' is given twice"),
         (("--target", "99"), "--target 99: write a share such as 99% or 0.99, at most 100%"),
         (("--target", "0%"), "--target 0%: write a share"),
         (("--target", "much"), "--target much: write a share"),
         (("--target", "9%9"), "--target 9%9: write a share"),
         (("--timeout", "5"), "--timeout 5: a number needs its unit"),
-        (("--runs", "0"), "runs: 0 is no whole number of at least 1"),
+        (("--runs", "0"), "--runs 0: at least 1 is replayed"),
         (("another",), "too many words: 'another'; plan takes one TARGET"),
     ],
 )

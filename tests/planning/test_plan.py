@@ -8,6 +8,7 @@ from graceline import (
     Adaptive,
     Command,
     DefinitionError,
+    GracelineError,
     Node,
     Pipeline,
     PipelineResult,
@@ -599,3 +600,15 @@ def test_only_a_pipeline_is_planned():
     """Anything but a pipeline is refused by name."""
     with pytest.raises(DefinitionError, match=r"make_plan\(\): "):
         make_plan(PipelineResult, NOTHING)
+
+
+def test_only_a_store_has_durations():
+    """The path of a file is no store; what would be right is said."""
+    with pytest.raises(DefinitionError, match=r"make_plan\(\): .* SqliteStore\(.*, not 'own\.db'"):
+        make_plan(chain("a"), "own.db")
+
+
+async def test_a_plan_is_made_outside_of_the_event_loop(autojump_clock):
+    """Called under Trio, it says where it can be called."""
+    with pytest.raises(GracelineError, match=r"does not work within trio\.run\(\)"):
+        make_plan(chain("a"), NOTHING, assume={"a": 0.01})

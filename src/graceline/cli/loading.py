@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import ModuleType
 
-__all__ = ["load", "load_pipeline", "parse_input", "parse_timeout"]
+__all__ = ["as_number", "load", "load_pipeline", "parse_input", "parse_timeout"]
 
 _COMMANDS = {"Pipeline": "run", "Suite": "bench"}
 
@@ -178,7 +178,7 @@ def parse_timeout(text: str) -> float:
         UsageError: for a number without its unit, and for a negative limit.
         DefinitionError: for what is no duration at all.
     """
-    number = _number(text)
+    number = as_number(text)
     if number is None:
         seconds = parse_duration(text, "--timeout", signed=True)
         if seconds >= 0:
@@ -197,7 +197,7 @@ def parse_timeout(text: str) -> float:
     )
 
 
-def _number(text: str) -> float | None:
+def as_number(text: str) -> float | None:
     """A finite number, or None for any other text."""
     try:
         number = float(text)

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from graceline.adaptive import MemoryStore
 from graceline.cli.ending import OK, PROGRAM, USAGE, broken
 from graceline.cli.failures import UsageError
 from graceline.cli.keeping import default_path, open_history
-from graceline.cli.loading import load_pipeline, parse_timeout
+from graceline.cli.loading import as_number, load_pipeline, parse_timeout
 from graceline.durations import parse_duration
 from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from graceline.adaptive import Store
     from graceline.planning import Plan
     from graceline.planning.plan import Watch
 
@@ -134,11 +136,15 @@ def plan(
 ) -> int:
     """Plan limits."""
     from graceline.planning import MissingHistoryError, make_plan  # noqa: PLC0415 - see above
+    from graceline.planning.limits import by_stage  # noqa: PLC0415
+    from graceline.planning.recorded import by_place  # noqa: PLC0415
 
     seconds = None if timeout is None else parse_timeout(timeout)
     stage_limits = _named(stages, "--stage")
     node_limits, assumed = _named(nodes, "--node"), _named(assume, "--assume")
     share = _share(wanted)
+    if runs < 1:
+        raise UsageError(f"--runs {runs}: at least 1 is replayed")
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         try:
             pipeline = load_pipeline(target)
@@ -146,11 +152,13 @@ def plan(
             raise
         except PROGRAM as error:
             return broken(error, USAGE, debug=debug)
+    # With the names of the options: in what is raised below they are those of arguments.
+    by_stage(pipeline, stage_limits, "--stage")
+    by_place(pipeline, node_limits, "--node")
+    by_place(pipeline, assumed, "--assume")
     path = file or default_path()
-    if not path.exists():
-        raise UsageError(f"no history yet: {path} does not exist")
     try:
-        with open_history(path) as store, _watching(Console(stderr=True)) as watch:
+        with _history(path) as store, _watching(Console(stderr=True)) as watch:
             made = make_plan(
                 pipeline,
                 store,
@@ -165,6 +173,11 @@ def plan(
                 watch=watch,
             )
     except MissingHistoryError as error:
+        if not path.exists():
+            raise UsageError(
+                f"no history yet: {path} does not exist, and without one every node needs "
+                "--assume NAME=20ms"
+            ) from None
         raise UsageError(
             f"{path}: {error}. Record some runs with `graceline run`, or with "
             "`open_engine(history=SqliteStore(...))`; or assume a duration: --assume NAME=20ms"
@@ -176,6 +189,13 @@ def plan(
     else:
         _show(made)
     return OK
+
+
+def _history(path: Path) -> contextlib.AbstractContextManager[Store]:
+    """What was recorded; where nothing ever was, a plan can still assume all durations."""
+    if path.exists() and (path.is_dir() or path.stat().st_size):
+        return open_history(path)
+    return contextlib.nullcontext(MemoryStore())
 
 
 def _show(made: Plan) -> None:
@@ -207,7 +227,7 @@ def _named(pairs: Iterable[str] | None, option: str) -> dict[str, float]:
     """Durations by name from `NAME=50ms` words.
 
     Raises:
-        UsageError: for a word without `=`, and a name that is given twice.
+        UsageError: for a word without `=`, a name that is given twice, and a number without a unit.
         DefinitionError: for what is no duration.
     """
     given: dict[str, float] = {}
@@ -217,6 +237,13 @@ def _named(pairs: Iterable[str] | None, option: str) -> dict[str, float]:
             raise UsageError(f"{option} {pair}: write NAME=50ms")
         if name in given:
             raise UsageError(f"{option} {pair}: {name!r} is given twice")
+        number = as_number(text)
+        if number is not None:
+            number = abs(number)
+            raise UsageError(
+                f"{option} {pair}: a number needs its unit; write {name}={number:.15g}s or "
+                f"{name}={number:.15g}ms"
+            )
         given[name] = parse_duration(text, f"{option} {name}")
     return given
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import attrs
+import trio
 
 from graceline.adaptive import Store
 from graceline.definitions import Node, Pipeline, Stage
 from graceline.definitions.checks import brief, no_pipeline
 from graceline.documents import to_document
 from graceline.durations import Duration, format_duration, parse_duration
-from graceline.errors import DefinitionError
+from graceline.errors import DefinitionError, GracelineError
 from graceline.planning.limits import Limits, by_stage, in_force
 from graceline.planning.projection import Projection, projection_of
 from graceline.planning.recommend import choose
@@ -122,9 +123,9 @@ def make_plan(
 ) -> Plan:
     """Replay recorded durations through the engine, with the limits as they are and better ones.
 
-    It opens event loops of its own, and takes some seconds; call it from a plain program. Nothing
-    of the pipeline's functions is called, and nothing is written to the store. Meanwhile the logger
-    `graceline.run` is disabled.
+    It opens event loops of its own, so it is called outside of `trio.run`. Ten thousand runs of a
+    few nodes take up to a minute. Nothing of the pipeline's functions is called, and nothing is
+    written to the store. Meanwhile the logger `graceline.run` is disabled.
 
     Args:
         pipeline: the definition.
@@ -142,9 +143,20 @@ def make_plan(
     Raises:
         DefinitionError: for a bad argument, and for names that no stage or node has.
         MissingHistoryError: if nothing is known of a node and nothing is assumed.
+        GracelineError: if it is called within `trio.run`.
     """
     if not isinstance(pipeline, Pipeline):
         raise DefinitionError(f"make_plan(): {no_pipeline(pipeline)}")
+    if not isinstance(store, Store):
+        raise DefinitionError(
+            f"make_plan(): the durations come from a store such as SqliteStore('history.db'), not "
+            f"{brief(store)}"
+        )
+    if trio.lowlevel.in_trio_run():
+        raise GracelineError(
+            "make_plan() opens event loops of its own, which does not work within trio.run(): call "
+            "it before or after, or in a program of its own"
+        )
     if not 0 < target <= 1:
         raise DefinitionError(f"target: {brief(target)} is no share above 0 and at most 1")
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
