@@ -555,6 +555,16 @@ def test_the_lane_decides_whose_durations_count(recorded):
     assert make_plan(pipeline, store, lane="fast", runs=5).now.completion == 1.0
 
 
+def test_the_lane_is_by_default_that_of_an_engine(recorded, monkeypatch):
+    """What an engine recorded that names no lane is found without naming one."""
+    pipeline = chain("a", timeout="50ms")
+    store = recorded(pipeline, {"a": [0.01]}, lane="blue")
+    monkeypatch.setenv("GRACELINE_LANE", "blue")
+    plan = make_plan(pipeline, store, runs=5)
+    assert (plan.lane, plan.now.completion) == ("blue", 1.0)
+    assert read_durations(pipeline, store)["s", "a"].samples == 1
+
+
 def test_progress_is_told():
     """Whoever watches hears of each replay from 0 to its number of runs."""
     heard = []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -169,7 +168,7 @@ def plan(
                 target=share,
                 runs=runs,
                 seed=seed,
-                lane=lane or os.environ.get("GRACELINE_LANE") or "default",
+                lane=lane,
                 watch=watch,
             )
     except MissingHistoryError as error:

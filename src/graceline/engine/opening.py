@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import trio
 
 from graceline.adaptive import Store
+from graceline.adaptive.lanes import default_lane
 from graceline.definitions import Timeouts
 from graceline.definitions.checks import brief, check_name, nearest
 from graceline.engine.admission import Admission
@@ -139,7 +140,7 @@ def _make(
         )
     chosen = _choose_mode(mode)
     if lane is None:
-        lane = os.environ.get("GRACELINE_LANE") or "default"
+        lane = default_lane()
     check_name(lane, "lane=")
     listeners = tuple(sinks)
     if watchdog is not None and not isinstance(watchdog, Watchdog):

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from graceline.adaptive import Store
+from graceline.adaptive.lanes import default_lane
 from graceline.definitions import Node, Pipeline, Stage
 from graceline.definitions.checks import brief, no_pipeline
 from graceline.documents import to_document
@@ -118,7 +119,7 @@ def make_plan(
     target: float = 0.99,
     runs: int = 10_000,
     seed: int = 0,
-    lane: str = "default",
+    lane: str | None = None,
     watch: Watch = lambda *_: None,
 ) -> Plan:
     """Replay recorded durations through the engine, with the limits as they are and better ones.
@@ -137,7 +138,8 @@ def make_plan(
         target: the share of runs that should have an answer, above 0 and at most 1.
         runs: how many runs are replayed, at least 1.
         seed: the same seed gives the same plan.
-        lane: the lane of the engine that recorded.
+        lane: the lane of the engine that recorded; by default the environment variable
+            `GRACELINE_LANE`, else `default`.
         watch: is told how far it is.
 
     Raises:
@@ -166,6 +168,7 @@ def make_plan(
         by_stage(pipeline, stages, "stages"),
         by_place(pipeline, nodes, "nodes"),
     )
+    lane = default_lane() if lane is None else lane
     recorded = read_durations(pipeline, store, lane=lane, assume=assume)
     world = World.of(pipeline, recorded, store, runs=runs, seed=seed, lane=lane)
 

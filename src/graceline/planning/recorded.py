@@ -16,6 +16,7 @@ from typing import TypeAlias
 import attrs
 
 from graceline.adaptive import Key, MemoryStore, Store
+from graceline.adaptive.lanes import default_lane
 from graceline.definitions import Pipeline
 from graceline.definitions.checks import brief, nearest
 from graceline.durations import Duration, parse_duration
@@ -119,7 +120,7 @@ def read_durations(
     pipeline: Pipeline,
     store: Store,
     *,
-    lane: str = "default",
+    lane: str | None = None,
     assume: Mapping[str, Duration] | None = None,
 ) -> dict[Place, Recorded]:
     """What is known of each node of a pipeline.
@@ -127,13 +128,14 @@ def read_durations(
     Args:
         pipeline: the definition.
         store: where the durations were recorded.
-        lane: the lane of the engine that recorded them.
+        lane: the lane of the engine that recorded them; None for that of an engine that names none.
         assume: durations of nodes, by `node` or `stage.node`, instead of what is recorded.
 
     Raises:
         DefinitionError: for a name in `assume` that no node has, and for a bad duration.
         MissingHistoryError: if nothing is known of a node and nothing is assumed.
     """
+    lane = default_lane() if lane is None else lane
     assumed = by_place(pipeline, assume, "assume")
     found: dict[Place, Recorded] = {}
     missing: list[Place] = []

@@ -1,0 +1,12 @@
+"""Which lane it is where none is named: the same for an engine and for who reads its history."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["default_lane"]
+
+
+def default_lane() -> str:
+    """The environment variable `GRACELINE_LANE`, else `default`."""
+    return os.environ.get("GRACELINE_LANE") or "default"
