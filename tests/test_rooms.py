@@ -11,6 +11,7 @@ FLOORS = {
     "errors": 0,
     "durations": 0,
     "deadlines": 0,
+    "virtual": 0,
     "definitions": 1,
     "results": 1,
     "adaptive": 2,
@@ -22,9 +23,9 @@ FLOORS = {
     "graceline": 4,  # the root offers what the engine's floor and those below it hold
     "bench": 5,
     "dialects": 5,
+    "planning": 5,
     "testing": 5,
-    "planning": 6,
-    "cli": 7,
+    "cli": 6,
 }
 SAME_ROOM = {"__main__": "cli", "documents": "results"}
 

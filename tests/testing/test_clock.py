@@ -1,26 +1,15 @@
 import inspect
 
-import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graceline.testing import run_virtual, virtual_time
+from graceline.testing import virtual_time
 
 
 async def nap(seconds):
     await trio.sleep(seconds)
     return trio.current_time()
-
-
-def test_returns_the_value():
-    """`run_virtual` gives what the function returns, and its clock starts at zero."""
-    assert run_virtual(nap, 3600.0) == 3600.0
-
-
-def test_a_clock_for_each_call():
-    """Every call has a clock of its own."""
-    assert [run_virtual(nap, 2.0) for _ in range(3)] == [2.0] * 3
 
 
 @virtual_time
@@ -59,27 +48,3 @@ def test_plain_function():
     assert not inspect.iscoroutinefunction(test_decorated)
     assert test_fixtures_are_found.__name__ == "test_fixtures_are_found"
     assert list(inspect.signature(test_fixtures_are_found).parameters) == ["tmp_path"]
-
-
-async def _raise_in_nurseries(*errors):
-    async with trio.open_nursery(), trio.open_nursery() as nursery:
-        for error in errors:
-            nursery.start_soon(_raise, error)
-
-
-async def _raise(error):
-    raise error
-
-
-def test_groups_of_one():
-    """A lone exception arrives without the groups that nurseries put around it."""
-    with pytest.raises(ValueError, match="lone"):
-        run_virtual(_raise_in_nurseries, ValueError("lone"))
-
-
-def test_real_groups():
-    """A group of several exceptions arrives as it is."""
-    with pytest.raises(ExceptionGroup) as caught:
-        run_virtual(_raise_in_nurseries, ValueError("one"), KeyError("two"))
-    assert caught.group_contains(ValueError)
-    assert caught.group_contains(KeyError)

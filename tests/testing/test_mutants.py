@@ -24,7 +24,6 @@ from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
 from graceline.testing.agreement import disagreements
 from graceline.testing.breach import InvariantError
-from graceline.testing.clock import run_virtual
 from graceline.testing.comparisons import (
     check_clocks_agree,
     check_limits_do_not_matter,
@@ -43,6 +42,7 @@ from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageMo
 from graceline.testing.recording import record
 from graceline.testing.surroundings import check_foreign_cancel_passes, check_full_capacity
 from graceline.testing.world import Cancels, simulate
+from graceline.virtual import run_virtual
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from graceline.engine import Engine, open_engine
 from graceline.planning.limits import Cursor, Limits, virtual
 from graceline.planning.recorded import Draws, Place, Recorded, copy_records, draw_all
 from graceline.results import PipelineResult
-from graceline.testing.clock import order_within_an_instant, run_virtual
+from graceline.virtual import order_within_an_instant, run_virtual
 
 __all__ = ["Blamed", "Replay", "Replayed", "World"]
 

@@ -24,7 +24,7 @@ from graceline.testing.behaviours import (
     modelled,
 )
 from graceline.testing.breach import InvariantError
-from graceline.testing.clock import run_virtual, virtual_time
+from graceline.testing.clock import virtual_time
 from graceline.testing.comparisons import (
     check_clocks_agree,
     check_limits_do_not_matter,
@@ -49,6 +49,7 @@ from graceline.testing.reference import reference_run
 from graceline.testing.replace import replace_latencies
 from graceline.testing.surroundings import check_foreign_cancel_passes, check_full_capacity
 from graceline.testing.world import Cancels, Recording, simulate
+from graceline.virtual import run_virtual
 
 __all__ = [
     "AtDeadline",

@@ -17,9 +17,9 @@ from graceline.engine import Run, open_engine
 from graceline.results import NodeOutcome, PipelineResult, StageOutcome
 from graceline.telemetry.events import Event, RunFinished
 from graceline.testing.accounts import Blamed, PartAccount, RunAccount
-from graceline.testing.clock import run_virtual
 from graceline.testing.models import Scenario, build
 from graceline.testing.oracle import admissible
+from graceline.virtual import run_virtual
 
 __all__ = ["Observation", "differences", "disagreements", "observe"]
 

@@ -20,10 +20,10 @@ from graceline.engine import Engine, Mode, Run, open_engine
 from graceline.errors import DefinitionError
 from graceline.results import PipelineResult
 from graceline.telemetry.events import Event
-from graceline.testing.clock import run_virtual
 from graceline.testing.nested import running_on
 from graceline.testing.surroundings import check_full_capacity
 from graceline.testing.world import Cancels
+from graceline.virtual import run_virtual
 
 __all__ = ["Arrival", "Load", "LoadedRun", "simulate_load"]
 

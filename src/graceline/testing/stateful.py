@@ -22,12 +22,12 @@ from trio.testing import MockClock
 from graceline.definitions import Pipeline, Timeouts
 from graceline.engine import Engine, Run, open_engine
 from graceline.results import PipelineResult
-from graceline.testing.clock import run_virtual
 from graceline.testing.invariants import check_invariants
 from graceline.testing.nested import running_on
 from graceline.testing.recording import RecordedTimeline, record
 from graceline.testing.strategies import cooperative_pipelines
 from graceline.testing.surroundings import check_full_capacity
+from graceline.virtual import run_virtual
 
 __all__ = ["Act", "EngineMachine", "Played", "carry_out"]
 

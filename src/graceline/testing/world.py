@@ -20,9 +20,9 @@ from graceline.engine import Engine, Mode, Run, open_engine
 from graceline.errors import DefinitionError, DefinitionWarning
 from graceline.results import PipelineResult
 from graceline.telemetry.events import Event
-from graceline.testing.clock import order_within_an_instant, run_virtual
 from graceline.testing.nested import running_on
 from graceline.testing.recording import RecordedTimeline, record
+from graceline.virtual import order_within_an_instant, run_virtual
 
 __all__ = ["Cancels", "Recording", "run_live", "simulate"]
 
