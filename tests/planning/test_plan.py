@@ -21,7 +21,7 @@ from graceline.planning import make_plan
 from graceline.planning.limits import Limits
 from graceline.planning.projection import projection_of
 from graceline.planning.recorded import read_durations
-from graceline.planning.replay import Replay, World
+from graceline.planning.replay import World, replay
 
 NOTHING = MemoryStore()
 
@@ -58,7 +58,7 @@ def foresee(pipeline, store, timeout=None):
         pipeline, read_durations(pipeline, store), store, runs=RUNS, seed=0, lane="default"
     )
     limits = Limits(timeout)
-    return projection_of(pipeline, limits, Replay(world, limits, RUNS).play(lambda _: None))
+    return projection_of(pipeline, limits, replay(world, limits, RUNS))
 
 
 def outcomes(samples):

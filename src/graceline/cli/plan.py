@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from graceline.adaptive import Store
-    from graceline.planning import Plan
-    from graceline.planning.plan import Watch
+    from graceline.planning import Plan, Watch
 
 __all__ = ["PLAN_EPILOGUE", "PLAN_HELP", "plan"]
 

@@ -3,7 +3,7 @@
 `make_plan(pipeline, store)` is all that most need; `graceline plan` shows what it gives.
 """
 
-from graceline.planning.plan import Known, Plan, Recommendation, make_plan
+from graceline.planning.plan import Known, Plan, Recommendation, Watch, make_plan
 from graceline.planning.projection import BlameShare, PartProjection, Projection
 from graceline.planning.recorded import MissingHistoryError
 
@@ -15,5 +15,6 @@ __all__ = [
     "Plan",
     "Projection",
     "Recommendation",
+    "Watch",
     "make_plan",
 ]

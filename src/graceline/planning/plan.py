@@ -25,7 +25,7 @@ from graceline.planning.recorded import (
     by_place,
     read_durations,
 )
-from graceline.planning.replay import Replay, Replayed, World
+from graceline.planning.replay import Replayed, World, replay
 
 __all__ = ["Known", "Plan", "Recommendation", "Watch", "make_plan"]
 
@@ -181,7 +181,7 @@ def make_plan(
             watch(what, ended, count)
 
         watch(what, 0, count)
-        return Replay(world, limits, count).play(advance)
+        return replay(world, limits, count, advance)
 
     done = play("as it is", as_given, runs)
     now = projection_of(pipeline, as_given, done)

@@ -26,7 +26,7 @@ from graceline.planning.recorded import Draws, Place, Recorded, copy_records, dr
 from graceline.results import PipelineResult
 from graceline.virtual import order_within_an_instant, run_virtual
 
-__all__ = ["Blamed", "Replay", "Replayed", "World"]
+__all__ = ["Blamed", "Replayed", "World", "replay"]
 
 Blamed: TypeAlias = tuple[str, str, str]
 """Who is to blame for a run: the level, the name, the kind."""
@@ -112,64 +112,49 @@ class World:
         )
 
 
-@attrs.define(eq=False)
-class Replay:
-    """One way to run them all: the runs of a world with certain limits.
+def replay(
+    world: World, limits: Limits, runs: int, advance: Callable[[int], object] = lambda _: None
+) -> Replayed:
+    """Run a pipeline many times with certain limits.
 
     Args:
         world: what is run.
         limits: the limits.
         runs: how many of the drawn runs.
+        advance: is told how many more have ended, from time to time.
+
+    Raises:
+        DefinitionError: for a limit that does not fit to the `reserve` of its part.
     """
+    cursor, done = Cursor(), Replayed()
+    pipeline = virtual(world.pipeline, limits, world.draws, cursor)
+    timeout, horizon = limits.pipeline, math.inf
+    if (pipeline.limit or math.inf if timeout is None else timeout) == math.inf:
+        horizon = world.horizon
+        timeout = horizon + (pipeline.reserve or 0.0)
+    told = _Teller(pipeline, done, horizon)
+    store = world.records()
 
-    world: World
-    limits: Limits
-    runs: int
-    done: Replayed = attrs.field(factory=Replayed, init=False)
-
-    def play(self, advance: Callable[[int], object]) -> Replayed:
-        """Run them; `advance` is told how many more have ended, from time to time.
-
-        Raises:
-            DefinitionError: for a limit that does not fit to the `reserve` of its part.
-        """
-        cursor = Cursor()
-        pipeline = virtual(self.world.pipeline, self.limits, self.world.draws, cursor)
-        timeout = self.limits.pipeline
-        horizon = math.inf
-        if (pipeline.limit or math.inf if timeout is None else timeout) == math.inf:
-            horizon = self.world.horizon
-            timeout = horizon + (pipeline.reserve or 0.0)
-        told = _Teller(pipeline, self.done, horizon)
-        store = self.world.records()
-        with order_within_an_instant(self.world.seed), _unlogged():
-            for start in range(0, self.runs, _BATCH):
-                batch = range(start, min(start + _BATCH, self.runs))
-                run_virtual(self._play, pipeline, timeout, store, cursor, batch, told)
-                advance(len(batch))
-        return self.done
-
-    async def _play(
-        self,
-        pipeline: Pipeline,
-        timeout: float | None,
-        store: MemoryStore,
-        cursor: Cursor,
-        batch: range,
-        told: _Teller,
-    ) -> None:
+    async def play(batch: range) -> None:
         engine: Engine
         async with open_engine(
             timeouts=_DEFAULTS,
             mode="enforce",
             max_concurrent_pipelines=None,
-            lane=self.world.lane,
+            lane=world.lane,
             watchdog=None,
             history=store,
         ) as engine:
             for number in batch:
                 cursor.run = number
                 told.tell(await engine.run(pipeline, timeout=timeout))
+
+    with order_within_an_instant(world.seed), _unlogged():
+        for start in range(0, runs, _BATCH):
+            batch = range(start, min(start + _BATCH, runs))
+            run_virtual(play, batch)
+            advance(len(batch))
+    return done
 
 
 @contextmanager
