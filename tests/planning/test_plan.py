@@ -238,6 +238,12 @@ def test_a_run_without_limits_may_never_end(recorded):
     assert plan.recommended.projection.limit < 0.1
 
 
+def test_a_limit_of_nothing_is_one():
+    """A pipeline whose own limit is 0 has no time, and is not one without a limit."""
+    now = make_plan(chain("a", timeout=0), NOTHING, assume={"a": 0.01}, runs=5).now
+    assert (now.limit, now.completion, now.statuses) == (0.0, 0.0, {"timed_out": 5})
+
+
 def test_a_soft_part_that_hangs_without_limits_never_ends():
     """An answer that has to wait for ever for what it could do without is none."""
     pipeline = Pipeline("p", [Stage("s", [node("a")]), Stage("t", [node("b")], critical=False)])
