@@ -7,11 +7,10 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graceline import DefinitionError, Node, Pipeline, Stage
+from graceline import Node, Pipeline, Stage
 from graceline.adaptive import Key, MemoryStore
 from graceline.planning.recorded import (
     MissingHistoryError,
-    by_place,
     copy_records,
     draw_all,
     read_durations,
@@ -89,14 +88,6 @@ def test_an_assumed_duration_needs_no_history():
     found = read_durations(one_node(), store, assume={"s.a": "20ms"})["s", "a"]
     assert (found.samples, found.table, found.hangs) == (0, (0.02,), 0.0)
     assert read_durations(one_node(), store, assume={"a": math.inf})["s", "a"].hangs == 1.0
-
-
-def test_names_of_nodes():
-    """A name stands for all nodes of that name, and the stage makes it one of them."""
-    twice = Pipeline("p", [Stage("s", [Node(work, name="a")]), Stage("t", [Node(work, name="a")])])
-    assert by_place(twice, {"a": 1, "t.a": 2}, "x") == {("s", "a"): 1.0, ("t", "a"): 2.0}
-    with pytest.raises(DefinitionError, match=r"x: no node is called 'c'"):
-        by_place(twice, {"c": 1}, "x")
 
 
 def test_each_node_draws_by_itself():

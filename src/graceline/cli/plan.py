@@ -134,8 +134,7 @@ def plan(
 ) -> int:
     """Plan limits."""
     from graceline.planning import MissingHistoryError, make_plan  # noqa: PLC0415 - see above
-    from graceline.planning.limits import by_stage  # noqa: PLC0415
-    from graceline.planning.recorded import by_place  # noqa: PLC0415
+    from graceline.planning.places import by_place, by_stage  # noqa: PLC0415
 
     seconds = None if timeout is None else parse_timeout(timeout)
     stage_limits = _named(stages, "--stage")

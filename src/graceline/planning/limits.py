@@ -12,13 +12,12 @@ import attrs
 import trio
 
 from graceline.definitions import Adaptive, Node, Pipeline, Stage
-from graceline.definitions.checks import brief, nearest
 from graceline.definitions.parts import PASS_INPUT, Part
-from graceline.durations import Duration, parse_duration
-from graceline.errors import DefinitionError, DefinitionWarning
-from graceline.planning.recorded import Draws, Place
+from graceline.errors import DefinitionWarning
+from graceline.planning.places import Place
+from graceline.planning.recorded import Draws
 
-__all__ = ["Cursor", "Limits", "by_stage", "in_force", "virtual"]
+__all__ = ["Cursor", "Limits", "in_force", "virtual"]
 
 _TIE = 1e-9
 """Seconds that each call takes longer than was drawn: what takes as long as its limit is then cut
@@ -48,23 +47,6 @@ class Cursor:
     """Which run goes on."""
 
     run: int = 0
-
-
-def by_stage(
-    pipeline: Pipeline, given: Mapping[str, Duration] | None, what: str
-) -> dict[str, float]:
-    """Limits by name of a stage, in seconds.
-
-    Raises:
-        DefinitionError: for a name that no stage has, and for a bad duration.
-    """
-    names = [stage.name for stage in pipeline.stages]
-    for name in given or {}:
-        if name not in names:
-            raise DefinitionError(
-                f"{what}: no stage is called {brief(name)}; {nearest(name, names)}"
-            )
-    return {name: parse_duration(value, f"{what} {name}") for name, value in (given or {}).items()}
 
 
 def in_force(

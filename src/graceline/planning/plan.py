@@ -11,20 +11,16 @@ import trio
 
 from graceline.adaptive import Store
 from graceline.adaptive.lanes import default_lane
-from graceline.definitions import Node, Pipeline, Stage
+from graceline.definitions import Pipeline
 from graceline.definitions.checks import brief, no_pipeline
 from graceline.documents import to_document
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError, GracelineError
-from graceline.planning.limits import Limits, by_stage, in_force
+from graceline.planning.limits import Limits, in_force
+from graceline.planning.places import Place, by_place, by_stage, nodes_of
 from graceline.planning.projection import Projection, projection_of
 from graceline.planning.recommend import choose
-from graceline.planning.recorded import (
-    Place,
-    Recorded,
-    by_place,
-    read_durations,
-)
+from graceline.planning.recorded import Recorded, read_durations
 from graceline.planning.replay import Replayed, World, replay
 
 __all__ = ["Known", "Plan", "Recommendation", "Watch", "make_plan"]
@@ -220,21 +216,18 @@ def _known(one: Recorded) -> Known:
 def _hanging(
     pipeline: Pipeline, limits: Limits, recorded: Mapping[Place, Recorded]
 ) -> Iterator[str]:
-    for stage in pipeline.stages:
-        for node in stage.nodes:
-            one = recorded[stage.name, node.name]
-            if not one.hangs:
-                continue
-            if stage.critical and node.critical:
-                yield one.label
-                continue
-            followed = pipeline.graph.next[stage.name] or (
-                stage.critical and stage.graph.next[node.name]
-            )
-            whose: list[tuple[Stage, Node | None]] = [(stage, None), (stage, node)]
-            limit = (in_force(pipeline, limits, *part) for part in whose)
-            if followed and all(one is None or one == math.inf for one in limit):
-                yield one.label
+    """Labels of the nodes that hang while the run has to wait for them."""
+    for place, (stage, node) in nodes_of(pipeline).items():
+        one = recorded[place]
+        if not one.hangs:
+            continue
+        followed = pipeline.graph.next[stage.name] or (
+            stage.critical and stage.graph.next[node.name]
+        )
+        in_both = (in_force(pipeline, limits, stage), in_force(pipeline, limits, stage, node))
+        unlimited = all(limit in (None, math.inf) for limit in in_both)
+        if (stage.critical and node.critical) or (followed and unlimited):
+            yield one.label
 
 
 def _notes(
@@ -264,8 +257,7 @@ def _notes(
         yield f"taken as true: when= of {', '.join(conditions)}"
     items = [
         node.name
-        for stage in pipeline.stages
-        for node in stage.nodes
+        for _, node in nodes_of(pipeline).values()
         if node.each is not None and node.each.item_timeout is not None
     ]
     if items:

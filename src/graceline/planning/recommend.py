@@ -24,8 +24,9 @@ import attrs
 
 from graceline.definitions import Adaptive, Pipeline
 from graceline.planning.limits import Limits
+from graceline.planning.places import Place, nodes_of
 from graceline.planning.projection import percentile
-from graceline.planning.recorded import Place, Recorded
+from graceline.planning.recorded import Recorded
 from graceline.planning.replay import Replayed
 
 __all__ = ["Choice", "Play", "choose"]
@@ -208,9 +209,8 @@ def _better(done: Replayed, before: Replayed, target: float) -> bool:
 def _stops(pipeline: Pipeline, done: Replayed, spare: int) -> dict[Place, float]:
     """Limits of critical nodes at which lost runs stop sooner, for `spare` answers in all."""
     critical = [
-        (stage.name, node.name)
-        for stage in pipeline.stages
-        for node in stage.nodes
+        place
+        for place, (stage, node) in nodes_of(pipeline).items()
         if stage.critical
         and node.critical
         and not isinstance(node.timeout, Adaptive)

@@ -18,24 +18,18 @@ import attrs
 from graceline.adaptive import Key, MemoryStore, Store
 from graceline.adaptive.lanes import default_lane
 from graceline.definitions import Pipeline
-from graceline.definitions.checks import brief, nearest
-from graceline.durations import Duration, parse_duration
-from graceline.errors import DefinitionError, GracelineError
+from graceline.durations import Duration
+from graceline.errors import GracelineError
+from graceline.planning.places import Place, by_place, nodes_of
 
 __all__ = [
     "Draws",
     "MissingHistoryError",
-    "Place",
     "Recorded",
-    "by_place",
     "copy_records",
     "draw_all",
-    "places_of",
     "read_durations",
 ]
-
-Place: TypeAlias = tuple[str, str]
-"""A node: the names of its stage and of itself."""
 
 Draws: TypeAlias = Mapping[Place, "array[float]"]
 """How long each node takes in each run, in seconds."""
@@ -85,37 +79,6 @@ class Recorded:
         return self.table[max(0, round(p * len(self.table)) - 1)]
 
 
-def places_of(pipeline: Pipeline) -> list[Place]:
-    """All nodes of a pipeline, in order."""
-    return [(stage.name, node.name) for stage in pipeline.stages for node in stage.nodes]
-
-
-def by_place(
-    pipeline: Pipeline, given: Mapping[str, Duration] | None, what: str
-) -> dict[Place, float]:
-    """Durations by node of those that are given by name: `node` or `stage.node`, which goes first.
-
-    Raises:
-        DefinitionError: for a name that no node has, and for a bad duration.
-    """
-    given = given or {}
-    places = places_of(pipeline)
-    known = {name for stage, node in places for name in (node, f"{stage}.{node}")}
-    seconds = {}
-    for name, value in given.items():
-        if name not in known:
-            raise DefinitionError(
-                f"{what}: no node is called {brief(name)}; {nearest(name, sorted(known))}"
-            )
-        seconds[name] = parse_duration(value, f"{what} {name}")
-    return {
-        (stage, node): seconds[name]
-        for stage, node in places
-        for name in (node, f"{stage}.{node}")
-        if name in seconds
-    }
-
-
 def read_durations(
     pipeline: Pipeline,
     store: Store,
@@ -139,7 +102,7 @@ def read_durations(
     assumed = by_place(pipeline, assume, "assume")
     found: dict[Place, Recorded] = {}
     missing: list[Place] = []
-    for place in places_of(pipeline):
+    for place in nodes_of(pipeline):
         if place in assumed:
             seconds = assumed[place]
             hangs = float(seconds == math.inf)

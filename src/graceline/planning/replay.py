@@ -22,7 +22,8 @@ from graceline.deadlines import Status
 from graceline.definitions import Pipeline, Timeouts
 from graceline.engine import Engine, open_engine
 from graceline.planning.limits import Cursor, Limits, virtual
-from graceline.planning.recorded import Draws, Place, Recorded, copy_records, draw_all
+from graceline.planning.places import Place, nodes_of
+from graceline.planning.recorded import Draws, Recorded, copy_records, draw_all
 from graceline.results import PipelineResult
 from graceline.virtual import order_within_an_instant, run_virtual
 
@@ -175,19 +176,15 @@ class _Teller:
     def __init__(self, pipeline: Pipeline, done: Replayed, horizon: float) -> None:
         self._done = done
         self._horizon = horizon * (1.0 - 1e-9)  # the clock rounds
+        nodes = nodes_of(pipeline)
         self._critical = {
-            (stage.name, node.name)
-            for stage in pipeline.stages
-            for node in stage.nodes
-            if stage.critical and node.critical
+            place for place, (stage, node) in nodes.items() if stage.critical and node.critical
         }
         self._needed = {stage.name for stage in pipeline.stages if stage.critical}
-        times = Counter(node.name for stage in pipeline.stages for node in stage.nodes)
+        times = Counter(name for _, name in nodes)
         self._ambiguous = {name for name, count in times.items() if count > 1}
         done.stages = {stage.name: array("d") for stage in pipeline.stages}
-        done.spent = {
-            (stage.name, node.name): array("d") for stage in pipeline.stages for node in stage.nodes
-        }
+        done.spent = {place: array("d") for place in nodes}
 
     def tell(self, result: PipelineResult) -> None:
         """Write down one run."""
