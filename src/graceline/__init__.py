@@ -52,6 +52,7 @@ from graceline.errors import (
     PipelineTimeoutError,
     RecordedError,
     StageTimeoutError,
+    StoreFileError,
     StoreVersionError,
     WorkerDiedError,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "StageTimeoutError",
     "Status",
     "StopSignal",
+    "StoreFileError",
     "StoreVersionError",
     "Stuck",
     "Timeouts",

@@ -22,6 +22,7 @@ __all__ = [
     "PipelineTimeoutError",
     "RecordedError",
     "StageTimeoutError",
+    "StoreFileError",
     "StoreVersionError",
     "WorkerDiedError",
 ]
@@ -35,7 +36,11 @@ class DefinitionError(GracelineError, ValueError):
     """A definition or an argument is wrong: says what, where, and what would be right."""
 
 
-class StoreVersionError(GracelineError):
+class StoreFileError(GracelineError):
+    """A file is no store, or cannot be used as one; says which file, and why."""
+
+
+class StoreVersionError(StoreFileError):
     """A file was written by a newer version of graceline; says which, and what to do."""
 
 

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from graceline import StoreVersionError
+from graceline import StoreFileError, StoreVersionError
 from graceline.adaptive import (
     Applied,
     DurationHistory,
@@ -19,6 +19,7 @@ from graceline.adaptive import (
     Learner,
     MemoryStore,
     Record,
+    SqliteReader,
     SqliteStore,
     export_records,
     import_records,
@@ -202,13 +203,141 @@ def test_stores_share_a_file(tmp_path):
 def test_a_newer_schema_is_refused(tmp_path):
     """A file of a newer graceline is left alone, with a message that says what to do."""
     path = tmp_path / "h.db"
+    SqliteStore(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA user_version = {sqlite_file.SCHEMA + 1}")
     connection.close()
     before = path.read_bytes()
     with pytest.raises(StoreVersionError, match=r"has schema 2; .* knows 1\. Upgrade graceline"):
         SqliteStore(path)
+    with pytest.raises(StoreVersionError, match="has schema 2"):
+        SqliteReader(path)
     assert path.read_bytes() == before
+
+
+FOREIGN = {
+    "tables": ["CREATE TABLE keys (name TEXT)"],
+    "wal": ["PRAGMA journal_mode = WAL", "CREATE TABLE other (name TEXT)"],
+    "version": ["PRAGMA user_version = 7"],
+    "owner": ["PRAGMA application_id = 7"],
+}
+
+
+@pytest.mark.parametrize("made_by", FOREIGN)
+def test_a_database_of_another_program(tmp_path, caplog, made_by):
+    """It is left as it is, byte by byte: who reads is refused, and a store goes on in memory."""
+    path = tmp_path / "shop.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    for statement in FOREIGN[made_by]:
+        other.execute(statement)
+    other.close()
+    before = path.read_bytes()
+    says = "is a database of another program, no history"
+    with pytest.raises(StoreFileError, match=f"{path} {says}"):
+        SqliteReader(path)
+    with pytest.raises(StoreFileError, match=f"it {says}"):
+        SqliteStore(path, strict=True)
+    check_works_in_memory(SqliteStore(path), caplog)
+    (warning,) = warnings_of(caplog)
+    assert f"(it {says})" in warning.getMessage()
+    assert "writable" not in warning.getMessage()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_empty_file_is_taken(tmp_path, caplog):
+    """A file of no bytes belongs to nobody yet: it reads as empty, and a store may have it."""
+    path = tmp_path / "h.db"
+    path.touch()
+    with SqliteReader(path) as reader:
+        assert reader.keys() == []
+    assert path.read_bytes() == b""
+    with SqliteStore(path) as store:
+        store.put(KEY, samples(0.1), {})
+    with SqliteReader(path) as reader:
+        assert reader.keys() == [KEY]
+    assert warnings_of(caplog) == []
+
+
+def test_reading_writes_nothing(tmp_path):
+    """A reader sees all that was written, in a directory as it is, and leaves nothing beside it."""
+    path = tmp_path / "h.db"
+    with SqliteStore(path) as store:
+        store.put(KEY, samples(0.1, 0.2), {"margin": 0.5}, [Applied(1.0, 0.3, "probe")])
+        kept = store.load(KEY)
+    before = path.read_bytes()
+    path.chmod(0o400)
+    tmp_path.chmod(0o500)
+    try:
+        with SqliteReader(path) as reader:
+            assert reader.keys() == [KEY]
+            assert reader.load(KEY) == kept
+            assert reader.load(OTHER) is None
+            assert list(tmp_path.iterdir()) == [path]
+    finally:
+        tmp_path.chmod(0o700)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+
+
+def test_reading_waits_for_no_writer(tmp_path, monkeypatch):
+    """While another process writes, a reader sees what was there before, at once."""
+    monkeypatch.setattr(sqlite_file, "_BUSY", 0.0)
+    path = tmp_path / "h.db"
+    with SqliteStore(path) as store:
+        store.put(KEY, samples(0.1), {})
+        store.flush()
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("DELETE FROM keys")
+        with SqliteReader(path) as reader:
+            assert reader.load(KEY).history.samples() == samples(0.1)
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def test_somebody_begins_to_write_while_it_is_read(tmp_path, monkeypatch):
+    """A file that changed under the reader is read again, so it never gives half of a change."""
+    path = tmp_path / "h.db"
+    SqliteStore(path).close()
+    real, copied = sqlite_file._copied, []
+
+    def copy(path):
+        copied.append(real(path))
+        if len(copied) == 1:
+            with SqliteStore(path) as store:
+                store.put(KEY, samples(0.1), {})
+        return copied[-1]
+
+    monkeypatch.setattr(sqlite_file, "_copied", copy)
+    with SqliteReader(path) as reader:
+        assert reader.keys() == [KEY]
+    assert len(copied) == 2
+
+
+def test_what_cannot_be_read(tmp_path):
+    """A reader of nothing, of a directory or of what is no database says so, and makes nothing."""
+    (tmp_path / "text").write_text("this is no database, but long enough for its first page" * 20)
+    for name, says in (("a/b.db", "unable to open"), ("text", "is not a database"), ("", "direct")):
+        with pytest.raises(StoreFileError, match=f"cannot be used as a history: .*{says}"):
+            SqliteReader(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_a_damaged_file(tmp_path, caplog):
+    """A file of which a part is missing is said to be damaged, not to lack permissions."""
+    path = tmp_path / "h.db"
+    with SqliteStore(path) as store:
+        for number in range(500):
+            store.put(Key(node=str(number)), samples(0.1), {})
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(StoreFileError, match="it is damaged"):
+        SqliteReader(path)
+    with SqliteStore(path) as store:
+        store.keys()
+    (warning,) = warnings_of(caplog)
+    assert "it is damaged" in warning.getMessage()
+    assert "move this one away" in warning.getMessage()
 
 
 def warnings_of(caplog):

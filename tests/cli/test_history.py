@@ -257,6 +257,11 @@ def test_forget_everything(filled, call):
         (["list", "--history", "."], r"\. cannot be used as a history"),
         (["list", "--history", "text"], "text cannot be used as a history: file is not a database"),
         (["list", "--history", "newer.db"], "newer.db has schema 99"),
+        (["list", "--history", "foreign.db"], "foreign.db is a database of another program"),
+        (["import", "none", "--history", "foreign.db"], "none cannot be read"),
+        (["import", "text", "--history", "foreign.db"], "it is a database of another program"),
+        (["forget", "--all", "--history", "foreign.db"], "foreign.db is a database of another"),
+        (["forget", "--all", "--history", "nope/x.db"], "no history yet: nope/x.db does not exist"),
         (["export", "--history", "none.db"], "no history yet: none.db does not exist"),
         (["export", "no/x.jsonl"], "no/x.jsonl cannot be written"),
         (["import", "none"], "none cannot be read: No such file"),
@@ -270,15 +275,22 @@ def test_usage(filled, call, argv, message):
     """A mistake is a message on standard error and exit code 2, and nothing is changed."""
     before = documents(filled)
     Path("text").write_text("this is no database, but long enough for its first page" * 20)
+    SqliteStore("newer.db").close()
     file = sqlite3.connect("newer.db")
     file.execute("PRAGMA user_version = 99")
     file.close()
+    foreign = sqlite3.connect("foreign.db")
+    foreign.execute("CREATE TABLE keys (name TEXT)")
+    foreign.close()
+    content = Path("foreign.db").read_bytes()
     code, _, err = call("history", *argv)
     assert code == 2
     assert re.search(message, err, re.DOTALL)
     assert "Traceback" not in err
     assert documents(filled) == before
     assert not Path("none.db").exists()
+    assert not Path("nope").exists()
+    assert Path("foreign.db").read_bytes() == content
 
 
 def test_a_file_that_breaks_meanwhile(filled, call, monkeypatch):

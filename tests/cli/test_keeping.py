@@ -70,8 +70,10 @@ def test_a_file_that_cannot_be_used(write, virtual, call, default, as_json):
     assert (code, "ok" in out) == (0, True)
     assert len(err.splitlines()) == 1
     assert err.startswith(
-        f"graceline: history cannot be kept in {default} (file is not a database)"
+        f"graceline: history cannot be kept in {default} (file is not a database; it is "
+        "damaged, or of another program)"
     )
+    assert err.rstrip().endswith("Name another file, or move this one away, and restart")
     assert default.read_text().startswith("this was never a database")
 
 
@@ -109,7 +111,7 @@ def test_own_logging(write, virtual, call, default):
 
 def test_a_newer_file(write, call, default):
     """A file of a newer graceline is a mistake of usage: nothing runs, and two ways out are named."""
-    default.parent.mkdir(parents=True)
+    SqliteStore(default).close()
     file = sqlite3.connect(default)
     file.execute("PRAGMA user_version = 99")
     file.close()

@@ -12,11 +12,13 @@ from graceline.adaptive.recorder import Recorder
 from graceline.adaptive.registry import Learners
 from graceline.adaptive.settings import Settings
 from graceline.adaptive.sqlite import SqliteStore
+from graceline.adaptive.sqlite_reader import SqliteReader
 from graceline.adaptive.stores import (
     Applied,
     Key,
     MemoryStore,
     Record,
+    Records,
     Store,
     export_records,
     import_records,
@@ -36,8 +38,10 @@ __all__ = [
     "Outlooks",
     "Record",
     "Recorder",
+    "Records",
     "Sample",
     "Settings",
+    "SqliteReader",
     "SqliteStore",
     "Store",
     "Survival",

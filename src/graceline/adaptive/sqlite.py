@@ -4,7 +4,8 @@
 fills up. What a kill loses is that batch and no more: the file is never half-written, because
 SQLite's write-ahead log is either committed or ignored.
 
-A disk that is full, a file that became read-only or was never a database must not stop anybody's
+A disk that is full, a file that became read-only, was never a
+database or is one of another program must not stop anybody's
 work. The store then says so once, as a warning in the log, keeps everything in memory, and goes on.
 """
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from graceline.adaptive import sqlite_file
 from graceline.adaptive.history import Sample
 from graceline.adaptive.stores import Applied, Key, MemoryStore, Record, checked_window
+from graceline.errors import StoreFileError, StoreVersionError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -42,13 +44,15 @@ class SqliteStore:
     Args:
         path: the file; it and its directory are made if they are not there.
         window: how many samples are kept per key, at least 1.
+        strict: raise if the file cannot be used when it is opened, instead of going on in memory.
 
     Raises:
         ValueError: for a window below 1.
+        StoreFileError: if the file cannot be used, with `strict`.
         StoreVersionError: if the file was written by a newer graceline.
     """
 
-    def __init__(self, path: str | Path, *, window: int = 256) -> None:
+    def __init__(self, path: str | Path, *, window: int = 256, strict: bool = False) -> None:
         self.path: Path = Path(path)
         self._window = checked_window(window)
         self._changed = threading.Condition()
@@ -62,7 +66,12 @@ class SqliteStore:
         self._file: sqlite3.Connection | None = None
         try:
             self._file = sqlite_file.open_file(self.path)
-        except (sqlite3.Error, OSError) as error:
+        except StoreVersionError:
+            raise
+        except (StoreFileError, sqlite3.Error, OSError) as error:
+            if strict:
+                why, _ = sqlite_file.diagnose(self.path, error)
+                raise StoreFileError(f"{self.path} cannot be used as a history: {why}") from error
             self._degrade(error, [])
         self._thread = threading.Thread(target=self._work, name="graceline-history", daemon=True)
         self._thread.start()
@@ -196,11 +205,13 @@ class SqliteStore:
         """Go on in memory; says so once."""
         if self._memory is None:
             self._memory = MemoryStore(self._window)
+            why, remedy = sqlite_file.diagnose(self.path, error)
             _logger.warning(
                 "history cannot be kept in %s (%s): from now on it is in memory only, and lost "
-                "when this process ends. Make the file writable and restart",
+                "when this process ends. %s",
                 self.path,
-                error,
+                why,
+                remedy,
             )
         for change in (*batch, *self._waiting):
             self._remember(self._memory, change)

@@ -1,11 +1,13 @@
 """The file of a `SqliteStore`: its schema, and the statements that read and write it.
 
 Several processes may share one file: writers take turns (WAL, a busy timeout), samples are a set,
-so it does not matter who comes first.
+so it does not matter who comes first. The file says that it is ours; one that does not is never
+written, not even to find that out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +17,22 @@ import attrs
 
 from graceline.adaptive.history import DurationHistory, Sample
 from graceline.adaptive.stores import Applied, Key, Record
-from graceline.errors import StoreVersionError
+from graceline.errors import StoreFileError, StoreVersionError
 
-__all__ = ["SCHEMA", "Change", "open_file", "read_keys", "read_record", "write"]
+__all__ = [
+    "APPLICATION",
+    "SCHEMA",
+    "Change",
+    "diagnose",
+    "open_copy",
+    "open_file",
+    "read_keys",
+    "read_record",
+    "write",
+]
+
+APPLICATION = int.from_bytes(b"grac")
+"""Whose file it is, kept as SQLite's `application_id`."""
 
 SCHEMA = 1
 """The version of the schema, kept as SQLite's `user_version`."""
@@ -63,21 +78,25 @@ def open_file(path: Path) -> sqlite3.Connection:
     """Open a file for any one thread at a time, and make its tables where there are none.
 
     Raises:
+        StoreFileError: if it is of another program; it is left as it is.
         StoreVersionError: if the file is of a newer schema.
         sqlite3.Error: if it cannot be read or written.
         OSError: if its directory cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        with contextlib.closing(_look_into(path)) as looking:
+            _check_ours(looking, path)
     connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:
-        _check_version(connection, path)
+        # First, and not in the log of what is to be written: whoever looks next sees whose it is.
+        if _number(connection, "application_id") != APPLICATION:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _TABLES:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        _make_tables(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()
@@ -85,13 +104,109 @@ def open_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if found > SCHEMA:
+def open_copy(path: Path) -> sqlite3.Connection:
+    """A copy in memory of what a file holds now; waits for no writer, and writes nothing.
+
+    Raises:
+        StoreFileError: if it is of another program.
+        StoreVersionError: if it is of a newer schema.
+        sqlite3.Error: if it is not there, or cannot be read.
+    """
+    before = _stamp(path)
+    copy = _copied(path)
+    # Without a log there are no locks either: somebody who began to write is seen afterwards.
+    if _stamp(path) != before:
+        copy.close()
+        copy = _copied(path)
+    return copy
+
+
+def _copied(path: Path) -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        with contextlib.closing(_look_into(path)) as looking:
+            _check_ours(looking, path)
+            looking.backup(copy)
+        _make_tables(copy)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def _stamp(path: Path) -> tuple[int, int, bool]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, False)
+    return (found.st_mtime_ns, found.st_size, _beside(path, "-wal").exists())
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return Path(f"{path.resolve()}{suffix}")
+
+
+def _look_into(path: Path) -> sqlite3.Connection:
+    """Open a file for nothing but reading; files beside it appear only where a log is there."""
+    mode = "mode=ro"
+    if _beside(path, "-journal").exists():
+        mode = "mode=rw"  # somebody was killed while he wrote: only a writer may roll it back
+    elif not _beside(path, "-wal").exists():
+        mode += "&immutable=1"
+    uri = f"{path.resolve().as_uri()}?{mode}"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY, isolation_level=None)
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse what is neither ours nor empty."""
+    owner, version = _number(connection, "application_id"), _number(connection, "user_version")
+    if owner != APPLICATION:
+        (entries,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if owner or version or entries:
+            raise StoreFileError(f"{path} is a database of another program, no history")
+    elif version > SCHEMA:
         raise StoreVersionError(
-            f"{path} has schema {found}; this version of graceline knows {SCHEMA}. Upgrade "
+            f"{path} has schema {version}; this version of graceline knows {SCHEMA}. Upgrade "
             "graceline, or use another file"
         )
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    for statement in _TABLES:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+_WRONG = {
+    sqlite3.SQLITE_NOTADB: "{error}; it is damaged, or of another program",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: {error}",
+    sqlite3.SQLITE_BUSY: "another process has been writing for long: {error}",
+}
+_OTHER_FILE = "Name another file, or move this one away, and restart"
+_REMEDIES = {
+    sqlite3.SQLITE_NOTADB: _OTHER_FILE,
+    sqlite3.SQLITE_CORRUPT: _OTHER_FILE,
+    sqlite3.SQLITE_FULL: "Make room and restart",
+    sqlite3.SQLITE_READONLY: "Make the file writable and restart",
+    sqlite3.SQLITE_CANTOPEN: "Make the file and its directory writable and restart",
+}
+
+
+def diagnose(path: Path, error: Exception) -> tuple[str, str]:
+    """What is wrong with a file that made an error, and what to do; both without a full stop."""
+    if isinstance(error, StoreFileError):
+        return str(error).removeprefix(f"{path} ").replace("is a", "it is a", 1), _OTHER_FILE
+    if path.is_dir():
+        return "it is a directory", "Name a file in it, and restart"
+    if isinstance(error, OSError):
+        return error.strerror or str(error), "Make its directory writable and restart"
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of the number says more
+    said = _WRONG.get(code, "{error}").format(error=error)
+    return said, _REMEDIES.get(code, "Restart once that is mended")
 
 
 def _values(key: Key) -> tuple[str, ...]:

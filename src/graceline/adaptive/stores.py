@@ -30,6 +30,7 @@ __all__ = [
     "Key",
     "MemoryStore",
     "Record",
+    "Records",
     "Store",
     "Why",
     "checked_window",
@@ -122,6 +123,17 @@ def newest_limits(limits: Iterable[Applied], window: int) -> tuple[Applied, ...]
 
 
 @runtime_checkable
+class Records(Protocol):
+    """Where records can be read, such as a store. Both may wait for a disk."""
+
+    def load(self, key: Key) -> Record | None:
+        """What is known for a key; None if nothing is."""
+
+    def keys(self) -> list[Key]:
+        """All keys that something is known for."""
+
+
+@runtime_checkable
 class Store(Protocol):
     """Where registries of learners put what was learned.
 
@@ -195,7 +207,7 @@ class MemoryStore:
         """There is nothing to wait for."""
 
 
-def export_records(store: Store, file: TextIO) -> int:
+def export_records(store: Records, file: TextIO) -> int:
     """Write everything as JSON lines, one key per line; returns how many."""
     count = 0
     for key in store.keys():  # noqa: SIM118 - a store is no mapping

@@ -5,7 +5,6 @@ What they need is imported when they are called: `graceline run` does not pay fo
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import io
 import json
@@ -22,12 +21,10 @@ from graceline.adaptive import export_records, import_records
 from graceline.cli.choosing import choose, described, path_of
 from graceline.cli.ending import OK
 from graceline.cli.failures import UsageError
-from graceline.cli.keeping import default_path, open_history
+from graceline.cli.keeping import change_history, default_path, open_history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from graceline.adaptive import Key, Record, Store
+    from graceline.adaptive import Key, Record, Records
     from graceline.adaptive.course import Summary
 
 __all__ = ["HISTORY", "history"]
@@ -132,7 +129,7 @@ def _list(
     return OK
 
 
-def _records(store: Store) -> list[tuple[Key, Record]]:
+def _records(store: Records) -> list[tuple[Key, Record]]:
     """All keys with samples, in the order of their names."""
     keys = sorted(store.keys(), key=attrs.astuple)
     loaded = ((key, store.load(key)) for key in keys)
@@ -158,7 +155,7 @@ def _show(
     from graceline.adaptive.course import course_of, summary_of  # noqa: PLC0415 - see above
     from graceline.cli.display import show_key  # noqa: PLC0415
 
-    with _existing(file or default_path()) as store:
+    with open_history(file or default_path()) as store:
         found = dict(_records(store))
         key = choose(list(found), name, lane, level)
         record = found[key]
@@ -189,15 +186,6 @@ def _write(path: Path, text: str) -> None:
     sys.stderr.write(f"graceline: wrote {path}\n")
 
 
-@contextlib.contextmanager
-def _existing(path: Path) -> Iterator[Store]:
-    """A store that must be there."""
-    if not path.exists():
-        raise UsageError(f"no history yet: {path} does not exist")
-    with open_history(path) as store:
-        yield store
-
-
 @history.command(name="export", help=_EXPORT_HELP)
 def _export(
     target: Annotated[
@@ -214,7 +202,7 @@ def _export(
 ) -> int:
     """Write everything as JSON lines."""
     written = io.StringIO()
-    with _existing(file or default_path()) as store:
+    with open_history(file or default_path()) as store:
         export_records(store, written)
     if target is None or target == Path("-"):
         sys.stdout.write(written.getvalue())
@@ -242,7 +230,7 @@ def _import(
         raise UsageError(f"{source} cannot be read: {error.strerror}") from None
     # What is no UTF-8 is no JSON either afterwards, and the message names its line.
     lines = io.StringIO(data.decode("utf-8", "backslashreplace"))
-    with open_history(file or default_path()) as store:
+    with change_history(file or default_path()) as store:
         try:
             count = import_records(store, lines)
         except ValueError as error:
@@ -270,10 +258,12 @@ def _forget(
         raise UsageError("name one KEY to forget, or give --all for everything, not both")
     if everything and (lane is not None or level is not None):
         raise UsageError("--all is everything; --lane and --level go with a KEY")
-    with _existing(file or default_path()) as store:
-        keys = store.keys()
+    path = file or default_path()
+    with open_history(path) as known:  # first of all: a name that is wrong makes no file
+        keys = known.keys()
         dropped = keys if name is None else [choose(keys, name, lane, level)]
-        counts = [(key, store.load(key)) for key in dropped]
+        counts = [(key, known.load(key)) for key in dropped]
+    with change_history(path) as store:
         for key in dropped:
             store.forget(key)
     for key, record in counts:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
 
-from graceline.adaptive import SqliteStore
-from graceline.adaptive.sqlite_file import open_file
+from graceline.adaptive import SqliteReader, SqliteStore
 from graceline.cli.ending import complain
 from graceline.cli.failures import UsageError
-from graceline.errors import StoreVersionError
+from graceline.errors import StoreFileError, StoreVersionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["default_path", "open_history", "run_history"]
+__all__ = ["change_history", "default_path", "open_history", "run_history"]
 
 
 def default_path() -> Path:
@@ -72,19 +70,34 @@ def run_history(path: Path | None) -> Iterator[SqliteStore | None]:
 
 
 @contextlib.contextmanager
-def open_history(path: Path) -> Iterator[SqliteStore]:
-    """The store of a command that is about nothing else: without its file it fails.
+def open_history(path: Path) -> Iterator[SqliteReader]:
+    """What a file holds, for a command that only looks: nothing is written.
 
     Raises:
-        UsageError: if the file cannot be opened, read or written, or is of a newer graceline.
+        UsageError: if it is not there, cannot be read, is no history, or is of a newer graceline.
+    """
+    if not path.exists():
+        raise UsageError(f"no history yet: {path} does not exist")
+    try:
+        with SqliteReader(path) as reader:
+            yield reader
+    except StoreFileError as error:
+        raise UsageError(str(error)) from None
+
+
+@contextlib.contextmanager
+def change_history(path: Path) -> Iterator[SqliteStore]:
+    """The store of a command that changes it: without its file it fails.
+
+    Raises:
+        UsageError: if the file cannot be opened, read or written, is no history, or is of a newer
+            graceline.
     """
     try:
-        open_file(path).close()
-    except StoreVersionError as error:
+        opened = SqliteStore(path, strict=True)
+    except StoreFileError as error:
         raise UsageError(str(error)) from None
-    except (sqlite3.Error, OSError) as error:
-        raise UsageError(f"{path} cannot be used as a history: {error}") from None
-    with _warnings_said(), SqliteStore(path) as store:
+    with _warnings_said(), opened as store:
         yield store
         store.flush()
         if store.degraded:

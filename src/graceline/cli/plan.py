@@ -25,7 +25,7 @@ from graceline.errors import DefinitionError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from graceline.adaptive import Store
+    from graceline.adaptive import Records
     from graceline.planning import Plan, Watch
 
 __all__ = ["PLAN_EPILOGUE", "PLAN_HELP", "plan"]
@@ -188,7 +188,7 @@ def plan(
     return OK
 
 
-def _history(path: Path) -> contextlib.AbstractContextManager[Store]:
+def _history(path: Path) -> contextlib.AbstractContextManager[Records]:
     """What was recorded; where nothing ever was, a plan can still assume all durations."""
     if path.exists() and (path.is_dir() or path.stat().st_size):
         return open_history(path)

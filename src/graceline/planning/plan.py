@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 import trio
 
-from graceline.adaptive import Store
+from graceline.adaptive import Records
 from graceline.adaptive.lanes import default_lane
 from graceline.definitions import Pipeline
 from graceline.definitions.checks import brief, no_pipeline
@@ -106,7 +106,7 @@ class Plan:
 
 def make_plan(
     pipeline: Pipeline,
-    store: Store,
+    store: Records,
     *,
     timeout: Duration | None = None,
     stages: Mapping[str, Duration] | None = None,
@@ -145,7 +145,7 @@ def make_plan(
     """
     if not isinstance(pipeline, Pipeline):
         raise DefinitionError(f"make_plan(): {no_pipeline(pipeline)}")
-    if not isinstance(store, Store):
+    if isinstance(store, type) or not isinstance(store, Records):
         raise DefinitionError(
             f"make_plan(): the durations come from a store such as SqliteStore('history.db'), not "
             f"{brief(store)}"

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import attrs
 
-from graceline.adaptive import Key, MemoryStore, Store
+from graceline.adaptive import Key, MemoryStore, Records
 from graceline.adaptive.lanes import default_lane
 from graceline.definitions import Pipeline
 from graceline.durations import Duration
@@ -81,7 +81,7 @@ class Recorded:
 
 def read_durations(
     pipeline: Pipeline,
-    store: Store,
+    store: Records,
     *,
     lane: str | None = None,
     assume: Mapping[str, Duration] | None = None,
@@ -127,7 +127,7 @@ def read_durations(
     return found
 
 
-def _missing(pipeline: Pipeline, missing: Iterable[Place], store: Store, lane: str) -> str:
+def _missing(pipeline: Pipeline, missing: Iterable[Place], store: Records, lane: str) -> str:
     names = ", ".join(f"{stage}.{node}" for stage, node in missing)
     said = f"nothing is recorded of {names} of pipeline {pipeline.name!r} in lane {lane!r}"
     lanes = {key.lane for key in store.keys() if key.pipeline == pipeline.name}  # noqa: SIM118
@@ -144,7 +144,7 @@ def draw_all(recorded: Mapping[Place, Recorded], runs: int, seed: int) -> dict[P
     return drawn
 
 
-def copy_records(pipeline: Pipeline, store: Store, lane: str) -> MemoryStore:
+def copy_records(pipeline: Pipeline, store: Records, lane: str) -> MemoryStore:
     """What a store knows of a pipeline, in memory: what is learned from it goes nowhere else."""
     copy = MemoryStore()
     for key in store.keys():  # noqa: SIM118 - a store is no mapping

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import attrs
 
-from graceline.adaptive import MemoryStore, Store
+from graceline.adaptive import MemoryStore, Records
 from graceline.deadlines import Status
 from graceline.definitions import Pipeline, Timeouts
 from graceline.engine import Engine, open_engine
@@ -95,7 +95,7 @@ class World:
         cls,
         pipeline: Pipeline,
         recorded: Mapping[Place, Recorded],
-        store: Store,
+        store: Records,
         *,
         runs: int,
         seed: int,
