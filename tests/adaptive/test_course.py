@@ -15,8 +15,6 @@ from graceline.adaptive import (
 from graceline.adaptive.course import (
     Summary,
     course_of,
-    drawn,
-    lasting,
     quantiles,
     summary_of,
     time_of,
@@ -67,15 +65,6 @@ def test_limits_are_those_of_their_calls():
     assert [(point.limit, point.why) for point in points] == [
         (None, None), (0.3, "alarm"), (None, None), (3.0, "probe"),
     ]  # fmt: skip
-
-
-def test_a_probe_does_not_bend_the_line():
-    """The limit that lasts is that of the other calls; a picture needs no room for the ceiling."""
-    limits = [Applied(1.0, 3.0, "probe"), Applied(2.0, 0.6, "learned"), Applied(3.0, 3.0, "probe")]
-    points = course_of(record_of(MIXED, limits))
-    assert lasting(points) == [None, 0.6, 0.6, None]
-    assert max(drawn(points)) == 0.9
-    assert 0.6 in drawn(points)
 
 
 def test_summary_of_a_learner():

@@ -27,23 +27,25 @@ def drawn(points, width=80, encoding="utf-8", height=10):
 def test_picture():
     """Marks lie at the duration of their call, lines at the p95 and at the limit that holds for the others."""
     assert drawn(POINTS, width=34, encoding="ascii") == [
-        "      |            P",
-        "      |            ----",
-        "      |                A=======",
-        "500ms |========x=======",
+        "       duration, logarithmic",
+        "   3s |            ~",
         "      |",
+        "      |",
+        "   1s |            P",
+        "      |            ----A=======",
+        "      |========x=======",
         "      |    .-------",
-        "200ms |.---",
-        "      |",
+        "      |.---",
         "      |",
         "100ms |                    .",
         "      +------------------------",
         "       oldest            newest",
         "       . completed",
         "       x censored: would have t...",
-        "       P probe  A alarm",
+        "       P probe, completed",
+        "       A raised an alarm",
         "       - p95 of the calls so far",
-        "       = limit",
+        "       = limit  ~ limit of a probe",
     ]
 
 
@@ -62,7 +64,15 @@ def test_any_console(points, width, encoding):
 def test_marks_are_told_apart_without_colour():
     """Each kind of call has a mark of its own, and the legend names those that are seen and no other."""
     text = "\n".join(drawn(POINTS))
-    for said in ("· completed", "\xd7 censored", "◆ probe", "▲ alarm", "┄ p95", "━ limit"):
+    for said in (
+        "· completed",
+        "\xd7 censored",
+        "◆ probe",
+        "▲ raised an alarm",
+        "═ limit of a probe",
+        "┄ p95",
+        "━ limit",
+    ):
         assert said in text
     plain = "\n".join(drawn([PLAIN]))
     assert "probe" not in plain
@@ -72,17 +82,17 @@ def test_marks_are_told_apart_without_colour():
 def test_only_the_frame_is_dim():
     """What was measured stands out from the axis and the labels."""
     console = Console(width=80, force_terminal=True, color_system="standard")
-    segments = [part for line in console.render_lines(Chart(POINTS, 10))[:10] for part in line]
+    segments = [part for line in console.render_lines(Chart(POINTS, 10))[:11] for part in line]
     dim = {part.text.strip() for part in segments if part.style and part.style.dim}
-    assert dim - {""} == {"│", "100ms", "200ms", "500ms"}
+    assert dim - {""} == {"duration, logarithmic", "│", "100ms", "1s", "3s"}
 
 
 def test_rare_marks_are_seen():
     """Among very many calls the few that were cut, probes or alarms are not hidden by others."""
     calls = [PLAIN] * 400
     calls[200:203] = POINTS[2:5]
-    picture = "\n".join(drawn(calls)[:10])
-    assert all(mark in picture for mark in "\xd7◆▲")
+    picture = "\n".join(drawn(calls)[:11])
+    assert all(mark in picture for mark in "\xd7◆═▲")
 
 
 def test_only_censored():
@@ -99,6 +109,20 @@ def test_times():
     """Stamps that are Unix time are shown as times in UTC, the date once where it is one day."""
     at = [1.8e9, 1.8e9 + 5400, 1.8e9 + 200000]
     points = [Point(stamp, 0.1, censored=False, p95=0.1, limit=None, why=None) for stamp in at]
-    assert drawn(points[:2])[11].split() == ["2027-01-15", "08:00", "UTC", "09:30"]
-    assert drawn(points)[11].split()[-2:] == ["2027-01-17", "15:33"]
-    assert drawn(points[:1])[11].split() == ["2027-01-15", "08:00", "UTC"]
+    assert drawn(points[:2])[12].split() == ["2027-01-15", "08:00", "UTC", "09:30"]
+    assert drawn(points)[12].split()[-2:] == ["2027-01-17", "15:33"]
+    assert drawn(points[:1])[12].split() == ["2027-01-15", "08:00", "UTC"]
+
+
+def test_the_scale_is_named():
+    """The picture says whether equal steps upwards are equal durations or equal factors."""
+    assert drawn(POINTS)[0].strip() == "duration, logarithmic"
+    assert drawn([PLAIN])[0].strip() == "duration, linear"
+
+
+def test_a_probe_that_hung():
+    """A probe that did not finish is not taken for one that did."""
+    hung = Point(4.0, 3.0, censored=True, p95=0.8, limit=3.0, why="probe")
+    text = "\n".join(drawn([PLAIN, hung]))
+    assert "◇ probe, censored" in text
+    assert "◆" not in text

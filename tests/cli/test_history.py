@@ -94,6 +94,21 @@ def test_list_on_a_narrow_terminal(filled, call, monkeypatch):
     assert max(map(len, lines)) <= 80
 
 
+def test_list_where_names_do_not_fit(filled, call, monkeypatch):
+    """Where a line has no room each key has some: its whole name, split after dots, and every number."""
+    monkeypatch.setenv("COLUMNS", "46")
+    with SqliteStore(filled) as store:
+        key = Key("night", "a_long_pipeline", "with_long_stages", "and_a_node")
+        store.put(key, [(1.0, 0.1, False)], {})
+    lines = [line.rstrip() for line in call("history", "list")[1].splitlines()]
+    assert lines[-3:] == [
+        "a_long_pipeline.with_long_stages.and_a_node",
+        "  node, lane night  samples 1  censored 0.0 %",
+        "  p50 100ms  p95 100ms  limit -  newest -",
+    ]
+    assert max(map(len, lines)) <= 46
+
+
 def test_list_as_json(filled, call):
     """With --json it is an array with the whole of each key; what is unknown is null."""
     code, out, _ = call("history", "list", "--json")

@@ -5,7 +5,7 @@ It is for people who look at a record. Nothing is learned here, and nothing is d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import inf
 
@@ -18,8 +18,6 @@ __all__ = [
     "Point",
     "Summary",
     "course_of",
-    "drawn",
-    "lasting",
     "quantiles",
     "summary_of",
     "time_of",
@@ -120,30 +118,6 @@ def course_of(record: Record) -> tuple[Point, ...]:
         )
         for (at, duration, censored), p95 in zip(samples, quantiles(samples, _P95), strict=True)
     )
-
-
-def lasting(points: Sequence[Point]) -> list[float | None]:
-    """The limit at each point in seconds; a probe has the one before it, which held for the rest.
-
-    None where no limit is known.
-    """
-    line: list[float | None] = []
-    for point in points:
-        if point.why == "probe":
-            line.append(line[-1] if line else None)
-        else:
-            line.append(point.limit)
-    return line
-
-
-def drawn(points: Sequence[Point]) -> Iterator[float]:
-    """The seconds that a picture of some points has room for: durations, p95s, lasting limits."""
-    for point in points:
-        yield point.duration
-        if point.p95 is not None:
-            yield point.p95
-        if point.limit is not None and point.why != "probe":
-            yield point.limit
 
 
 def summary_of(record: Record) -> Summary:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import attrs
 from rich.text import Text
 
-from graceline.adaptive.course import drawn, lasting, time_of
+from graceline.adaptive.course import time_of
+from graceline.cli.marks import CALLS, WORDS, drawn, kind_of, lasting, probing
 from graceline.cli.scale import scale_for
+from graceline.cli.telling import packed
 from graceline.durations import format_duration
 from graceline.telemetry.lettering import cropped
 
@@ -38,8 +40,10 @@ class _Marks:
     p95: str = "┄"
     completed: str = "·"
     limit: str = "━"
+    probing: str = "═"
     censored: str = "×"  # noqa: RUF001 - a mark, no letter
     probe: str = "◆"
+    hung: str = "◇"
     alarm: str = "▲"
     axis: str = "│"
     corner: str = "└"
@@ -48,15 +52,18 @@ class _Marks:
 
 
 _UNICODE = _Marks()
-_ASCII = _Marks("-", ".", "=", "x", "P", "A", "|", "+", "-", "...")
-_WORDS = {
-    "completed": ("completed", ""),
-    "censored": ("censored: would have taken longer", "red"),
-    "probe": ("probe", "magenta bold"),
-    "alarm": ("alarm", "yellow bold"),
-    "p95": ("p95 of the calls so far", "cyan"),
-    "limit": ("limit", "bright_blue"),
+_ASCII = _Marks("-", ".", "=", "~", "x", "P", "H", "A", "|", "+", "-", "...")
+_COLOURS = {
+    "completed": "",
+    "censored": "red",
+    "probe": "magenta bold",
+    "hung": "magenta bold",
+    "alarm": "yellow bold",
+    "p95": "cyan",
+    "limit": "bright_blue",
+    "probing": "magenta",
 }
+_ORDER = ("p95", "completed", "limit", "probing", "censored", "probe", "hung", "alarm")
 
 
 class Chart:
@@ -64,11 +71,11 @@ class Chart:
 
     From left to right one call after another, whatever lay between them; upwards the duration. A
     probe or the call that raised an alarm has a mark of its own in the place of the usual one. The
-    limits of probes are left out of the line.
+    limit of a probe held for that call only, and is a mark above it, no part of the line.
 
     Args:
         points: the calls, oldest first; at least one.
-        height: lines of the picture without axis and legend, at least 2.
+        height: lines of the picture without heading, axis and legend, at least 2.
     """
 
     def __init__(self, points: Sequence[Point], height: int = _HEIGHT) -> None:
@@ -109,19 +116,25 @@ class _Picture:
         """What is seen in each cell, by row and column: the name of its mark."""
         cells: dict[tuple[int, int], str] = {}
         lines = {"p95": [point.p95 for point in self._points], "limit": lasting(self._points)}
-        for name in ("p95", "completed", "limit", "censored", "probe", "alarm"):
+        single = {"probing": probing(self._points)}
+        for kind in CALLS:
+            single[kind] = [
+                point.duration if kind_of(point) == kind else None for point in self._points
+            ]
+        for name in _ORDER:
             for number, seconds in enumerate(lines.get(name, ())):
                 if seconds is not None:
                     row = self._row(seconds)
                     for column in range(self._column(number), self._column(number + 1)):
                         cells[row, column] = name
-            for number, point in enumerate(self._points):
-                if _mark(point) == name:
-                    cells[self._row(point.duration), self._column(number)] = name
+            for number, seconds in enumerate(single.get(name, ())):
+                if seconds is not None:
+                    cells[self._row(seconds), self._column(number)] = name
         return cells
 
     def lines(self) -> Iterator[Text]:
-        """The picture from top to bottom, its axis and what the characters mean."""
+        """The picture from top to bottom, its axes and what the characters mean."""
+        yield self._said("duration, logarithmic" if self._scale.log else "duration, linear")
         for row in reversed(range(self._height)):
             text = Text(no_wrap=True, overflow="crop")
             text.append(self._labels.get(row, "").rjust(self._margin - 2), style="dim")
@@ -131,7 +144,7 @@ class _Picture:
                 if name is None:
                     text.append(" ")
                 else:
-                    text.append(getattr(self._marks, name), style=_WORDS[name][1])
+                    text.append(getattr(self._marks, name), style=_COLOURS[name])
             text.rstrip()
             yield text
         yield self._axis()
@@ -162,24 +175,11 @@ class _Picture:
         """What the characters mean that are in the picture, in as many lines as they need."""
         seen = set(self._cells.values())
         entries = [
-            f"{getattr(self._marks, name)} {word}"
-            for name, (word, _) in _WORDS.items()
-            if name in seen
+            f"{getattr(self._marks, name)} {word}" for name, word in WORDS.items() if name in seen
         ]
-        line = ""
-        for entry in entries:
-            if line and self._margin + len(line) + 2 + len(entry) > self._width:
-                yield self._said(line)
-                line = ""
-            line += f"  {entry}" if line else entry
-        yield self._said(line)
+        for line in packed(entries, self._width - self._margin, "  "):
+            yield self._said(line)
 
     def _said(self, line: str) -> Text:
         text = Text(" " * self._margin + line, style="dim", no_wrap=True, overflow="crop")
         return cropped(text, self._width, self._marks.more)
-
-
-def _mark(point: Point) -> str:
-    if point.why in ("probe", "alarm"):
-        return point.why
-    return "censored" if point.censored else "completed"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from graceline.adaptive import Key
 
-__all__ = ["choose", "described", "path_of"]
+__all__ = ["about", "choose", "described", "path_of"]
 
 _MOST = 12  # keys that a message lists
 
@@ -20,6 +20,11 @@ _MOST = 12  # keys that a message lists
 def path_of(key: Key) -> str:
     """The whole name of a key: `pipeline.stage.node`, as far as it has these."""
     return ".".join(filter(None, (key.pipeline, key.stage, key.node)))
+
+
+def about(key: Key) -> str:
+    """What a key is, and of which lane."""
+    return f"{key.level}, lane {key.lane or repr('')}"
 
 
 def described(key: Key) -> str:

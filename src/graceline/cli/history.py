@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from graceline.adaptive import export_records, import_records
-from graceline.cli.choosing import choose, described, path_of
+from graceline.cli.choosing import choose, described
 from graceline.cli.ending import OK
 from graceline.cli.failures import UsageError
 from graceline.cli.keeping import change_history, default_path, open_history
@@ -166,9 +166,9 @@ def _show(
         from graceline.cli.picture import draw_page, draw_svg  # noqa: PLC0415
 
         if svg is not None:
-            _write(svg, draw_svg(path_of(key), points, summary))
+            _write(svg, draw_svg(key, points, summary))
         if html is not None:
-            _write(html, draw_page(path_of(key), points, summary))
+            _write(html, draw_page(key, points, summary))
     return OK
 
 

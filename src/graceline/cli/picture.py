@@ -18,9 +18,11 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from graceline.adaptive.course import drawn, lasting, time_of
+from graceline.adaptive.course import time_of
+from graceline.cli.choosing import about, path_of
+from graceline.cli.marks import CALLS, WORDS, drawn, kind_of, lasting, probing
 from graceline.cli.scale import scale_for
-from graceline.cli.telling import facts_of
+from graceline.cli.telling import facts_of, split_name
 from graceline.durations import format_duration
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from graceline.adaptive import Key
     from graceline.adaptive.course import Point, Summary
 
 __all__ = ["draw_page", "draw_svg"]
@@ -36,30 +39,38 @@ _INK, _FAINT, _GRID = "#1f2933", "#5b6672", "#e3e7ec"
 _COMPLETED, _P95, _LIMIT = "#7d92a8", "#12806a", "#1d4fa3"
 _CENSORED, _PROBE, _ALARM = "#c0483b", "#8a3fa0", "#c77700"
 _TICKS = 9
+_ACROSS = 72  # characters of a heading that fit beside each other
+_HARDLY = 0.01  # share of the calls up to which a line is too short to be seen
 _FEW = 60  # calls up to which their marks may be large
 _STYLE = {"svg.hashsalt": "graceline", "font.size": 10.0, "text.color": _INK}
 
 
-def draw_svg(name: str, points: Sequence[Point], summary: Summary) -> str:
-    """The picture of some calls as the text of an SVG file."""
-    return _drawn(name, name, points, summary)
+def draw_svg(key: Key, points: Sequence[Point], summary: Summary) -> str:
+    """The picture of the calls of a key as the text of an SVG file."""
+    return _drawn(key, points, summary, heading=True)
 
 
-def _drawn(name: str, title: str, points: Sequence[Point], summary: Summary) -> str:
+def _drawn(key: Key, points: Sequence[Point], summary: Summary, *, heading: bool) -> str:
+    name = path_of(key)
     with style.context(_STYLE, after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name that the font lacks is drawn as boxes
         figure = Figure(figsize=(9.6, 5.2))
         figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
         FigureCanvasSVG(figure)
-        _draw(figure.subplots(), title, points, summary)
+        axes = figure.subplots()
+        _draw(axes, points, summary)
+        if heading:
+            lines = "\n".join(split_name(name, _ACROSS))
+            figure.suptitle(lines, x=0.01, ha="left", fontweight="bold", parse_math=False)
+            axes.set_title(about(key), loc="left", fontsize=10.0, color=_FAINT, parse_math=False)
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Title": name})
     return written.getvalue()
 
 
-def draw_page(name: str, points: Sequence[Point], summary: Summary) -> str:
-    """The picture and the numbers of some calls as the text of an HTML file."""
-    svg = _drawn(name, "", points, summary)  # the page has its own heading
+def draw_page(key: Key, points: Sequence[Point], summary: Summary) -> str:
+    """The picture and the numbers of the calls of a key as the text of an HTML file."""
+    svg = _drawn(key, points, summary, heading=False)  # the page has its own
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -67,59 +78,64 @@ def draw_page(name: str, points: Sequence[Point], summary: Summary) -> str:
         trim_blocks=True,
     )
     return environment.get_template("history.html.j2").render(
-        name=name,
+        name=path_of(key),
+        about=about(key),
         facts=facts_of(summary),
         learned=summary.limit is not None,
         svg=svg[svg.index("<svg") :],
     )
 
 
-def _draw(axes: Axes, title: str, points: Sequence[Point], summary: Summary) -> None:
+def _draw(axes: Axes, points: Sequence[Point], summary: Summary) -> None:
     edges = [number - 0.5 for number in range(1, len(points) + 2)]
     older = summary.samples - summary.counted
     if 0 < older < len(points):
         axes.axvspan(0.5, older + 0.5, color="#f2f3f5", zorder=0, label="forgotten by the learner")
     _dots(axes, points)
-    lines: tuple[tuple[list[float | None], dict[str, Any]], ...] = (
-        ([point.p95 for point in points], {"label": _QUANTILE, "color": _P95, **_DASHED}),
-        (lasting(points), {"label": "limit", "color": _LIMIT, "linewidth": 1.8}),
-    )
-    for line, look in lines:
-        if any(seconds is not None for seconds in line):
+    lines = {"limit": lasting(points), "p95": [point.p95 for point in points]}
+    for name, line in lines.items():
+        known = sum(seconds is not None for seconds in line)
+        if known > len(points) * _HARDLY:
+            look = {"label": WORDS[name], **_LINES[name]}
             axes.step(edges, _gaps(line), where="post", zorder=4, **look)
-    _frame(axes, title, points)
+    limits = [(number, one) for number, one in enumerate(probing(points), 1) if one is not None]
+    if limits:
+        axes.scatter(*zip(*limits, strict=True), label=WORDS["probing"], zorder=5, **_PROBING)
+    _frame(axes, points)
 
 
 def _dots(axes: Axes, points: Sequence[Point]) -> None:
     """One mark per call, by how it ended and what its limit was."""
     kinds: dict[str, list[tuple[int, float]]] = {}
     for number, point in enumerate(points, 1):
-        kinds.setdefault(_kind(point), []).append((number, point.duration))
-    for kind, look in _LOOKS.items():
+        kinds.setdefault(kind_of(point), []).append((number, point.duration))
+    for kind in CALLS:
         if kind in kinds:
+            look = _LOOKS[kind]
             across, up = zip(*kinds[kind], strict=True)
             size = look["s"] * (1 if len(points) > _FEW else 3)
-            axes.scatter(across, up, **(look | {"s": size}), label=kind, zorder=5, clip_on=False)
+            axes.scatter(
+                across, up, **(look | {"s": size}), label=WORDS[kind], zorder=5, clip_on=False
+            )
 
 
-def _kind(point: Point) -> str:
-    if point.why == "alarm":
-        return _ALARMED
-    if point.why == "probe":
-        return _HUNG if point.censored else _PROBED
-    return _LONGER if point.censored else _DONE
-
-
-_DASHED = {"linewidth": 1.3, "linestyle": (0, (3, 1.5))}
-_QUANTILE = "p95 of the calls so far"
-_DONE, _LONGER = "completed", "censored: would have taken longer"
-_PROBED, _HUNG, _ALARMED = "probe, completed", "probe, censored", "raised an alarm"
+_LINES: dict[str, dict[str, Any]] = {
+    "limit": {"color": _LIMIT, "linewidth": 1.8},
+    "p95": {"color": _P95, "linewidth": 1.3, "linestyle": (0, (3, 1.5))},
+}
+_PROBING: dict[str, Any] = {"marker": "_", "s": 60, "color": _PROBE, "linewidths": 1.8}
 _LOOKS: dict[str, dict[str, Any]] = {
-    _DONE: {"marker": "o", "s": 11, "color": _COMPLETED, "linewidths": 0},
-    _LONGER: {"marker": "x", "s": 26, "color": _CENSORED, "linewidths": 1.4},
-    _PROBED: {"marker": "D", "s": 24, "color": _PROBE, "linewidths": 0},
-    _HUNG: {"marker": "D", "s": 24, "facecolors": "white", "edgecolors": _PROBE, "linewidths": 1.4},
-    _ALARMED: {"marker": "^", "s": 70, "color": _ALARM, "linewidths": 0},
+    "completed": {"marker": "o", "s": 11, "color": _COMPLETED, "linewidths": 0},
+    "censored": {"marker": "x", "s": 26, "color": _CENSORED, "linewidths": 1.4},
+    "probe": {"marker": "D", "s": 24, "color": _PROBE, "linewidths": 0},
+    "hung": {
+        "marker": "D",
+        "s": 24,
+        "facecolors": "white",
+        "edgecolors": _PROBE,
+        "linewidths": 1.4,
+    },
+    "alarm": {"marker": "^", "s": 70, "color": _ALARM, "linewidths": 0},
 }
 
 
@@ -129,8 +145,8 @@ def _gaps(line: Iterable[float | None]) -> list[float]:
     return [*values, values[-1]]
 
 
-def _frame(axes: Axes, title: str, points: Sequence[Point]) -> None:
-    """The scales, the title and what the marks mean."""
+def _frame(axes: Axes, points: Sequence[Point]) -> None:
+    """The scales and what the marks mean."""
     scale = scale_for(drawn(points))
     if scale.log:
         axes.set_yscale("log")
@@ -145,8 +161,7 @@ def _frame(axes: Axes, title: str, points: Sequence[Point]) -> None:
     axes.tick_params(color=_GRID, labelcolor=_FAINT)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(title, loc="left", fontweight="bold", parse_math=False)
-    axes.set_ylabel("duration" + (", logarithmic" if scale.log else ""), color=_FAINT)
+    axes.set_ylabel("duration" + (", logarithmic" if scale.log else ", linear"), color=_FAINT)
     axes.set_xlabel(_across(points), color=_FAINT)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, frameon=False)
 

@@ -10,6 +10,7 @@ import attrs
 __all__ = ["Scale", "scale_for"]
 
 _WIDE = 8.0  # times the shortest duration from which equal steps would press the short ones flat
+_BARE = 0.1  # share of a logarithmic scale above its last tick from which it is given another one
 _STEPS = (1.0, 2.0, 5.0)
 
 
@@ -46,7 +47,16 @@ class Scale:
                 if self.high < step * 10.0**decade * most
             ]
         fitting = ([at for at in ticks if self.low <= at <= self.high] for ticks in choices)
-        return next((ticks for ticks in fitting if len(ticks) <= most), [])
+        found = next((ticks for ticks in fitting if len(ticks) <= most), [])
+        return self._reaching_up(found, most) if self.log and len(found) > 1 else found
+
+    def _reaching_up(self, ticks: list[float], most: int) -> list[float]:
+        """Ticks with one near the top, where the longest durations would have none."""
+        decade = 10.0 ** floor(log10(self.high))
+        top = floor(self.high / decade) * decade
+        if self.share(top) - self.share(ticks[-1]) < _BARE:
+            return ticks
+        return [*ticks[: most - 1], top]
 
 
 def scale_for(durations: Iterable[float]) -> Scale:

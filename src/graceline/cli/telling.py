@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from typing import TYPE_CHECKING
 
 from graceline.durations import format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from graceline.adaptive.course import Summary
 
-__all__ = ["facts_of", "known", "share_of"]
+__all__ = ["facts_of", "known", "packed", "share_of", "split_name"]
 
 
 def known(seconds: float | None) -> str:
@@ -56,3 +60,25 @@ def _probes(summary: Summary) -> str:
         return "0"
     finished = summary.probes - summary.unfinished
     return f"{summary.probes}: {finished} finished, {summary.unfinished} did not"
+
+
+def split_name(name: str, width: int) -> list[str]:
+    """A long name in lines of at most some characters, split after dots where that is enough."""
+    lines = [""]
+    for part in re.findall(r"[^.]*\.?", name):
+        if len(lines[-1]) + len(part) <= width:
+            lines[-1] += part
+        else:
+            lines += textwrap.wrap(part, max(1, width), break_on_hyphens=False)
+    return [line for line in lines if line]
+
+
+def packed(words: Iterable[str], width: int, between: str) -> list[str]:
+    """Words in lines of at most some characters, as many in each as fit; none is split."""
+    lines: list[str] = []
+    for word in words:
+        if lines and len(lines[-1]) + len(between) + len(word) <= width:
+            lines[-1] += between + word
+        else:
+            lines.append(word)
+    return lines
