@@ -617,3 +617,45 @@ def test_a_store_keeps_at_least_one_sample(make):
     """A window without room is refused at once, and no file is made."""
     with pytest.raises(ValueError, match="window: 0 samples are too few; write at least 1"):
         make(0)
+
+
+ODD = Key(node="a\udc80")
+"""A name that is not UTF-8, as `os.fsdecode` makes it."""
+
+
+def test_what_cannot_be_written_does_not_end_the_writer(tmp_path, caplog):
+    """A name that no file can hold degrades the store as a full disk does; nobody waits for ever."""
+    with SqliteStore(tmp_path / "h.db") as store:
+        store.put(KEY, samples(0.1), {})
+        store.flush()
+        store.put(ODD, samples(0.2), {})
+        store.flush()
+        store.put(OTHER, samples(0.3), {})
+        assert [len(store.load(key).history) for key in (KEY, ODD, OTHER)] == [1, 1, 1]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_store_does_not_cross_a_fork(tmp_path):
+    """In the child of a fork a store says so at once, instead of waiting for a thread that is not there."""
+    store = SqliteStore(tmp_path / "h.db")
+    store.put(KEY, samples(0.1), {})
+    store.flush()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:  # pragma: no cover - in the child
+        said = []
+        for use in (lambda: store.put(KEY, samples(0.2), {}), store.flush, store.keys):
+            try:
+                use()
+            except RuntimeError as error:
+                said.append("opened before a fork" in str(error))
+        store.close()
+        os.write(write, bytes(said))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 9) == bytes([True] * 3)
+    store.close()
+    os.close(read)
+    os.close(write)

@@ -12,6 +12,7 @@ work. The store then says so once, as a warning in the log, keeps everything in 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -39,7 +40,9 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class SqliteStore:
-    """Keeps records in a SQLite file. Threads and processes may share it.
+    """Keeps records in a SQLite file. Threads and processes may share the file.
+
+    The object belongs to the process that made it: after a fork the child needs one of its own.
 
     Args:
         path: the file; it and its directory are made if they are not there.
@@ -55,6 +58,7 @@ class SqliteStore:
     def __init__(self, path: str | Path, *, window: int = 256, strict: bool = False) -> None:
         self.path: Path = Path(path)
         self._window = checked_window(window)
+        self._process = os.getpid()
         self._changed = threading.Condition()
         self._waiting: list[sqlite_file.Change] = []
         self._writing = False
@@ -120,6 +124,7 @@ class SqliteStore:
 
     def flush(self) -> None:
         """Wait until what was put before is on the disk, or in memory for good."""
+        self._check_process()
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting and not self._writing)
 
@@ -131,6 +136,8 @@ class SqliteStore:
 
     def close(self) -> None:
         """Write what is left, end the thread and close the file; closing twice is fine."""
+        if os.getpid() != self._process:
+            return  # it is not this process's to close
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -140,7 +147,12 @@ class SqliteStore:
                 self._file.close()
                 self._file = None
 
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:  # its thread and its locks have stayed behind
+            raise RuntimeError(f"{self!r} was opened before a fork; open another one after it")
+
     def _add(self, change: sqlite_file.Change) -> None:
+        self._check_process()
         with self._changed:
             if self._closing:
                 raise RuntimeError(f"{self!r} is closed")
@@ -163,7 +175,7 @@ class SqliteStore:
                 return None
             try:
                 return reading(self._file)
-            except (sqlite3.Error, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever is in the file, the runs go on
                 failure = error
         with self._changed:
             self._degrade(failure, [])
@@ -197,6 +209,9 @@ class SqliteStore:
                 # Another process that writes for long is no reason to give the file up at once.
                 if error.sqlite_errorcode not in _BUSY:
                     break
+            except Exception as error:  # noqa: BLE001 - a thread that ends would be waited for
+                failure = error
+                break
             else:
                 return None
         return failure
