@@ -316,26 +316,14 @@ def test_a_target_out_of_reach_is_said(recorded):
     assert wanted.projection.completion == pytest.approx(wanted.reachable, abs=0.002)
 
 
-@pytest.mark.parametrize(
-    ("soft", "hangs", "stopped_by"),
-    [(False, "a", "s.a"), (False, "b", "t.b"), (True, "b", "t.b")],
-)
-def test_nothing_reaches_what_always_hangs(soft, hangs, stopped_by):
+@pytest.mark.parametrize("limit", ["1s", None])
+def test_nothing_reaches_what_always_hangs(limit):
     """Where no run can have an answer the limits stay as they are, and what hangs is named."""
-    pipeline = Pipeline(
-        "p",
-        [
-            Stage("s", [node("a")]),
-            Stage("t", [node("b")], critical=not soft),
-            Stage("u", node("c")),
-        ],
-        timeout="1s",
-    )
-    assume = {**dict.fromkeys("abc", 0.01), hangs: math.inf}
-    plan = make_plan(pipeline, NOTHING, assume=assume, runs=5)
+    pipeline = chain("a", "b", timeout=limit)
+    plan = make_plan(pipeline, NOTHING, assume={"a": 0.01, "b": math.inf}, runs=5)
     wanted = plan.recommended
     assert (wanted.reached, wanted.reachable, wanted.kept) == (False, 0.0, True)
-    assert wanted.stopped_by == (stopped_by,)
+    assert wanted.stopped_by == ("s.b",)
     assert wanted.projection == plan.now
 
 
@@ -350,29 +338,40 @@ def test_where_most_calls_hang_the_limit_is_that_of_the_others(recorded):
     assert wanted.projection.completion == wanted.reachable == plan.now.completion > 0
 
 
-@pytest.mark.parametrize("where", ["stage", "node"])
-def test_a_limit_that_others_need_is_not_left_out(where):
-    """A non-critical part that always hangs keeps the limit without which nothing completes."""
-    limit = {"timeout": "50ms"}
+@pytest.mark.parametrize(("usual", "limit"), [(0.01, 0.0101), (0.0, 0.101)])
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_soft_part_that_always_hangs_is_limited(inside, usual, limit):
+    """What others could do without holds none of them for ever, limited before or not."""
+    soft = node("soft", critical=not inside)
+    pipeline = Pipeline(
+        "p", [Stage("s", [node("a")]), Stage("t", [soft], critical=inside), Stage("u", [node("c")])]
+    )
+    assume = {"a": usual, "soft": math.inf, "c": usual}
+    wanted = make_plan(pipeline, NOTHING, assume=assume, runs=5).recommended
+    assert (wanted.reached, wanted.stopped_by) == (True, ())
+    assert wanted.projection.completion == 1.0
+    assert [part.limit for part in wanted.projection.parts if part.limit] == [limit]
+
+
+def test_a_limit_that_answers_need_is_not_left_out(recorded):
+    """Where a set of limits leads to fewer answers than those as they are, it starts with these."""
     pipeline = Pipeline(
         "p",
         [
-            Stage("s", [node("a")]),
-            Stage(
-                "t",
-                [node("soft", **(limit if where == "node" else {}))],
-                critical=False,
-                **(limit if where == "stage" else {}),
-            ),
-            Stage("u", [node("c")]),
+            Stage("a", [node("a")]),
+            Stage("soft", [node("soft", timeout="50ms")], critical=False),
+            Stage("c", [node("c")]),
         ],
+        timeout="1s",
     )
-    assume = {"a": 0.01, "soft": math.inf, "c": 0.01}
-    wanted = make_plan(pipeline, NOTHING, assume=assume, runs=5).recommended
-    assert (wanted.reached, wanted.stopped_by) == (True, ())
-    assert wanted.projection.limit == pytest.approx(0.0701)
-    assert wanted.projection.completion == 1.0
-    assert [part.limit for part in wanted.projection.parts if part.limit] == [0.05]
+    durations = {"a": [0.01] + [-4.0] * 9, "soft": [0.02] * 255 + [-2.0], "c": [0.01]}
+    # With this seed the rare call that hangs meets one of the few runs that go so far.
+    plan = make_plan(pipeline, recorded(pipeline, durations), runs=1000, seed=1)
+    wanted = plan.recommended
+    assert (wanted.reached, wanted.kept) == (False, False)
+    assert wanted.projection.completion == plan.now.completion > 0
+    assert limits_of(wanted.projection)["nodes"]["soft.soft"] == 0.05
+    assert wanted.projection.limit < 0.05
 
 
 def test_a_recommended_limit_is_longer_than_what_takes_so_long(recorded):

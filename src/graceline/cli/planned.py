@@ -146,7 +146,7 @@ def _target(plan: Plan) -> str:
     said += f" not reached, {_percent(wanted.reachable)} at most"
     if why:
         said += f", since there are calls without an end: {why}"
-    return f"{said}; no other limits do better" if wanted.kept else said
+    return f"{said}; the limits stay as they are" if wanted.kept else said
 
 
 def _percent(share: float) -> str:

@@ -16,7 +16,7 @@ from graceline.definitions.checks import brief, no_pipeline
 from graceline.documents import to_document
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError, GracelineError
-from graceline.planning.limits import Limits, in_force
+from graceline.planning.limits import Limits
 from graceline.planning.places import Place, by_place, by_stage, nodes_of
 from graceline.planning.projection import Projection, projection_of
 from graceline.planning.recommend import choose
@@ -64,8 +64,7 @@ class Recommendation:
         reached: whether they have one with these limits.
         reachable: the share that can have one, with any limit of the pipeline.
         kept: whether these are the limits as they are, since no others lead to more answers.
-        stopped_by: labels of the nodes that hang while the run has to wait for them, if the target
-            is not reached.
+        stopped_by: labels of the critical nodes that hang, if the target is not reached.
         projection: what the replay of these limits came to, with the limits.
     """
 
@@ -193,7 +192,7 @@ def make_plan(
             reached=choice.reached,
             reachable=choice.reachable,
             kept=choice.kept,
-            stopped_by=() if choice.reached else tuple(_hanging(pipeline, choice.limits, recorded)),
+            stopped_by=() if choice.reached else tuple(_hanging(pipeline, recorded)),
             projection=projection_of(pipeline, choice.limits, choice.done),
         ),
         notes=tuple(_notes(pipeline, recorded, now)),
@@ -213,21 +212,10 @@ def _known(one: Recorded) -> Known:
     )
 
 
-def _hanging(
-    pipeline: Pipeline, limits: Limits, recorded: Mapping[Place, Recorded]
-) -> Iterator[str]:
-    """Labels of the nodes that hang while the run has to wait for them."""
+def _hanging(pipeline: Pipeline, recorded: Mapping[Place, Recorded]) -> Iterator[str]:
     for place, (stage, node) in nodes_of(pipeline).items():
-        one = recorded[place]
-        if not one.hangs:
-            continue
-        followed = pipeline.graph.next[stage.name] or (
-            stage.critical and stage.graph.next[node.name]
-        )
-        in_both = (in_force(pipeline, limits, stage), in_force(pipeline, limits, stage, node))
-        unlimited = all(limit in (None, math.inf) for limit in in_both)
-        if (stage.critical and node.critical) or (followed and unlimited):
-            yield one.label
+        if stage.critical and node.critical and recorded[place].hangs:
+            yield recorded[place].label
 
 
 def _notes(

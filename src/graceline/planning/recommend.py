@@ -181,12 +181,17 @@ def _waited_for(pipeline: Pipeline) -> list[str | Place]:
 def _usual(
     part: str | Place, recorded: Mapping[Place, Recorded], done: Replayed
 ) -> tuple[float, ...]:
-    """The p99 and the p95 of the calls of a part that finish, in seconds; none if none does."""
+    """The p99 and the p95 of the calls of a part that finish, in seconds.
+
+    If none does, any limit will do: as long as the longest call of all, or 0.1 s.
+    """
     if isinstance(part, str):
         ended = sorted(seconds for seconds in done.stages[part] if 0 < seconds < math.inf)
-        return tuple(percentile(ended, share) for share in _USUAL if ended)
-    one = recorded[part]
-    return tuple(one.quantile(share * (1.0 - one.hangs)) for share in _USUAL if one.hangs < 1)
+        usual = tuple(percentile(ended, share) for share in _USUAL if ended)
+    else:
+        one = recorded[part]
+        usual = tuple(one.quantile(share * (1.0 - one.hangs)) for share in _USUAL if one.hangs < 1)
+    return usual or (max(one.longest for one in recorded.values()) or 0.1,)
 
 
 def _with(limits: Limits, part: str | Place, seconds: float) -> Limits:
