@@ -121,7 +121,8 @@ def test_an_import_merges(store):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("{", "line 2 is no exported history"),
+        ("{", "line 2 is no exported history: Expecting .*, at column 2$"),
+        ('{"a": 1}', "line 2 is no exported history: it has no 'format'"),
         ("[]", "line 2 is no exported history"),
         ('{"format": 1}', "line 2 is no exported history"),
         (

@@ -53,8 +53,13 @@ def test_narrowed():
         ("fetch", {}, "narrow it by --lane$"),
         ("shop.search", {}, "narrow it by more of its name or --lane or --level$"),
         ("ank", {}, "no history of 'ank'"),
-        ("rank", {"lane": "nigt"}, "--lane nigt: there is none; did you mean 'night'"),
-        ("rank", {"level": "nodes"}, "--level nodes: there is none; did you mean 'node'"),
+        ("rank", {"lane": "nigt"}, "--lane nigt: no history has this lane; did you mean 'night'"),
+        ("rank", {"level": "item"}, "--level item: no history has this level; there is: "),
+        (
+            "rank",
+            {"level": "nodes"},
+            "--level nodes: no history has this level; did you mean 'node'",
+        ),
     ],
 )
 def test_mistakes(name, options, message):

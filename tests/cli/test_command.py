@@ -531,3 +531,49 @@ def test_arguments_of_the_process(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "Exit codes" in said
     assert "graceline run jobs.py:nightly" in said
+
+
+ONE_SECOND = """
+@node
+async def slow(given): await trio.sleep(1)
+p = Pipeline("p", [Stage("s", [slow], timeout=%s)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "timeout", "said"),
+    [
+        ("observe", 0.5, "mode observe: limits cut nothing; the limit of 500ms of stage 's' would have"),
+        ("observe", 2, "mode observe: limits cut nothing, and none would have"),
+        ("off", 0.5, "mode off: limits cut nothing"),
+    ],
+)  # fmt: skip
+def test_a_mode_that_cuts_nothing_is_said(write, virtual, call, monkeypatch, mode, timeout, said):
+    """A run that no limit could cut says so, and which one would have."""
+    monkeypatch.setenv("GRACELINE_MODE", mode)
+    code, out, _ = call("run", write(ONE_SECOND % timeout))
+    assert code == 0
+    assert f"hint      {said}\n" in out
+
+
+def test_enforce_is_not_said(write, virtual, call):
+    """Where limits cut, as everywhere, there is no word of a mode."""
+    assert "mode" not in call("run", write(ONE_SECOND % 2))[1]
+
+
+def test_a_passed_soft_deadline_is_said(write, virtual, call):
+    """A part that went on past a soft deadline is named, with that deadline."""
+    target = write("""
+    @node(timeout=0.5)
+    async def slow(given): await trio.sleep(1)
+    p = Pipeline("p", [Stage("s", [slow])], timeout=4, budget="remaining")
+    """)
+    code, out, _ = call("run", target)
+    assert code == 0
+    assert "hint      node 'slow' went on past its soft deadline of 500ms\n" in out
+
+
+def test_a_command_that_does_not_exist(write, call):
+    """A word that is no command points at the list of commands."""
+    code, _, err = call("rnu", write(ONE_SECOND % 2))
+    assert (code, "see: graceline --help" in err) == (2, True)

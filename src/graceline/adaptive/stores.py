@@ -52,7 +52,7 @@ class Key:
         pipeline: its name.
         stage: its name.
         node: its name.
-        level: `pipeline`, `stage`, `node`, `item` or `attempt`.
+        level: `pipeline`, `stage` or `node`.
     """
 
     lane: str = ""
@@ -247,19 +247,26 @@ def _parse(lines: Iterable[str]) -> Iterator[tuple[Key, Record]]:
         if not line.strip():
             continue
         try:
-            document: dict[str, Any] = json.loads(line)
+            document: dict[str, Any] = json.loads(line.strip())
             version = document.pop("format")
             state = {str(name): _number(value) for name, value in document.pop("state").items()}
             history = DurationHistory.load(document.pop("history"))
             limits = tuple(_applied(*limit) for limit in document.pop("limits", ()))
             key = Key(**{name: str(document[name]) for name in document})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"line {number} is no exported history: {error}") from error
+            why = _why_not(error)
+            raise ValueError(f"line {number} is no exported history: {why}") from error
         if version != _FORMAT:
             raise ValueError(
                 f"line {number} has format {version!r}; this version of graceline reads {_FORMAT}"
             )
         yield key, Record(history, state, limits)
+
+
+def _why_not(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}, at column {error.colno}"
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _applied(at: object, limit: object, why: object) -> Applied:

@@ -52,7 +52,8 @@ def choose(
             continue
         valid = sorted({getattr(key, option) for key in keys})
         if wanted not in valid:
-            raise UsageError(f"--{option} {wanted}: there is none; {nearest(wanted, valid)}")
+            close = nearest(wanted, valid).replace("valid are:", "there is:")
+            raise UsageError(f"--{option} {wanted}: no history has this {option}; {close}")
         keys = [key for key in keys if getattr(key, option) == wanted]
     paths = {key: path_of(key) for key in keys}
     for fitting in (

@@ -134,13 +134,14 @@ def _encodable(stream: TextIO) -> Iterator[None]:
 
 def _dispatch(argv: list[str]) -> int:
     debug = "--debug" in argv
-    name = next((known for count in (2, 1) if (known := " ".join(argv[:count])) in _TAKES), "run")
-    see = f"see: graceline {name} --help"
+    name = next((known for count in (2, 1) if (known := " ".join(argv[:count])) in _TAKES), "")
+    see = f"see: graceline {name} --help" if name else "see: graceline --help"
     try:
         code = _app(argv, exit_on_error=False, print_error=False)
     except UnusedCliTokensError as error:
         words = ", ".join(map(repr, error.unused_tokens or ()))
-        return complain(f"too many words: {words}; {name} takes {_TAKES[name]}", see)
+        takes = f"; {name} takes {_TAKES[name]}" if name else ""
+        return complain(f"too many words: {words}{takes}", see)
     except CycloptsError as error:
         error.verbose = False
         return complain(str(error).strip(), see)
@@ -232,7 +233,7 @@ def _run(
     if as_json:
         sys.stdout.write(json.dumps(session.result.to_dict(), indent=2) + "\n")
     else:
-        _show(Console(), session, hints(pipeline, session.result, value, debug=debug))
+        _show(Console(), session, hints(pipeline, session, value, debug=debug))
     if debug:
         trace_result(session.result)
     return exit_code(session, allow_degraded=allow_degraded)

@@ -5,30 +5,50 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graceline.deadlines import Status
+from graceline.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from graceline.cli.session import Session
     from graceline.definitions import Pipeline
     from graceline.results import PipelineResult
 
 __all__ = ["hints"]
 
 
-def hints(pipeline: Pipeline, result: PipelineResult, value: Any, *, debug: bool) -> Iterator[str]:
+def hints(pipeline: Pipeline, session: Session, value: Any, *, debug: bool) -> Iterator[str]:
     """Hints for people, each on a line.
 
     Args:
         pipeline: what was run.
-        result: what came of it.
+        session: what came of it.
         value: its input; None if the command line gave none.
         debug: whether tracebacks are shown already.
     """
+    result = session.result
+    if session.mode != "enforce":
+        yield _mode(session)
+    for event in session.late:
+        part = f"node {event.node!r}" if event.node else f"stage {event.stage!r}"
+        yield f"{part} went on past its soft deadline of {format_duration(event.late_after)}"
     names = ", ".join(_failed_on_input(pipeline, result)) if value is None else ""
     if names:
         yield f"the input of {names} was None: there was no -i key=value"
     if not debug and _raised(result):
         yield "--debug shows the traceback"
+
+
+def _mode(session: Session) -> str:
+    """That nothing was cut, and what would have been."""
+    said = f"mode {session.mode}: limits cut nothing"
+    blame = session.result.would_time_out
+    if session.mode == "off":
+        return said
+    if blame is None:
+        return f"{said}, and none would have"
+    limit = "" if blame.limit is None else f" of {format_duration(blame.limit)}"
+    return f"{said}; the limit{limit} of {blame.level} {blame.name!r} would have"
 
 
 def _failed_on_input(pipeline: Pipeline, result: PipelineResult) -> Iterator[str]:

@@ -68,7 +68,7 @@ Examples:
 
   graceline history show rank
   graceline history show shop.search.rank --html rank.html
-  graceline history show rank --level attempt --history other.db
+  graceline history show shop --level pipeline --history other.db
 
 Exit codes: 0; 2 if nothing of that name is known, or several are.
 """
@@ -96,7 +96,7 @@ _History = Annotated[
 _Lane = Annotated[str | None, Parameter(help="Only what was learned in this lane of engines.")]
 _Level = Annotated[
     str | None,
-    Parameter(help="Only limits of this level: `pipeline`, `stage`, `node`, `item`, `attempt`."),
+    Parameter(help="Only limits of this level: `pipeline`, `stage` or `node`."),
 ]
 
 history = App(name="history", help=_ABOUT, help_format="plaintext", result_action="return_value")

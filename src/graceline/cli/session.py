@@ -12,6 +12,7 @@ import trio
 from graceline.definitions import Timeouts
 from graceline.engine import open_engine
 from graceline.results import PipelineResult
+from graceline.telemetry.events import Event, RunningLate
 from graceline.telemetry.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -38,17 +39,35 @@ class Session:
         result: its result.
         timeline: its events.
         signal: the number of the first signal that came, None if none did.
+        mode: the mode of the engine: only `enforce` cuts anything.
+        late: each part that passed its soft deadline, in that order.
     """
 
     result: PipelineResult
     timeline: Timeline
     signal: int | None
+    mode: str
+    late: tuple[RunningLate, ...]
 
 
 @attrs.define
 class _Received:
     first: int | None = None
     count: int = 0
+
+
+@attrs.define
+class _Late:
+    """A sink that keeps what it hears of soft deadlines."""
+
+    heard: list[RunningLate] = attrs.field(factory=list)
+
+    def wants_trace(self) -> bool:
+        return False
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunningLate):
+            self.heard.append(event)
 
 
 async def run_session(
@@ -80,11 +99,13 @@ async def run_session(
     if screen is not None:
         # Here, since only a terminal needs it, and not in the run's time.
         from graceline.cli.live import show_live  # noqa: PLC0415
-    timeline, received = Timeline(), _Received()
+    timeline, received, late = Timeline(), _Received(), _Late()
     defaults = Timeouts(node=None, stage=None, pipeline=None, grace=grace)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with (
-            open_engine(timeouts=defaults, sinks=[timeline, *sinks], history=history) as engine,
+            open_engine(
+                timeouts=defaults, sinks=[timeline, late, *sinks], history=history
+            ) as engine,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(_watch, signals, engine, received)
@@ -93,7 +114,7 @@ async def run_session(
             # In this task, so that the run starts at once; the others wait for a checkpoint.
             result = await engine.run(pipeline, value, timeout=timeout)
             nursery.cancel_scope.cancel("the run has ended")
-    return Session(result, timeline, received.first)
+    return Session(result, timeline, received.first, engine.mode, tuple(late.heard))
 
 
 async def _watch(signals: AsyncIterator[int], engine: Engine, received: _Received) -> None:
