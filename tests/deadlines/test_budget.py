@@ -3,12 +3,13 @@
 from math import inf, isclose
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from graceline.deadlines import Gate, eqf_share, shared_limit
 
 seconds = st.floats(0.001, 1000.0)
+steady = settings(derandomize=True, database=None, deadline=None)
 
 
 def test_a_part_may_use_all_but_four_fifths_of_what_the_others_need():
@@ -46,6 +47,7 @@ def test_where_nothing_is_needed_all_of_it_is_the_share():
     assert eqf_share(0.3, 0.0, 0.0) == 0.3
 
 
+@steady
 @given(seconds, st.none() | seconds, seconds)
 def test_a_limit_lies_within_what_is_left(left, p50, reserve):
     """A limit is positive and never above what is left; else there is none."""
@@ -53,6 +55,7 @@ def test_a_limit_lies_within_what_is_left(left, p50, reserve):
     assert limit == inf or 0.0 < limit <= left
 
 
+@steady
 @given(seconds, seconds, seconds, seconds)
 def test_a_limit_never_falls_when_more_is_left(left, more, p50, reserve):
     """More time never makes a limit shorter, and neither does a smaller need of the others."""
@@ -61,12 +64,14 @@ def test_a_limit_never_falls_when_more_is_left(left, more, p50, reserve):
     assert shared_limit(left, p50, reserve / (1 + more)) >= limit * (1 - 1e-12)
 
 
+@steady
 @given(seconds, seconds, seconds)
 def test_a_part_is_late_before_it_is_cut(left, p50, reserve):
     """The soft deadline never lies behind the limit."""
     assert eqf_share(left, p50, reserve) <= shared_limit(left, p50, reserve)
 
 
+@steady
 @given(seconds, seconds, seconds)
 def test_shares_of_a_chain_add_up_to_what_is_left(left, p50, reserve):
     """A part's share and that of all that follows are the whole."""
@@ -74,6 +79,7 @@ def test_shares_of_a_chain_add_up_to_what_is_left(left, p50, reserve):
     assert isclose(both, left)
 
 
+@steady
 @given(seconds, seconds, seconds, st.integers(-6, 6))
 def test_seconds_have_no_scale(left, p50, reserve, power):
     """Milliseconds and hours are shared in the same way."""

@@ -1,11 +1,12 @@
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graceline.planning.projection import percentile, wilson
 
 
+@settings(derandomize=True, database=None, deadline=None)
 @given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_wilsons(counts):
     """The confidence interval is that of SciPy."""

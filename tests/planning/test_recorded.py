@@ -4,7 +4,7 @@ from random import Random
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graceline import Node, Pipeline, Stage
@@ -30,6 +30,7 @@ durations = st.lists(
 )
 
 
+@settings(derandomize=True, database=None, deadline=None)
 @given(durations)
 def test_draws_follow_kaplan_and_meier(given_samples):
     """The share of draws above any duration is that of the product-limit estimate."""
