@@ -1,13 +1,16 @@
 import io
-import itertools
 import json
 import logging
 import os
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +31,14 @@ from graceline.adaptive import (
 
 KEY = Key("lane", "p", "s", "n")
 OTHER = Key(node="other")
-KILLS = 50 if os.environ.get("GRACELINE_PROFILE") == "thorough" else 5
+THOROUGH = os.environ.get("GRACELINE_PROFILE") == "thorough"
+
+
+def kills():
+    """Flushed lines before each kill, and seconds after the last of them: anywhere in a batch."""
+    rng = random.Random(9)  # noqa: S311 - moments
+    for _ in range(50 if THOROUGH else 5):
+        yield rng.choice([1, 2, 7, 30, 120]), rng.uniform(0.0, 0.01) if THOROUGH else 0.0
 
 
 def samples(*durations, start=1.0, censored=False):
@@ -415,6 +425,40 @@ def test_a_file_that_became_read_only(tmp_path, caplog):
     again.close()
 
 
+@pytest.fixture
+def read_only():
+    """A directory with a file of histories, neither of which this process may write."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "h.db"
+        with SqliteStore(path) as store:
+            store.put(KEY, samples(0.1), {"margin": 0.5})
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+        user = os.geteuid()
+        if user == 0:  # root may write anything
+            os.seteuid(65534)
+        try:
+            yield path
+        finally:
+            os.seteuid(user)
+            path.parent.chmod(0o755)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="files have no owners here")
+def test_a_file_that_may_not_be_written_when_it_is_opened(read_only, caplog):
+    """A file that is read-only from the start is left as it is: one warning, and everything new is in memory."""
+    before = read_only.read_bytes()
+    store = SqliteStore(read_only)
+    assert store.degraded
+    for _ in range(2):
+        store.put(OTHER, samples(0.2), {})
+    assert store.load(OTHER).history.samples() == samples(0.2)
+    store.close()
+    (warning,) = warnings_of(caplog)
+    assert "Make the file writable" in warning.getMessage()
+    assert read_only.read_bytes() == before
+
+
 def test_a_file_that_breaks_later(tmp_path, caplog):
     """A record that turns out to be broken when it is read is missing: one warning, and all goes on in memory."""
     store = SqliteStore(tmp_path / "h.db")
@@ -591,11 +635,12 @@ def test_a_kill_never_corrupts(tmp_path):
     """Killed with SIGKILL at any moment, a process leaves a sound file with all that was flushed, state and samples alike."""
     path = tmp_path / "h.db"
     start = 0
-    for lines in itertools.islice(itertools.cycle([1, 2, 7, 30, 120]), KILLS):
+    for lines, seconds in kills():
         command = [sys.executable, "-c", CHILD, str(path), str(start)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
             for _ in range(lines):
                 flushed = int(child.stdout.readline())
+            time.sleep(seconds)
             child.send_signal(signal.SIGKILL)
             # What it wrote between the last line that was read and the kill counts as well.
             flushed = max([flushed, *(int(line) for line in child.stdout if line.endswith("\n"))])
