@@ -1,7 +1,9 @@
 """The simulator of learners, with made-up calls: nothing here is timed."""
 
 import json
+import re
 from math import inf
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -10,8 +12,9 @@ from benchmarks.adaptive.budgets import SharedRuns, render_budgets, share
 from benchmarks.adaptive.naive import CutsAtTheMaximum, Static, SuccessesOnly
 from benchmarks.adaptive.regimes import CHANGE, REGIMES, STATIONARY
 from benchmarks.adaptive.service import serve
-from benchmarks.adaptive.table import LEARNERS, Line, Simulation, render
+from benchmarks.adaptive.table import LEARNERS, OURS, Line, Simulation, lines, render
 
+from graceline.adaptive import Learner
 from graceline.testing.traffic import Call, EndedCall, replay
 
 
@@ -114,6 +117,60 @@ def test_regimes_are_simulated_once():
     first = simulation.runs("graceline", "lognormal")
     assert simulation.runs("graceline", "lognormal") is first
     assert simulation.runs("graceline", "lognormal", 32) is not first
+
+
+def test_calls_in_flight_and_the_learner_are_those_of_the_line():
+    """A run is that of the learner that is named, with so many calls in flight; ours is the one that users get."""
+    simulation = Simulation((1,))
+    assert LEARNERS[OURS] is Learner
+    for in_flight in (1, 32):
+        [run] = simulation.runs(OURS, "lognormal", in_flight)
+        assert run == replay(Learner(), REGIMES["lognormal"].calls(1), in_flight=in_flight)
+    assert simulation.runs(OURS, "lognormal") != simulation.runs(OURS, "lognormal", 32)
+
+
+class MadeUp(Simulation):
+    """A simulation in which each learner has the same few calls everywhere; notes what was asked."""
+
+    def __init__(self):
+        super().__init__((1,))
+        object.__setattr__(self, "asked", set())
+
+    def runs(self, learner, regime, in_flight=1):
+        self.asked.add((learner, regime, in_flight))
+        cut = regime in ("bad", "pareto tail") or in_flight == 32
+        return [[HUNG, *[CUT if cut else FINE] * 9] * 300]
+
+
+def test_a_line_is_the_worst_of_its_regimes():
+    """Of several regimes the highest figure counts, with the calls in flight of the line."""
+    simulation = MadeUp()
+    for regimes in (["lognormal", "bad"], ["bad", "lognormal"]):
+        line = simulation.line("made up", metrics.false_rate, regimes)
+        assert set(line.figures) == set(LEARNERS)
+        assert line.figures[OURS] == 90.0
+    line = simulation.line("made up", metrics.false_rate, "lognormal", in_flight=32)
+    assert line.figures[OURS] == 90.0
+
+
+def test_the_table_has_the_bars_of_its_documentation():
+    """Each line with a bar is in the documentation with that very bar, and every regime is looked at."""
+    simulation = MadeUp()
+    bars = {line.what: line.bar for line in lines(simulation) if line.bar is not None}
+    text = (Path(__file__).parents[2] / "docs" / "adaptive.md").read_text()
+    found = re.findall(
+        r"^\| ([^|]+) \| [^|]+ \| <= ([\d.]+)[^|]* \| [^|\s][^|]* \|", text, re.MULTILINE
+    )
+    promised = {what: float(bar) for what, bar in found}
+    assert len(promised) > 25
+    stuck = f"regimes in which it is stuck for ever, of {2 * len(REGIMES)}"
+    assert bars == {**promised, stuck: 0.0}
+    assert simulation.asked == {
+        (learner, regime, flight)
+        for learner in LEARNERS
+        for regime in REGIMES
+        for flight in (1, 32)
+    }
 
 
 def test_command_writes_what_it_is_asked_for(tmp_path, capsys, monkeypatch):
