@@ -251,11 +251,18 @@ def test_the_blame_of_a_calls_limit_says_so():
     assert message.endswith("exceeded its limit of 1s, given with the call")
 
 
+def test_the_blame_of_a_learned_limit_says_so():
+    """A limit that is in no definition is explained: it comes from how long calls took."""
+    message = blame_level(level(source=Source.ADAPTIVE), 1.0).message
+    assert message.endswith("exceeded its limit of 1s, learned from the durations of calls")
+
+
 @pytest.mark.parametrize(
-    "source", sorted(set(Source) - {Source.INHERITED, Source.DEFAULT, Source.CALL})
+    "source",
+    sorted(set(Source) - {Source.INHERITED, Source.DEFAULT, Source.CALL, Source.ADAPTIVE}),
 )
 def test_the_blame_of_a_stated_limit_adds_no_advice(source):
-    """Who stated a limit in the definition, or let it adapt, reads the limit and nothing else."""
+    """Who stated a limit in the definition reads the limit and nothing else."""
     message = blame_level(level(source=source), 1.0).message
     assert message == "node 'x' exceeded its limit of 1s"
 
