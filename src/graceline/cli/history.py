@@ -99,7 +99,9 @@ _Level = Annotated[
     Parameter(help="Only limits of this level: `pipeline`, `stage` or `node`."),
 ]
 
-history = App(name="history", help=_ABOUT, help_format="plaintext", result_action="return_value")
+history: App = App(
+    name="history", help=_ABOUT, help_format="plaintext", result_action="return_value"
+)
 
 
 @history.command(name="list", help=_LIST_HELP)
