@@ -672,6 +672,7 @@ import os, signal, sys, trio
 from graceline import Command, Node, Pipeline, open_engine
 from graceline.telemetry.events import OutputReceived
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 where = trio.lowlevel.enable_ki_protection if sys.argv[5] == "waiting" else lambda task: task
 
 @where  # protected, the task is passed over, and the main task gets it where it waits
