@@ -147,6 +147,22 @@ def test_an_import_merges(store):
             "'guess' is not what a limit was; one of learned, probe, alarm",
         ),
         (
+            '{"format": 1, "state": {"margin": NaN}, "history": {"window": 1, "samples": []}}',
+            "line 2 .* nan is not finite",
+        ),
+        (
+            (
+                '{"format": 1, "state": {}, "history": {"window": 1, "samples": []}, '
+                '"limits": [[1.0, Infinity, "learned"]]}'
+            ),
+            "line 2 .* inf is not finite",
+        ),
+        (
+            '{"format": 1, "state": {}, "history": {"window": Infinity, "samples": []}}',
+            "line 2 is no exported history",
+        ),
+        ("[" * 100_000, "line 2 is no exported history"),
+        (
             '{"format": 2, "state": {}, "history": {"window": 1, "samples": []}}',
             "line 2 has format 2; this version of graceline reads 1",
         ),
@@ -690,7 +706,7 @@ def test_a_store_does_not_cross_a_fork(tmp_path):
     store.flush()
     read, write = os.pipe()
     child = os.fork()
-    if not child:  # pragma: no cover - in the child
+    if not child:
         said = []
         for use in (lambda: store.put(KEY, samples(0.2), {}), store.flush, store.keys):
             try:

@@ -98,6 +98,21 @@ async def test_a_store_that_raises_stops_no_run(autojump_clock, caplog):
     assert ["history cannot be kept" in record.getMessage() for record in said] == [True]
 
 
+class _Unreadable(MemoryStore):
+    def load(self, key):
+        raise OSError("no such device")
+
+
+async def test_a_store_that_cannot_be_read_stops_no_run(autojump_clock, caplog):
+    """A part whose durations cannot be read begins without them; one warning says so."""
+    caplog.set_level(logging.WARNING, "graceline.adaptive")
+    async with open_engine(history=_Unreadable()) as engine:
+        engine._learning._learners._records = None  # as for a part that has left
+        pipeline = Pipeline("p", [quick, Node(quick, name="other")])
+        assert all([(await engine.run(pipeline)).ok for _ in range(5)])
+    assert caplog.text.count("history cannot be kept") == 1
+
+
 async def test_a_store_that_was_closed_does_not_hide_an_error(caplog, tmp_path):
     """An exception that leaves the engine's block arrives as it is, whatever became of the store."""
     store = SqliteStore(tmp_path / "h.db")

@@ -125,7 +125,11 @@ class Learners:
             self._save(held)
             return Record(held.history, held.state())
         if self._records is None or key in self._left:
-            return self.store.load(key)
+            try:
+                return self.store.load(key)
+            except Exception as error:  # noqa: BLE001 - whatever a store raises, the calls go on
+                self._complain(error)
+                return None
         return self._records.pop(key, None)
 
     def _enter(self, key: Key, entry: _EntryT) -> _EntryT:
@@ -185,6 +189,17 @@ class Learners:
         else:
             entry.listener = recorded
 
+    def _complain(self, error: Exception) -> None:
+        """Report what a store raised, once."""
+        if not self._failed:
+            self._failed = True
+            _logger.warning(
+                "history cannot be kept in %r: what is learned from now on is lost when this "
+                "process ends",
+                self.store,
+                exc_info=error,
+            )
+
     def checkpoint(self) -> None:
         """Hand everything that is new to the store; returns without waiting for a disk."""
         for entry in list(self._unsaved):
@@ -200,13 +215,8 @@ class Learners:
         # One that has left may be older than the one that came after it: samples only.
         try:
             self.store.put(key, unsaved.samples, entry.state() if held else {}, unsaved.limits)
-        except Exception:
-            if not self._failed:
-                self._failed = True
-                _logger.warning(
-                    "history cannot be kept in %r: what is learned from now on is lost when this "
-                    "process ends", self.store, exc_info=True,
-                )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - as above
+            self._complain(error)
         self._listen(key, entry)
 
     def keys(self) -> list[Key]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import (
     Any,
     Literal,
@@ -253,7 +254,9 @@ def _parse(lines: Iterable[str]) -> Iterator[tuple[Key, Record]]:
             history = DurationHistory.load(document.pop("history"))
             limits = tuple(_applied(*limit) for limit in document.pop("limits", ()))
             key = Key(**{name: str(document[name]) for name in document})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (
+            AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError,
+        ) as error:  # fmt: skip
             why = _why_not(error)
             raise ValueError(f"line {number} is no exported history: {why}") from error
         if version != _FORMAT:
@@ -278,4 +281,6 @@ def _applied(at: object, limit: object, why: object) -> Applied:
 def _number(value: object) -> float:
     if not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
-    return value
+    if not isfinite(value):
+        raise ValueError(f"{value!r} is not finite")
+    return value if isinstance(value, bool) else float(value)
