@@ -33,6 +33,7 @@ from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError, DefinitionWarning
 
 __all__ = [
+    "BUDGETS",
     "PASS_INPUT",
     "Each",
     "Node",
@@ -404,7 +405,8 @@ class Stage(_Step):
             _warn_part(part, self)
 
 
-_BUDGETS = ("fixed", "remaining", "reserve")
+BUDGETS = ("fixed", "remaining", "reserve")
+"""How the time of a pipeline may be shared."""
 
 
 @attrs.frozen(eq=False)
@@ -443,9 +445,9 @@ class Pipeline(Part):
         object.__setattr__(self, "stages", stages)
         if self.fail_fast is not None:
             check_flag(self.fail_fast, f"{where}, fail_fast=")
-        if self.budget not in _BUDGETS:
+        if self.budget not in BUDGETS:
             raise DefinitionError(
-                f"{where}: budget= is one of {', '.join(map(repr, _BUDGETS))}, not "
+                f"{where}: budget= is one of {', '.join(map(repr, BUDGETS))}, not "
                 f"{brief(self.budget)}"
             )
         check_flag(self.sum_must_fit, f"{where}, sum_must_fit=")
@@ -457,12 +459,11 @@ class Pipeline(Part):
                 before[stage.name] = () if previous is None else (previous.name,)
         object.__setattr__(self, "graph", build_graph(before, [s.name for s in stages], where))
         for stage in stages:
-            soft = self.budget != "fixed" and stage.critical  # a soft limit is not clamped
-            if not soft:
+            if not self.is_soft(stage):  # a soft limit is not clamped
                 _warn_part(stage, self)
             if stage.limit in (None, math.inf):
                 for part in stage.nodes:
-                    if not (soft and part.critical):
+                    if not self.is_soft(stage, part):
                         _warn_part(part, self)
         if self.sum_must_fit:
             _check_sum(self, self.graph, {stage.name: stage for stage in stages})

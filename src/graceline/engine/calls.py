@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from graceline.deadlines import Source
+from graceline.definitions.parts import BUDGETS
 from graceline.durations import Duration, parse_duration
 from graceline.engine.cleanup import enclosing_cleanup
 from graceline.engine.learning import Learned
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from graceline.engine.state import RunState
 
 __all__ = ["limited", "runs_around", "surroundings"]
-
-_SHARED = ("fixed", "remaining", "reserve")
 
 
 async def surroundings() -> tuple[float, LevelRun | None]:
@@ -59,7 +58,7 @@ def limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | Non
         source = None if seconds == inf else Source.CALL
         limit = attrs.evolve(limit, timeout=seconds, source=source)
     if budget is not None:
-        if budget in _SHARED:
+        if budget in BUDGETS:
             raise DefinitionError(
                 f"budget= of a run is how long the requester still waits, such as 0.25; how the "
                 f"parts share the time is said by Pipeline(budget={budget!r})"

@@ -42,7 +42,7 @@ class LateWatch:
         if self._closed or not level.run.trouble_heard():
             return
         if len(self._heap) >= self._prune_at:  # else what has ended would live as long as its entry
-            self._heap = [entry for entry in self._heap if not entry[2].ended]
+            self._heap = [entry for entry in self._heap if not _is_over(entry[2])]
             heapify(self._heap)
             self._prune_at = 2 * len(self._heap) + _FEW
         heappush(self._heap, (late_at, next(self._serial), level, stage, node))
@@ -69,7 +69,7 @@ class LateWatch:
 
     def _next(self) -> float:
         """The earliest soft deadline of a part that has not ended; `inf` if there is none."""
-        while self._heap and (self._heap[0][2].ended or self._heap[0][2].run.ended):
+        while self._heap and _is_over(self._heap[0][2]):
             heappop(self._heap)
         return self._heap[0][0] if self._heap else inf
 
@@ -87,3 +87,8 @@ class LateWatch:
                 late_after=late_at - level.start,
                 fires_at=fires_at,
             )
+
+
+def _is_over(level: LevelRun) -> bool:
+    """Whether a part has ended, or its run was torn down around it."""
+    return level.ended or level.run.ended

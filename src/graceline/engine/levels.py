@@ -67,7 +67,7 @@ class LevelRun(Level):
         """The limit; a learned one is written out only when somebody looks."""
         limit = self._limit
         if limit is None:
-            plan, lease = self.plan.limit, self.lease
+            plan, lease = self.plan.limit, self.applied
             assert lease is not None  # noqa: S101 - `apply` was called with it
             limit = self._limit = Limit(
                 plan.level, plan.name, lease.timeout, 0.0, plan.grace, Source.ADAPTIVE,

@@ -101,8 +101,8 @@ def open_engine(
             `default`.
         sinks: subscribers of the event stream.
         watchdog: what reports stuck nodes and a blocked event loop; None for nothing.
-        history: where learned limits come from and go to, such as a `SqliteStore`; it stays open.
-            None keeps them for the life of the engine.
+        history: where learned limits come from and go to, and the durations of every node, such as
+            a `SqliteStore`; it stays open. None keeps what limits learn for the life of the engine.
 
     Raises:
         DefinitionError: for an unknown mode or a bad number.
