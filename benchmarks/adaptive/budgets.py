@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import attrs
 import trio
-from trio.testing import MockClock
 
 from graceline import Pipeline, PipelineResult, Stage, open_engine
+from graceline.virtual import run_virtual
 
 __all__ = ["WAYS", "SharedRuns", "render_budgets", "share"]
 
@@ -82,7 +82,7 @@ def share(seeds: Sequence[int], runs: int = RUNS) -> dict[str, SharedRuns]:
 
 def _results(way: _Way, drawn: Sequence[Sequence[Sequence[float]]]) -> Iterator[PipelineResult]:
     for one in drawn:
-        yield from trio.run(_run_all, way, one, clock=MockClock(autojump_threshold=0))
+        yield from run_virtual(_run_all, way, one)
 
 
 async def _run_all(way: _Way, drawn: Sequence[Sequence[float]]) -> list[PipelineResult]:

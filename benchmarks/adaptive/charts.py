@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.adaptive.metrics import CEILING
 from graceline.testing.traffic import EndedCall
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
-_CEILING = 3.0
 _LOWEST, _HIGHEST = 1.0, 4500.0
 """Milliseconds: the few calls that end within the first would take half of a chart."""
 _COLOURS = ("#1f2933", "#3f78b5", "#d9a441", "#8a94a3")
@@ -63,7 +63,7 @@ def _dots(axes: Axes, calls: Sequence[EndedCall]) -> None:
     }
     fine, cut, hung = kinds.values()
     for number, one in enumerate(calls):
-        kind = fine if not one.cut else hung if one.call.latency > _CEILING else cut
+        kind = fine if not one.cut else hung if one.call.latency > CEILING else cut
         shown = one.elapsed if kind is not cut else one.call.latency
         kind[1].append((number, 1000.0 * shown))
     for label, (colour, points) in kinds.items():

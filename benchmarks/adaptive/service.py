@@ -13,10 +13,10 @@ from collections.abc import Callable
 from math import inf
 
 import trio
-from trio.testing import MockClock
 
 from benchmarks.adaptive.table import OURS, Line
 from graceline import Adaptive, Node, Pipeline, PipelineResult, open_engine
+from graceline.virtual import run_virtual
 
 __all__ = ["serve"]
 
@@ -50,8 +50,9 @@ class _Service:
 
 def serve(seed: int, *, real: bool) -> list[Line]:
     """Call the three services, on the real clock or in virtual time; each figure with its bar."""
-    clock = None if real else MockClock(autojump_threshold=0)
-    return trio.run(_serve, seed, "real clock" if real else "virtual time", clock=clock)
+    if real:
+        return trio.run(_serve, seed, "real clock")
+    return run_virtual(_serve, seed, "virtual time")
 
 
 async def _serve(seed: int, where: str) -> list[Line]:

@@ -351,15 +351,6 @@ async def test_what_usually_hangs_has_no_share(autojump_clock, engine, late):
     assert late == []
 
 
-async def test_the_last_part_is_not_late_before_it_is_cut(autojump_clock, engine, late):
-    """Where nothing follows, all that is left is the share: nothing is told, however times round."""
-    teach(engine, {"a": 0.02})
-    for number in range(1, 60):
-        await trio.sleep(0.1 / number)
-        await engine.run(chain("reserve", node("a", 9), timeout=0.03 + number / 70))
-    assert late == []
-
-
 # -- what the time that is left is ----------------------------------------------------------------
 
 

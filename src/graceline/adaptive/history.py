@@ -175,7 +175,8 @@ class DurationHistory:
     def quantile(self, p: float) -> float | None:
         """The shortest duration that a share `p` of all calls does not exceed, in seconds.
 
-        None if the window does not say: nothing has completed, or too much is censored.
+        `p` lies between 0 and 1. None if the window does not say: nothing has completed, or too
+        much is censored.
         """
         events, censored = self._events, self._censored
         needed = ceil((len(events) + len(censored)) * (1.0 - (1.0 - p) * _ROUNDING))
@@ -322,7 +323,8 @@ class Survival:
     def quantile(self, p: float) -> float | None:
         """The shortest duration that a share `p` of all calls does not exceed, in seconds.
 
-        None if the estimate does not reach that share, or nothing has completed.
+        `p` lies between 0 and 1. None if the estimate does not reach that share, or nothing has
+        completed.
         """
         threshold = (1.0 - p) * _ROUNDING
         survivals, ends, events = self._survivals, self._ends, self._events

@@ -48,8 +48,8 @@ def eqf_share(left: float, p50: float, reserve: float) -> float:
     """The part's proportional share of the time that is left, in seconds (EQF).
 
     Args:
-        left: seconds until the deadline, `inf` without one.
-        p50: of the part, in seconds.
+        left: seconds until the deadline, `inf` without one; below 0 if it has passed.
+        p50: of the part, in seconds, at least 0.
         reserve: seconds that what follows usually needs.
     """
     needed = p50 + reserve
@@ -60,7 +60,7 @@ def shared_limit(left: float, p50: float | None, reserve: float) -> float:
     """The limit of a part in seconds, `inf` if it may use all that is left.
 
     Args:
-        left: seconds until the deadline, `inf` without one.
+        left: seconds until the deadline, `inf` without one; below 0 if it has passed.
         p50: of the part, in seconds; None if it is not known.
         reserve: seconds that what follows usually needs; 0 if that is not known.
     """

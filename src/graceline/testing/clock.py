@@ -1,7 +1,7 @@
 """Tests in virtual time: they sleep for hours in no time, with a fresh clock each time they run.
 
-A shared `autojump_clock` fixture does not mix with
-Hypothesis, since one fixture serves all examples; here every example has its own clock.
+A shared `autojump_clock` fixture does not mix with Hypothesis, since one fixture serves all
+examples; here every example has its own clock.
 """
 
 from __future__ import annotations
