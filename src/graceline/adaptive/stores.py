@@ -283,4 +283,4 @@ def _number(value: object) -> float:
         raise TypeError(f"{value!r} is no number")
     if not isfinite(value):
         raise ValueError(f"{value!r} is not finite")
-    return value if isinstance(value, bool) else float(value)
+    return value
