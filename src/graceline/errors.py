@@ -1,12 +1,14 @@
 """The exception tree: everything that graceline raises on purpose.
 
 `engine.run()` returns results; only `engine.execute()` and `result.unwrap()` turn an outcome into
-one of these. Each is raised from the real cause, and carries the whole result.
+one of these. Each is raised from the real cause, and carries the whole result. Those whose
+`retryable` is False are never retried by a layer around: nobody wants an answer any more, somebody
+refused, or the call itself is wrong.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "AttemptTimeoutError",
@@ -34,6 +36,8 @@ class GracelineError(Exception):
 
 class DefinitionError(GracelineError, ValueError):
     """A definition or an argument is wrong: says what, where, and what would be right."""
+
+    retryable: ClassVar[bool] = False
 
 
 class StoreFileError(GracelineError):
@@ -106,6 +110,8 @@ class PipelineCancelledError(_OutcomeError):
         reason: the reason that was given.
     """
 
+    retryable: ClassVar[bool] = False
+
     def __init__(self, message: str, *, name: str, kind: str, result: Any) -> None:
         super().__init__(message, name=name, result=result)
         self.kind = kind
@@ -156,6 +162,8 @@ class OverloadedError(_OutcomeError):
         reason: why (`draining`, `queue full`, `thread limit`, ...).
         retry_after: seconds after which a new try makes sense, or None if nobody can tell.
     """
+
+    retryable: ClassVar[bool] = False
 
     def __init__(
         self, reason: str, *, name: str, result: Any, retry_after: float | None = None

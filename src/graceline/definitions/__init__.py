@@ -5,6 +5,7 @@ from graceline.definitions.command import Command
 from graceline.definitions.compose import each, parallel, sequence
 from graceline.definitions.graph import Graph
 from graceline.definitions.parts import PASS_INPUT, Each, Node, Part, Pipeline, Stage, node
+from graceline.definitions.retry import Retry
 from graceline.definitions.timeouts import Timeouts
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Node",
     "Part",
     "Pipeline",
+    "Retry",
     "Stage",
     "Timeouts",
     "each",
