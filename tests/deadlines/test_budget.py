@@ -94,3 +94,10 @@ def test_one_refusal_in_sixteen_is_let_through():
     """A gate never locks for good: of 64 hopeless parts four may try, evenly spread."""
     gate = Gate()
     assert [gate.refuses() for _ in range(64)] == ([True] * 15 + [False]) * 4
+
+
+@pytest.mark.parametrize(("gate", "every"), [(Gate(10), 10), (Gate(1), 1)])
+def test_a_gate_says_how_many_it_lets_through(gate, every):
+    """One refusal in so many as was given is let through."""
+    refused = [gate.refuses() for _ in range(3 * every)]
+    assert refused == ([True] * (every - 1) + [False]) * 3

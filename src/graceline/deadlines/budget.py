@@ -40,9 +40,6 @@ __all__ = ["Gate", "eqf_share", "shared_limit"]
 _RESERVED = 0.8
 """The share of the others' p50 that is kept for them."""
 
-_LET_THROUGH = 16
-"""One refusal in so many is let through."""
-
 
 def eqf_share(left: float, p50: float, reserve: float) -> float:
     """The part's proportional share of the time that is left, in seconds (EQF).
@@ -73,14 +70,19 @@ def shared_limit(left: float, p50: float | None, reserve: float) -> float:
 
 
 class Gate:
-    """Refuses what is as good as hopeless, but for one in 16."""
+    """Refuses what is as good as hopeless, but lets one refusal in so many through.
 
-    __slots__ = ("_refused",)
+    Args:
+        let_through: how many refusals there are to one that is let through after all.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_let_through", "_refused")
+
+    def __init__(self, let_through: int = 16) -> None:
+        self._let_through = let_through
         self._refused = 0
 
     def refuses(self) -> bool:
         """Whether to refuse the next part that is as good as hopeless."""
         self._refused += 1
-        return self._refused % _LET_THROUGH != 0
+        return self._refused % self._let_through != 0
