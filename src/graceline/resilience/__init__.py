@@ -1,6 +1,7 @@
 """Policies around an attempt as pure decisions: an explicit `now`, no clock, no waiting."""
 
 from graceline.resilience.budget import RetryBudget
+from graceline.resilience.header import DEFAULT_HEADER, Malformed, decode, encode
 from graceline.resilience.retry import (
     Attempt,
     Go,
@@ -14,14 +15,18 @@ from graceline.resilience.retry import (
 )
 
 __all__ = [
+    "DEFAULT_HEADER",
     "Attempt",
     "Go",
+    "Malformed",
     "RetryBudget",
     "Stop",
     "StopReason",
     "attempt_limit",
     "backoff_delay",
     "decide_retry",
+    "decode",
+    "encode",
     "is_retryable",
     "retry_hint",
 ]
