@@ -1,5 +1,12 @@
 """Policies around an attempt as pure decisions: an explicit `now`, no clock, no waiting."""
 
+from graceline.resilience.admission import (
+    Load,
+    Predictor,
+    Refusal,
+    expected_wait,
+    retry_after,
+)
 from graceline.resilience.budget import RetryBudget
 from graceline.resilience.header import DEFAULT_HEADER, Malformed, decode, encode
 from graceline.resilience.retry import (
@@ -18,7 +25,10 @@ __all__ = [
     "DEFAULT_HEADER",
     "Attempt",
     "Go",
+    "Load",
     "Malformed",
+    "Predictor",
+    "Refusal",
     "RetryBudget",
     "Stop",
     "StopReason",
@@ -27,6 +37,8 @@ __all__ = [
     "decide_retry",
     "decode",
     "encode",
+    "expected_wait",
     "is_retryable",
+    "retry_after",
     "retry_hint",
 ]
