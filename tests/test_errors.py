@@ -67,6 +67,21 @@ def test_an_overload_says_why_and_when_to_come_back():
     assert errors.OverloadedError("draining", name="p", result=None).retry_after is None
 
 
+def test_an_open_breaker_says_which_when_and_why_without_what():
+    """Name, time and the class of the error; not its text, which may hold what nobody may log."""
+    cause = ValueError("secret")
+    error = errors.CircuitOpenError(8.25, "db", cause)
+    assert str(error) == "breaker 'db' is open; try again in 8.25 s, last error: ValueError"
+    assert (error.retry_after, error.breaker, error.last_error) == (8.25, "db", cause)
+    assert errors.CircuitOpenError.retryable is False
+    forced = errors.CircuitOpenError(None, "db")
+    assert (str(forced), forced.retry_after, forced.last_error) == (
+        "breaker 'db' is open",
+        None,
+        None,
+    )
+
+
 @pytest.mark.parametrize(("text", "shown"), [("no key", "KeyError: no key"), ("", "KeyError")])
 def test_a_recorded_error_reads_like_the_original(text, shown):
     """What was read back from a document shows the class and the text, if there was one."""

@@ -40,6 +40,7 @@ from graceline.engine import (
 )
 from graceline.errors import (
     AttemptTimeoutError,
+    CircuitOpenError,
     CommandFailedError,
     DeadlineExceededError,
     DefinitionError,
@@ -66,6 +67,7 @@ __all__ = [
     "Blame",
     "Blocked",
     "BlockingEngine",
+    "CircuitOpenError",
     "Cleanup",
     "Command",
     "CommandFailedError",

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "AttemptTimeoutError",
+    "CircuitOpenError",
     "CommandFailedError",
     "DeadlineExceededError",
     "DefinitionError",
@@ -171,6 +172,30 @@ class OverloadedError(_OutcomeError):
         super().__init__(f"{name!r} was refused: {reason}", name=name, result=result)
         self.reason = reason
         self.retry_after = retry_after
+
+
+class CircuitOpenError(GracelineError):
+    """A circuit breaker refused a call, which therefore never started. A retry makes no sense.
+
+    Attributes:
+        retryable: False: whoever retries leaves this error alone.
+        retry_after: seconds after which a new call may be let through, or None if nobody can tell.
+        breaker: the name of the breaker.
+        last_error: the error that opened it; None if a timeout or slow calls did.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, retry_after: float | None, breaker: str, last_error: BaseException | None = None
+    ) -> None:
+        when = "" if retry_after is None else f"; try again in {retry_after:.3g} s"
+        # Only the class: its text may hold what must not reach a log.
+        why = "" if last_error is None else f", last error: {type(last_error).__name__}"
+        super().__init__(f"breaker {breaker!r} is open{when}{why}")
+        self.retry_after = retry_after
+        self.breaker = breaker
+        self.last_error = last_error
 
 
 class RecordedError(GracelineError):
