@@ -1,6 +1,7 @@
 """Definitions: what is run, checked when it is written down. Frozen, and without a clock."""
 
 from graceline.definitions.adaptive import Adaptive
+from graceline.definitions.breaker import Breaker
 from graceline.definitions.command import Command
 from graceline.definitions.compose import each, parallel, sequence
 from graceline.definitions.graph import Graph
@@ -11,6 +12,7 @@ from graceline.definitions.timeouts import Timeouts
 __all__ = [
     "PASS_INPUT",
     "Adaptive",
+    "Breaker",
     "Command",
     "Each",
     "Graph",

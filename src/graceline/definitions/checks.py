@@ -19,16 +19,19 @@ __all__ = [
     "brief",
     "check_callable",
     "check_cleanup",
+    "check_count",
     "check_flag",
     "check_name",
     "check_names",
     "check_options",
     "check_plain",
+    "check_share",
     "frozen_metadata",
     "is_async",
     "nearest",
     "no_pipeline",
     "optional_duration",
+    "positive_duration",
 ]
 
 
@@ -107,6 +110,30 @@ def check_names(names: Iterable[str], what: str) -> None:
 def optional_duration(value: Duration | None, what: str) -> float | None:
     """Parse a duration that may be left out."""
     return None if value is None else parse_duration(value, what)
+
+
+def positive_duration(value: Duration, what: str) -> float:
+    """Parse a duration that must be above 0 and finite."""
+    seconds = parse_duration(value, what)
+    if not 0 < seconds < math.inf:
+        raise DefinitionError(f"{what} must be above 0 and finite, not {brief(value)}")
+    return seconds
+
+
+def check_count(value: object, what: str) -> int:
+    """Return a whole number of at least 1, or raise."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise DefinitionError(f"{what} must be a whole number, at least 1, not {brief(value)}")
+    return value
+
+
+def check_share(value: object, what: str) -> float:
+    """Return a share above 0 and at most 1, or raise."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise DefinitionError(
+            f"{what} is a share above 0 and at most 1, such as 0.5, not {brief(value)}"
+        )
+    return float(value)
 
 
 def check_cleanup(

@@ -41,4 +41,22 @@ __all__ = [
     "is_retryable",
     "retry_after",
     "retry_hint",
+"""Policies as pure decisions: what may happen around an attempt, asked with an explicit `now`."""
+
+from graceline.resilience.breaker import (
+    BreakerSnapshot,
+    BreakerState,
+    CircuitBreaker,
+    Permit,
+    Refusal,
+)
+from graceline.resilience.counting import Counted
+
+__all__ = [
+    "BreakerSnapshot",
+    "BreakerState",
+    "CircuitBreaker",
+    "Counted",
+    "Permit",
+    "Refusal",
 ]
