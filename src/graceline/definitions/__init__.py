@@ -5,6 +5,7 @@ from graceline.definitions.breaker import Breaker
 from graceline.definitions.command import Command
 from graceline.definitions.compose import each, parallel, sequence
 from graceline.definitions.graph import Graph
+from graceline.definitions.hedge import Hedge
 from graceline.definitions.parts import PASS_INPUT, Each, Node, Part, Pipeline, Stage, node
 from graceline.definitions.retry import Retry
 from graceline.definitions.timeouts import Timeouts
@@ -16,6 +17,7 @@ __all__ = [
     "Command",
     "Each",
     "Graph",
+    "Hedge",
     "Node",
     "Part",
     "Pipeline",

@@ -51,12 +51,24 @@ from graceline.resilience.breaker import (
     Refusal,
 )
 from graceline.resilience.counting import Counted
+from graceline.resilience.hedge import (
+    HedgeBudget,
+    NoHedge,
+    TokenPool,
+    hedge_delay,
+    why_not_hedge,
+)
 
 __all__ = [
     "BreakerSnapshot",
     "BreakerState",
     "CircuitBreaker",
     "Counted",
+    "HedgeBudget",
+    "NoHedge",
     "Permit",
     "Refusal",
+    "TokenPool",
+    "hedge_delay",
+    "why_not_hedge",
 ]

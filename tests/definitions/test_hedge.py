@@ -1,0 +1,44 @@
+"""Hedges as they are written down."""
+
+import math
+
+import pytest
+
+from graceline import DefinitionError
+from graceline.definitions import Hedge
+
+
+def test_the_defaults_are_those_of_the_design():
+    """A copy at the p95 of 50 samples, for one call in twenty, and 250 ms for the loser."""
+    hedge = Hedge()
+    assert (hedge.delay, hedge.min_samples, hedge.max_extra, hedge.loser_grace) == (
+        None,
+        50,
+        0.05,
+        0.25,
+    )
+
+
+def test_durations_are_written_as_everywhere():
+    """Texts with a unit become seconds, and a loser may be granted none."""
+    hedge = Hedge(delay="20ms", loser_grace="0s")
+    assert (hedge.delay, hedge.loser_grace) == (0.02, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delay": 0}, r"Hedge\(delay=\) must be above 0 and finite, not 0"),
+        ({"delay": math.inf}, r"Hedge\(delay=\) must be above 0 and finite"),
+        ({"delay": "20"}, r"Hedge\(delay=\): .* has no unit"),
+        ({"min_samples": 0}, r"Hedge\(min_samples=\) must be a whole number, at least 1"),
+        ({"max_extra": 0}, r"Hedge\(max_extra=\) is a share above 0 and at most 1"),
+        ({"max_extra": 5}, r"Hedge\(max_extra=\) is a share above 0 and at most 1"),
+        ({"loser_grace": -1}, r"Hedge\(loser_grace=\): -1 is negative"),
+        ({"loser_grace": math.inf}, r"Hedge\(loser_grace=\) must be finite"),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    """The message says which option is wrong, and what would be right."""
+    with pytest.raises(DefinitionError, match=message):
+        Hedge(**options)
