@@ -51,6 +51,7 @@ from graceline.resilience.breaker import (
     Refusal,
 )
 from graceline.resilience.counting import Counted
+from graceline.resilience.health import AlternativeHealth, rank
 from graceline.resilience.hedge import (
     HedgeBudget,
     NoHedge,
@@ -60,6 +61,7 @@ from graceline.resilience.hedge import (
 )
 
 __all__ = [
+    "AlternativeHealth",
     "BreakerSnapshot",
     "BreakerState",
     "CircuitBreaker",
@@ -70,5 +72,6 @@ __all__ = [
     "Refusal",
     "TokenPool",
     "hedge_delay",
+    "rank",
     "why_not_hedge",
 ]
