@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from graceline.definitions import Breaker
-from graceline.resilience import BreakerState, CircuitBreaker, Counted, Permit, Refusal
+from graceline.resilience import BreakerRefusal, BreakerState, CircuitBreaker, Counted, Permit
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 
@@ -128,7 +128,7 @@ def test_half_open_admits_exactly_n_of_100(probes):
     admitted = [answer for answer in answers if isinstance(answer, Permit)]
     assert len(admitted) == probes
     assert all(permit.is_probe for permit in admitted)
-    assert all(isinstance(answer, Refusal) for answer in answers[probes:])
+    assert all(isinstance(answer, BreakerRefusal) for answer in answers[probes:])
 
 
 def test_probes_that_have_succeeded_keep_their_slots():
@@ -137,7 +137,7 @@ def test_probes_that_have_succeeded_keep_their_slots():
     trip(breaker, 0.0)
     call(breaker, 10.0, Counted.OK)
     second = breaker.admit(10.0)
-    assert isinstance(breaker.admit(10.0), Refusal)
+    assert isinstance(breaker.admit(10.0), BreakerRefusal)
     second.settle(10.0, Counted.OK, 0.01)
     assert breaker.state is CLOSED
 
@@ -209,7 +209,7 @@ def test_a_cancelled_probe_frees_its_slot():
     trip(breaker, 0.0)
     for _ in range(5):
         probe = breaker.admit(10.0)
-        assert isinstance(breaker.admit(10.0), Refusal)
+        assert isinstance(breaker.admit(10.0), BreakerRefusal)
         probe.settle(10.0, Counted.NOTHING, 3.0)
     assert breaker.state is HALF_OPEN
     call(breaker, 10.0, Counted.OK)
@@ -225,7 +225,7 @@ def test_a_probe_from_before_holds_no_slot():
     probes = [breaker.admit(30.0) for _ in range(2)]
     assert all(isinstance(probe, Permit) for probe in probes)
     other.settle(30.0, Counted.OK, 20.0)
-    assert isinstance(breaker.admit(30.0), Refusal)
+    assert isinstance(breaker.admit(30.0), BreakerRefusal)
 
 
 def test_a_probe_that_never_ends_loses_its_slot():
@@ -233,14 +233,14 @@ def test_a_probe_that_never_ends_loses_its_slot():
     breaker = make(probe_max=5)
     trip(breaker, 0.0)
     stuck = breaker.admit(10.0)
-    assert breaker.admit(12.0) == Refusal(3.0, None)
+    assert breaker.admit(12.0) == BreakerRefusal(3.0, None)
     assert breaker.snapshot(12.0).retry_after == 3.0
     assert breaker.snapshot(15.0).retry_after == 0.0
     other = breaker.admit(15.0)
     assert other.is_probe
-    assert isinstance(breaker.admit(15.0), Refusal)
+    assert isinstance(breaker.admit(15.0), BreakerRefusal)
     stuck.settle(16.0, Counted.NOTHING, 6.0)
-    assert isinstance(breaker.admit(16.0), Refusal), "its slot is another's by now"
+    assert isinstance(breaker.admit(16.0), BreakerRefusal), "its slot is another's by now"
 
 
 @pytest.mark.parametrize(("counted", "state"), [(Counted.OK, CLOSED), (Counted.ERROR, OPEN)])
@@ -352,7 +352,7 @@ def test_forced_open_refuses_everything():
     """No time opens it up, and nobody is told when to come back."""
     breaker = make(forbidden, mode="forced_open")
     for now in (0.0, 1e9):
-        assert breaker.admit(now) == Refusal(None, None)
+        assert breaker.admit(now) == BreakerRefusal(None, None)
         assert (breaker.state, breaker.snapshot(now).retry_after) == (OPEN, None)
         assert breaker.snapshot(now).state is OPEN
 
@@ -403,7 +403,7 @@ def test_a_refusal_tells_what_opened_it():
     breaker = make()
     first, second = ValueError("first"), KeyError("second")
     trip(breaker, 0.0, error=first)
-    assert breaker.admit(4.0) == Refusal(6.0, first)
+    assert breaker.admit(4.0) == BreakerRefusal(6.0, first)
     call(breaker, 10.0, Counted.ERROR, error=second)
     assert breaker.snapshot(10.0).last_error is second
     call(breaker, 30.0, Counted.OWN_TIMEOUT)

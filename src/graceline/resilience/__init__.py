@@ -44,11 +44,11 @@ __all__ = [
 """Policies as pure decisions: what may happen around an attempt, asked with an explicit `now`."""
 
 from graceline.resilience.breaker import (
+    BreakerRefusal,
     BreakerSnapshot,
     BreakerState,
     CircuitBreaker,
     Permit,
-    Refusal,
 )
 from graceline.resilience.counting import Counted
 from graceline.resilience.health import AlternativeHealth, rank
@@ -62,6 +62,7 @@ from graceline.resilience.hedge import (
 
 __all__ = [
     "AlternativeHealth",
+    "BreakerRefusal",
     "BreakerSnapshot",
     "BreakerState",
     "CircuitBreaker",
@@ -69,7 +70,6 @@ __all__ = [
     "HedgeBudget",
     "NoHedge",
     "Permit",
-    "Refusal",
     "TokenPool",
     "hedge_delay",
     "rank",

@@ -19,7 +19,8 @@ The machine
     half open  --`probes` have succeeded-->  closed, with an empty window
 
 - **Permits.** A call asks `admit(now)` and gets a `Permit`, which it settles exactly once when it
-  ends, however it ends, or a `Refusal`. Ask last: who holds a permit should be about to start.
+  ends, however it ends, or a `BreakerRefusal`. Ask last: who holds a permit should be about to
+  start.
 - **Leases.** A permit of a half-open breaker holds one of `probes` slots until it is settled: a
   probe that is cancelled frees its slot, and so does time after `probe_max`. Probes that have
   succeeded keep theirs, so that of any number of callers exactly `probes` get one.
@@ -61,7 +62,14 @@ import attrs
 from graceline.definitions.breaker import Breaker, BreakerMode
 from graceline.resilience.counting import Counted, SlidingCounts
 
-__all__ = ["BreakerSnapshot", "BreakerState", "CircuitBreaker", "OnChange", "Permit", "Refusal"]
+__all__ = [
+    "BreakerRefusal",
+    "BreakerSnapshot",
+    "BreakerState",
+    "CircuitBreaker",
+    "OnChange",
+    "Permit",
+]
 
 _JITTER = 0.2
 """The time open is varied by up to this share of it, up and down."""
@@ -89,7 +97,7 @@ OnChange: TypeAlias = Callable[[BreakerState, BreakerState, float], None]
 
 
 @attrs.frozen
-class Refusal:
+class BreakerRefusal:
     """The call must not start.
 
     Attributes:
@@ -236,13 +244,13 @@ class CircuitBreaker:
         """Its state; in the modes `off` and `forced_open` closed and open for good."""
         return BreakerState.OPEN if self.policy.mode == "forced_open" else self._state
 
-    def admit(self, now: float) -> Permit | Refusal:
+    def admit(self, now: float) -> Permit | BreakerRefusal:
         """Whether a call may start now; may be the transition from open to half open."""
         if self._state is BreakerState.CLOSED:
             # A breaker that is off, or forced open, never leaves this state.
             mode = self.policy.mode
             if mode == "forced_open":
-                return Refusal(None, None)
+                return BreakerRefusal(None, None)
             return Permit(self, None if mode == "off" else self._generation)
         if self._state is BreakerState.OPEN and now >= self._until:
             self._move(BreakerState.HALF_OPEN, now)
@@ -253,7 +261,7 @@ class CircuitBreaker:
             return permit
         if self.policy.mode == "metrics_only":
             return Permit(self, None)
-        return Refusal(free_at - now, self._last_error)
+        return BreakerRefusal(free_at - now, self._last_error)
 
     def snapshot(self, now: float) -> BreakerSnapshot:
         """What it counts and does now; asking changes nothing."""
