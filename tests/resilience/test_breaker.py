@@ -228,6 +228,18 @@ def test_a_probe_from_before_holds_no_slot():
     assert isinstance(breaker.admit(30.0), BreakerRefusal)
 
 
+def test_a_success_from_before_is_none_of_the_probes():
+    """Each time it is half open, all of its probes must succeed, one after the other."""
+    breaker = make(probes=2)
+    trip(breaker, 0.0)
+    call(breaker, 10.0, Counted.OK)
+    call(breaker, 10.0, Counted.ERROR)
+    call(breaker, 30.0, Counted.OK)
+    assert breaker.state is HALF_OPEN
+    call(breaker, 30.0, Counted.OK)
+    assert breaker.state is CLOSED
+
+
 def test_a_probe_that_never_ends_loses_its_slot():
     """After `probe_max` another call may have it, and the refusals before say when."""
     breaker = make(probe_max=5)

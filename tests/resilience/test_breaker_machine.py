@@ -47,7 +47,7 @@ class Reference:
         if state == "open":
             span = min(self.policy.open_for * 2**self.trips, self.policy.max_open_for)
             self.trips += 1
-            self.until = now + span * (0.8 + 0.4 * self.random())
+            self.until = now + span * (1.0 + 0.2 * (2.0 * self.random() - 1.0))
         self.period = {"state": state, "calls": self.period["calls"], "probes": [], "good": 0}
         if state == "closed":
             self.period["calls"] = []
@@ -141,6 +141,12 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.25, 1.0, 2.0, 5.0, 15.0]))
     def wait(self, seconds):
         self.now += seconds
+
+    @rule()
+    def wait_until_it_probes(self):
+        """Half open is where the mistakes are; nobody gets there by chance."""
+        if self.reference.period["state"] == "open":
+            self.now = max(self.now, self.reference.until)
 
     @rule(target=tickets, calls=st.integers(1, 4))
     def start(self, calls):
