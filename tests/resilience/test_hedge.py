@@ -151,8 +151,16 @@ def test_not_much_is_saved_up():
     budget = HedgeBudget(1.0, Pool())
     for _ in range(1000):
         budget.called()
+    assert sum(budget.take(0.0) for _ in range(100)) == 10
+
+
+def test_what_is_paid_back_is_not_saved_up_either():
+    """A copy that did not start leaves no more than ten to send."""
+    budget = HedgeBudget(1.0, Pool())
+    for _ in range(10):
+        budget.called()
     assert budget.take(0.0)
-    budget.give_back(0.0)
+    budget.called()
     budget.give_back(0.0)
     assert sum(budget.take(0.0) for _ in range(100)) == 10
 
