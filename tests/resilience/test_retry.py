@@ -281,9 +281,9 @@ shares = st.floats(0, 1, exclude_max=True)
 @repeatable
 @given(policies, st.integers(2, 400), shares)
 def test_a_backoff_lies_in_its_interval(retry, attempt, share):
-    """For any draw: from 0 up to min(max_backoff, backoff * factor ** (k - 1))."""
+    """For any draw: from 0 up to min(max_backoff, backoff * factor ** (k - 2))."""
     try:
-        longest = retry.backoff * retry.factor ** (attempt - 1)
+        longest = retry.backoff * retry.factor ** (attempt - 2)
     except OverflowError:
         longest = retry.max_backoff
     assert 0 <= backoff_delay(retry, attempt, lambda: share) <= min(retry.max_backoff, longest)

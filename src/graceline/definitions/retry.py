@@ -34,7 +34,7 @@ def _on(value: type[Exception] | Iterable[type[Exception]] | _Predicate) -> _Kin
 class Retry:
     """What failed is tried again, within the time and the retry budget that are left.
 
-    Before attempt k a time between 0 and `min(max_backoff, backoff * factor ** (k - 1))` is waited,
+    Before attempt k a time between 0 and `min(max_backoff, backoff * factor ** (k - 2))` is waited,
     drawn evenly, so that those who failed together do not come back together. If what is left does
     not suffice for that and for an attempt, the last error is raised at once.
 

@@ -4,7 +4,7 @@ A retry is worth its load only if somebody still waits for the answer when it co
 attempt does not see to that: a "total of 5 s" took 8, 16 and 20 s in three libraries, because the
 last backoff and the last attempt were begun without a look at the time. So before attempt k > 1:
 
-    delay = random() * min(max_backoff, backoff * factor ** (k - 1)), or the server's hint
+    delay = random() * min(max_backoff, backoff * factor ** (k - 2)), or the server's hint
     need  = p50 of the attempts that succeeded, if there are at least 20, else min_attempt;
             never more than attempt_timeout
     stop, if remaining <= delay + need
@@ -170,7 +170,7 @@ def backoff_delay(retry: Retry, attempt: int, random: _Random) -> float:
         random: gives numbers in [0, 1).
     """
     try:
-        longest = retry.backoff * retry.factor ** (attempt - 1)
+        longest = retry.backoff * retry.factor ** (attempt - 2)
     except OverflowError:
         longest = inf if retry.backoff else 0.0
     return random() * min(retry.max_backoff, longest)
