@@ -20,7 +20,7 @@ def test_durations_are_written_as_everywhere():
         0.01,
         0.01,
     )
-    assert Node(work, timeout=learned).limit == 3.0
+    assert Node(work, timeout=learned).stated_timeout == 3.0
 
 
 @pytest.mark.parametrize(

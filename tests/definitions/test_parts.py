@@ -20,7 +20,7 @@ from graceline import (
     sequence,
 )
 from graceline.definitions import PASS_INPUT
-from graceline.definitions.parts import NodeOptions
+from graceline.definitions.nodes import NodeOptions
 
 
 async def a(value):
@@ -60,7 +60,7 @@ def where(make):
 def test_nothing_is_stated_by_default(make):
     """A part states only what it was told to state."""
     part = make()
-    assert (part.timeout, part.limit, part.grace, part.reserve) == (None, None, None, None)
+    assert (part.timeout, part.stated_timeout, part.grace, part.reserve) == (None, None, None, None)
     assert (part.strict, part.stop_before, part.slo) == (None, None, None)
     assert (part.metadata, part.on_cleanup) == ({}, ())
 
@@ -77,7 +77,7 @@ def test_limits_are_seconds_however_they_were_written(make):
 def test_zero_and_unlimited_are_valid_limits(make, timeout):
     """0 is 'already expired' and inf is 'stated to be unlimited'; neither is 'not stated'."""
     part = make(timeout=timeout)
-    assert part.limit == part.timeout == timeout
+    assert part.stated_timeout == part.timeout == timeout
 
 
 @any_part
@@ -115,15 +115,15 @@ def test_a_reserve_may_be_carved_out_of_the_metadatas_timeout(make):
 @any_part
 def test_metadata_may_state_the_limit(make):
     """`metadata["timeout"]` counts where `timeout=` is not given."""
-    assert make(metadata={"timeout": "250ms"}).limit == 0.25
+    assert make(metadata={"timeout": "250ms"}).stated_timeout == 0.25
     assert make(metadata={"timeout": "250ms"}).timeout is None
-    assert make(metadata={"timeout": None}).limit is None
+    assert make(metadata={"timeout": None}).stated_timeout is None
 
 
 @any_part
 def test_the_option_beats_metadata(make):
     """A stated `timeout=` wins over metadata, zero included."""
-    assert make(timeout=0, metadata={"timeout": 9}).limit == 0.0
+    assert make(timeout=0, metadata={"timeout": 9}).stated_timeout == 0.0
 
 
 @any_part
@@ -549,13 +549,13 @@ def test_a_limit_that_fits_is_not_warned_about(above):
 
 def test_an_unlimited_child_is_not_warned_about():
     """Who writes 'unlimited' below a limit means 'as long as the parent'."""
-    assert Stage("s", [Node(a, timeout=math.inf)], timeout=1).nodes[0].limit == math.inf
+    assert Stage("s", [Node(a, timeout=math.inf)], timeout=1).nodes[0].stated_timeout == math.inf
 
 
 def test_limits_that_add_up_to_more_are_fine_by_default():
     """Real phases add up to more than the whole, and that is not an error."""
     stages = [Stage("x", [a], timeout=0.8), Stage("y", [a], timeout=0.8)]
-    assert Pipeline("p", stages, timeout=1).limit == 1.0
+    assert Pipeline("p", stages, timeout=1).stated_timeout == 1.0
 
 
 @pytest.mark.parametrize(
@@ -592,7 +592,7 @@ def test_rounding_is_no_excess():
 
 def test_without_a_limit_any_sum_fits():
     """A pipeline without a limit has nothing that could be exceeded."""
-    assert Pipeline("p", [Stage("x", [a], timeout=9)], sum_must_fit=True).limit is None
+    assert Pipeline("p", [Stage("x", [a], timeout=9)], sum_must_fit=True).stated_timeout is None
 
 
 def test_sum_must_fit_is_a_flag():
@@ -624,4 +624,4 @@ def test_evolve_keeps_a_loop():
 def test_the_presets_leave_definitions_alone():
     """Defaults belong to the engine: a definition does not know them."""
     assert Timeouts.realtime().node == 0.2
-    assert Node(a).limit is None
+    assert Node(a).stated_timeout is None

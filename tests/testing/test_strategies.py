@@ -134,9 +134,11 @@ FEATURES = {
     "a limit of an item": lambda p: any(n.each and n.each.item_timeout for n in all_nodes(p)),
     "a nested run": lambda p: len(list(all_pipelines(p))) > 1,
     "equal limits of all levels": lambda p: any(
-        p.limit and p.limit == s.limit == n.limit for s in p.stages for n in s.nodes
+        p.stated_timeout and p.stated_timeout == s.stated_timeout == n.stated_timeout
+        for s in p.stages
+        for n in s.nodes
     ),
-    "an expired limit": lambda p: p.limit == 0,
+    "an expired limit": lambda p: p.stated_timeout == 0,
     "a soft node": lambda p: any(not n.critical for n in all_nodes(p)),
     "a soft stage": lambda p: any(not s.critical for s in p.stages),
     "a fallback": lambda p: any(n.fallback == [] for n in all_nodes(p)),

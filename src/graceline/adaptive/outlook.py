@@ -93,7 +93,7 @@ class Outlooks:
 
 def _cut_after(part: Node | Stage, *above: Stage) -> float:
     """Seconds after which a part is cut at the latest, because something can stand in for it."""
-    limit = part.limit
+    limit = part.stated_timeout
     return inf if limit is None or all(one.critical for one in (part, *above)) else limit
 
 

@@ -13,7 +13,7 @@ from graceline.definitions import Command
 
 if TYPE_CHECKING:
     from graceline.bench.suite import Phase, Step, Suite
-    from graceline.definitions.parts import Part
+    from graceline.definitions import Part
 
 __all__ = ["CommandFacts", "Ledger", "PhaseFacts", "SuiteFacts", "facts_of"]
 
@@ -96,7 +96,7 @@ def _command_facts(step: Step) -> CommandFacts:
 
 
 def _limits(part: Part) -> dict[str, Any]:
-    limit = part.limit
+    limit = part.stated_timeout
     return {
         "name": part.name,
         "timeout": None if limit == math.inf else limit,  # JSON has no infinity

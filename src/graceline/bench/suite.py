@@ -22,7 +22,8 @@ from graceline.definitions.checks import (
     nearest,
     optional_duration,
 )
-from graceline.definitions.parts import Part, as_node
+from graceline.definitions.nodes import as_node
+from graceline.definitions.part import Part
 from graceline.errors import DefinitionError, DefinitionWarning
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = ["Phase", "Step", "Suite", "armed", "command"]
 _Entry: TypeAlias = "Step | Node | Command | Callable[[Any], Any]"
 _Rule: TypeAlias = Callable[[Any], bool]
 
-# As in `graceline.definitions.parts`: the converters say what may be given, and the conversion
+# As in `graceline.definitions.part`: the converters say what may be given, and the conversion
 # itself waits until the name is known, which belongs into every message.
 
 

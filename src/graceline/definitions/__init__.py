@@ -6,7 +6,9 @@ from graceline.definitions.command import Command
 from graceline.definitions.compose import each, parallel, sequence
 from graceline.definitions.graph import Graph
 from graceline.definitions.hedge import Hedge
-from graceline.definitions.parts import PASS_INPUT, Each, Node, Part, Pipeline, Stage, node
+from graceline.definitions.nodes import Each, Node, node
+from graceline.definitions.part import PASS_INPUT, Part
+from graceline.definitions.pipeline import Pipeline, Stage
 from graceline.definitions.retry import Retry
 from graceline.definitions.timeouts import Timeouts
 

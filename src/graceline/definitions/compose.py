@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from graceline.definitions.checks import check_options, optional_duration
-from graceline.definitions.parts import Each, Node, NodeOptions, Stage, as_node
+from graceline.definitions.nodes import Each, Node, NodeOptions, as_node
+from graceline.definitions.pipeline import Stage
 from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:

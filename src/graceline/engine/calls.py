@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from graceline.deadlines import Source
-from graceline.definitions.parts import BUDGETS
+from graceline.definitions.pipeline import BUDGETS
 from graceline.durations import Duration, parse_duration
 from graceline.engine.cleanup import enclosing_cleanup
 from graceline.engine.learning import Learned

@@ -153,7 +153,7 @@ def _limit(
     A default applies only where neither the level nor any level above it states a limit. A soft
     limit is none.
     """
-    stated = part.limit
+    stated = part.stated_timeout
     source: Source | None
     if soft:
         timeout, source = inf, None
@@ -217,8 +217,8 @@ def compile_pipeline(
         if not shared or learning is None:
             return None
         late_after = None
-        if soft and not isinstance(part.timeout, Adaptive) and part.limit != inf:
-            late_after = part.limit
+        if soft and not isinstance(part.timeout, Adaptive) and part.stated_timeout != inf:
+            late_after = part.stated_timeout
         return Share(stage, node, late_after, outlooks if node else None)
 
     root = _limit(pipeline, "pipeline", timeouts.pipeline, stated_above=stated, enforced=enforced)

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from graceline.definitions import Adaptive, Node, Pipeline, Stage
-from graceline.definitions.parts import PASS_INPUT, Part
+from graceline.definitions.part import PASS_INPUT, Part
 from graceline.errors import DefinitionWarning
 from graceline.planning.places import Place
 from graceline.planning.recorded import Draws
@@ -61,7 +61,7 @@ def in_force(
         return given
     if isinstance(part.timeout, Adaptive):
         return part.timeout
-    return math.inf if limits.alone and not pipeline.is_soft(stage, node) else part.limit
+    return math.inf if limits.alone and not pipeline.is_soft(stage, node) else part.stated_timeout
 
 
 def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) -> Pipeline:
@@ -105,7 +105,7 @@ def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) ->
 
 def _options(part: Part, limit: float | Adaptive | None) -> dict[str, Any]:
     """The options of a part that make up its limit; without one there is nothing to keep back."""
-    if limit == math.inf != part.limit:
+    if limit == math.inf != part.stated_timeout:
         return {"timeout": limit, "reserve": None}
     return {"timeout": limit}
 

@@ -132,7 +132,7 @@ def projection_of(pipeline: Pipeline, limits: Limits, done: Replayed) -> Project
     statuses = Counter(_NEVER if one is None else str(one) for one in done.statuses)
     blamed = Counter(one for one in done.blamed if one is not None)
     return Projection(
-        limit=_seconds(pipeline.limit if limits.pipeline is None else limits.pipeline),
+        limit=_seconds(pipeline.stated_timeout if limits.pipeline is None else limits.pipeline),
         runs=runs,
         completion=done.answers / runs,
         low=low,

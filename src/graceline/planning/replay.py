@@ -130,7 +130,7 @@ def replay(
     cursor, done = Cursor(), Replayed()
     pipeline = virtual(world.pipeline, limits, world.draws, cursor)
     timeout, horizon = limits.pipeline, math.inf
-    if (pipeline.limit if timeout is None else timeout) in (None, math.inf):
+    if (pipeline.stated_timeout if timeout is None else timeout) in (None, math.inf):
         horizon = world.horizon
         timeout = horizon + (pipeline.reserve or 0.0)
     told = _Teller(pipeline, done, horizon)

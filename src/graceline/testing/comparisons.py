@@ -217,7 +217,7 @@ def _parts(pipeline: Pipeline) -> Iterator[tuple[str, Part]]:
 
 def _is_limited(part: Part) -> bool:
     each = part.each if isinstance(part, Node) else None
-    return part.limit is not None or (each is not None and each.item_timeout is not None)
+    return part.stated_timeout is not None or (each is not None and each.item_timeout is not None)
 
 
 def _raised(pipeline: Pipeline, paths: set[str], factor: float) -> Pipeline:
@@ -227,8 +227,8 @@ def _raised(pipeline: Pipeline, paths: set[str], factor: float) -> Pipeline:
         if path in paths and isinstance(part.timeout, Adaptive):
             bounds = {name: getattr(part.timeout, name) * factor for name in _BOUNDS}
             changes["timeout"] = attrs.evolve(part.timeout, **bounds)
-        elif path in paths and part.limit is not None:
-            changes["timeout"] = part.limit * factor
+        elif path in paths and part.stated_timeout is not None:
+            changes["timeout"] = part.stated_timeout * factor
         each = part.each if isinstance(part, Node) else None
         if path in paths and each is not None and each.item_timeout is not None:
             changes["each"] = Each(each.max_parallel, each.item_timeout * factor)

@@ -91,7 +91,7 @@ def reference_run(
 
 def _limits(part: Part, default: float, *, stated_above: bool) -> dict[str, Any]:
     """The limits of a part: its own, else the engine's default where nothing above states one."""
-    timeout = part.limit
+    timeout = part.stated_timeout
     if timeout is None and not stated_above:
         timeout = default
     return {
@@ -109,7 +109,7 @@ def _pipeline(pipeline: Pipeline, timeouts: Timeouts) -> PipelineModel:
             f"reference_run(): {pipeline.name!r}: the oracle does not model "
             f"budget={pipeline.budget!r}, only 'fixed'"
         )
-    stated = pipeline.limit is not None
+    stated = pipeline.stated_timeout is not None
     limits = _limits(pipeline, timeouts.pipeline, stated_above=False)
     if pipeline.strict is None:
         limits["strict"] = timeouts.strict
@@ -121,7 +121,7 @@ def _pipeline(pipeline: Pipeline, timeouts: Timeouts) -> PipelineModel:
 def _stage(stage: Stage, timeouts: Timeouts, *, stated: bool) -> StageModel:
     _refuse(stage)
     limits = _limits(stage, timeouts.stage, stated_above=stated)
-    stated = stated or stage.limit is not None
+    stated = stated or stage.stated_timeout is not None
     return StageModel(
         stage.name,
         tuple(_node(node, timeouts, stated=stated) for node in stage.nodes),
