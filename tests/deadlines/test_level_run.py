@@ -52,6 +52,9 @@ def test_a_level_of_a_run_has_all_its_attributes_from_the_start():
         "notice": None,
         "lease": None,
         "applied": None,
+        "attempt": 0,
+        "errors": (),
+        "retried_inside": False,
         "_limit": LIMITS["limited"],
     }
     assert live.plan.limit is LIMITS["limited"]

@@ -2,10 +2,12 @@
 
 from graceline.definitions.adaptive import Adaptive
 from graceline.definitions.breaker import Breaker
+from graceline.definitions.bulkhead import Bulkhead
 from graceline.definitions.command import Command
 from graceline.definitions.compose import each, parallel, sequence
 from graceline.definitions.graph import Graph
 from graceline.definitions.hedge import Hedge
+from graceline.definitions.inherit import INHERIT, resolve
 from graceline.definitions.nodes import Each, Node, node
 from graceline.definitions.part import PASS_INPUT, Part
 from graceline.definitions.pipeline import Pipeline, Stage
@@ -13,9 +15,11 @@ from graceline.definitions.retry import Retry
 from graceline.definitions.timeouts import Timeouts
 
 __all__ = [
+    "INHERIT",
     "PASS_INPUT",
     "Adaptive",
     "Breaker",
+    "Bulkhead",
     "Command",
     "Each",
     "Graph",
@@ -29,5 +33,6 @@ __all__ = [
     "each",
     "node",
     "parallel",
+    "resolve",
     "sequence",
 ]

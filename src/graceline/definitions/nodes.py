@@ -8,9 +8,12 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 import attrs
 
 from graceline.definitions.adaptive import Adaptive
-from graceline.definitions.checks import brief, check_callable, check_options, is_async
+from graceline.definitions.breaker import Breaker
+from graceline.definitions.bulkhead import Bulkhead
+from graceline.definitions.checks import brief, check_callable, check_flag, check_options, is_async
 from graceline.definitions.command import Command
 from graceline.definitions.part import Part, Step, warn_clamped, where_of
+from graceline.definitions.retry import Retry
 from graceline.durations import Duration
 from graceline.errors import DefinitionError
 
@@ -49,6 +52,8 @@ class Node(Step):
         name: unique within its stage; by default the name of the function or the program.
         runs_on: `coroutine`, `thread`, `process` or `command`; None chooses by the function.
         each: set by `each()`: run over a list.
+        idempotent: whether its work may be done twice. False retries only what had not started;
+            True lets it be hedged.
 
     Raises:
         DefinitionError: for anything that is not a function of one argument, a generator, a
@@ -59,6 +64,7 @@ class Node(Step):
     name: str = attrs.field(default="", kw_only=True)
     runs_on: _Kind = attrs.field(default=None, converter=_runs_on, kw_only=True)
     each: Each | None = attrs.field(default=None, kw_only=True)
+    idempotent: bool | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         own_name = getattr(self.function, "__name__", "")
@@ -77,6 +83,8 @@ class Node(Step):
                 f"{what} runs on {' or '.join(map(repr, kinds))}"
             )
         object.__setattr__(self, "runs_on", self.runs_on or kinds[0])
+        if self.idempotent is not None:
+            check_flag(self.idempotent, f"node {self.name!r}, idempotent=")
         if self.each is not None:
             if not isinstance(self.each, Each):
                 raise DefinitionError(f"node {self.name!r}: write each(node, ...), not each=")
@@ -115,6 +123,11 @@ class NodeOptions(TypedDict, total=False):
     critical: bool
     fallback: Any
     runs_on: Literal["coroutine", "thread", "process"] | None
+    retry: Retry | None
+    attempt_timeout: Duration | Adaptive | None
+    breaker: Breaker | None
+    limit: Bulkhead | int | None
+    idempotent: bool | None
 
 
 @overload

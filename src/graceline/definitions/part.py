@@ -14,6 +14,8 @@ from typing import Any, TypeAlias, cast
 import attrs
 
 from graceline.definitions.adaptive import Adaptive
+from graceline.definitions.breaker import Breaker
+from graceline.definitions.bulkhead import Bulkhead, as_bulkhead
 from graceline.definitions.checks import (
     as_callables,
     brief,
@@ -24,6 +26,8 @@ from graceline.definitions.checks import (
     frozen_metadata,
     optional_duration,
 )
+from graceline.definitions.inherit import INHERIT
+from graceline.definitions.retry import Retry
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError, DefinitionWarning
 
@@ -56,6 +60,10 @@ def _handlers(value: _Function | Iterable[_Function] | None) -> tuple[_Function,
     return cast("tuple[_Function, ...]", value)
 
 
+def _bulkhead(value: Bulkhead | int | None) -> Bulkhead | None:
+    return cast("Bulkhead | None", value)
+
+
 def _after(value: _Names) -> tuple[str, ...] | None:
     return cast("tuple[str, ...] | None", value)
 
@@ -82,6 +90,12 @@ class Part:
         metadata: free-form; only its key `timeout` has a meaning, where `timeout=` is not given.
         on_cleanup: functions of the outcome, called after the work has unwound, in a bounded
             shielded scope. A handler that raises is attached to the outcome and replaces nothing.
+        retry: how a node is tried again, as a default for the nodes of a stage or a pipeline; None
+            switches off what a level above says.
+        attempt_timeout: seconds for one attempt, or an `Adaptive`; inherited like `retry`, while
+            `timeout` bounds all attempts and the waiting in between.
+        breaker: a circuit breaker of each node; inherited like `retry`.
+        limit: how many attempts of a node may run at once, a number or a `Bulkhead`; inherited.
     """
 
     name: str
@@ -93,6 +107,10 @@ class Part:
     slo: float | None = attrs.field(default=None, converter=_seconds)
     metadata: Mapping[str, Any] = attrs.field(default=None, converter=_metadata)
     on_cleanup: tuple[Callable[[Any], Any], ...] = attrs.field(default=None, converter=_handlers)
+    retry: Retry | None = INHERIT
+    attempt_timeout: float | Adaptive | None = attrs.field(default=INHERIT, converter=_limit)
+    breaker: Breaker | None = INHERIT
+    limit: Bulkhead | None = attrs.field(default=INHERIT, converter=_bulkhead)
 
     def __attrs_post_init__(self) -> None:
         kind = type(self).__name__
@@ -114,6 +132,20 @@ class Part:
                 f"{where}: work that stops politely before a learned limit would teach it to "
                 "become ever shorter; state a timeout with stop_before="
             )
+        if self.retry not in (INHERIT, None) and not isinstance(self.retry, Retry):
+            raise DefinitionError(
+                f"{where}, retry= takes a Retry such as Retry(attempts=3), not {brief(self.retry)}"
+            )
+        if self.breaker not in (INHERIT, None) and not isinstance(self.breaker, Breaker):
+            raise DefinitionError(
+                f"{where}, breaker= takes a Breaker such as Breaker(failure_rate=0.3), not "
+                f"{brief(self.breaker)}"
+            )
+        if self.limit not in (INHERIT, None):
+            put(self, "limit", as_bulkhead(self.limit, where))
+        if self.attempt_timeout is not INHERIT and not isinstance(self.attempt_timeout, Adaptive):
+            seconds = optional_duration(self.attempt_timeout, f"{where}, attempt_timeout=")
+            put(self, "attempt_timeout", seconds)
         if self.strict is not None:
             check_flag(self.strict, f"{where}, strict=")
         put(self, "metadata", frozen_metadata(self.metadata, where))

@@ -9,9 +9,11 @@ from typing import Any, Literal, TypeAlias, cast
 
 import attrs
 
+from graceline.definitions.adaptive import Adaptive
 from graceline.definitions.checks import brief, check_flag
 from graceline.definitions.command import Command
 from graceline.definitions.graph import Graph, build_graph
+from graceline.definitions.inherit import resolve
 from graceline.definitions.nodes import Node, as_node
 from graceline.definitions.part import Part, Step, warn_part, where_of
 from graceline.durations import format_duration
@@ -138,6 +140,8 @@ class Pipeline(Part):
                 for part in stage.nodes:
                     if not self.is_soft(stage, part):
                         warn_part(part, self)
+            for part in stage.nodes:
+                _check_one_learned_limit(part, stage, self)
         if self.sum_must_fit:
             _check_sum(self, self.graph, {stage.name: stage for stage in stages})
             for stage in stages:
@@ -156,6 +160,15 @@ def _as_stages(parts: list[Any], pipeline: Pipeline) -> tuple[Stage, ...]:
     if stages:
         raise DefinitionError(f"{where}: it mixes stages and nodes; put the nodes into a stage")
     return (Stage(pipeline.name, [as_node(part, where) for part in parts]),)
+
+
+def _check_one_learned_limit(part: Node, *above: Part) -> None:
+    retry = resolve("retry", part, *above)
+    if retry is not None and isinstance(part.timeout, Adaptive):
+        raise DefinitionError(
+            f"{where_of(part)}: with retry= the limit that learns is that of an attempt; write "
+            "attempt_timeout=Adaptive(...), or retry=None"
+        )
 
 
 def _check_sum(holder: Stage | Pipeline, graph: Graph, parts: Mapping[str, Part]) -> None:

@@ -75,7 +75,7 @@ def current() -> Current:
         pipeline=run.plan.name,
         stage=stage,
         node=plan.name if is_node else None,
-        attempt=1,
+        attempt=max(1, level.attempt),
         input=level.input,
         lane=run.shared.lane,
     )
@@ -115,7 +115,7 @@ def save_partial(value: Any) -> None:
         job.save_partial(value)
         return
     kind = "item" if job is not None else (level or current_level()).limit.level
-    if kind != "node":
+    if kind not in ("node", "attempt"):
         where = "an item of each()" if kind == "item" else f"a {kind}"
         raise GracelineError(
             f"save_partial() belongs in a node, and this is {where}"

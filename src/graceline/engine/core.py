@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from math import inf
@@ -16,6 +17,7 @@ from graceline.definitions.checks import check_name
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
 from graceline.engine.calls import limited, runs_around, surroundings
+from graceline.engine.compiling import Resources
 from graceline.engine.handle import Run
 from graceline.engine.health import Health, abandoned_threads, run_health
 from graceline.engine.late import LateWatch
@@ -24,6 +26,7 @@ from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import Plan
 from graceline.engine.plans import Plans
 from graceline.engine.portal import Portal
+from graceline.engine.protections import Protections
 from graceline.engine.runner import arrive, perform
 from graceline.engine.scopes import DeadlineScope, TimeoutHandler
 from graceline.engine.state import RunState, Shared
@@ -67,7 +70,20 @@ class Engine:
         self._lane = lane
         self._hub = Hub((LoggingSink(), *sinks))
         self._stats = Stats()
-        self._plans = Plans(timeouts, self._stats, workers, learning, enforced=mode == "enforce")
+        self._protections = Protections(
+            self._hub, lane, enforced=mode == "enforce", random=random.random
+        )
+        self._plans = Plans(
+            Resources(
+                timeouts=timeouts,
+                enforced=mode == "enforce",
+                stats=self._stats,
+                workers=workers,
+                learning=learning,
+                protections=self._protections,
+                random=random.random,
+            )
+        )
         self._live: dict[str, RunState] = {}
         self._prefix = os.urandom(4).hex()
         self._numbers = count(1)
@@ -84,6 +100,7 @@ class Engine:
         )
         self._idle: trio.Event | None = None
         self._closed = False
+        self._clock = trio.lowlevel.current_clock().current_time
         self._portal = Portal(self)
         after, blocked = watchdog.stuck_after, watchdog.blocked_after
         self._stuck = None if after is None else StuckWatch(after, self._live, self._shared)
@@ -127,6 +144,8 @@ class Engine:
             slots=self._admission.slots,
             queued=self._admission.queued,
             abandoned_threads=abandoned_threads(self._workers.threads.hung()),
+            breakers=self._protections.breakers(self._clock()),
+            bulkheads=self._protections.bulkheads(),
             stuck_nodes=() if self._stuck is None else self._stuck.found(),
             blocked=None if self._loop is None else self._loop.found(),
         )

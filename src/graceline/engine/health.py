@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from graceline.engine.protections import BulkheadHealth
 from graceline.engine.stacks import thread_stack
 from graceline.engine.watchdog import Blocked, Stuck
+from graceline.resilience import BreakerSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +72,8 @@ class Health:
         slots: how many may have one; `inf` for any number.
         queued: how many runs wait for a slot.
         abandoned_threads: worker threads that nobody waits for.
+        breakers: the circuit breakers, and what they count.
+        bulkheads: the bulkheads, and who waits for a slot.
         stuck_nodes: nodes that do not end, as the watchdog last saw them.
         blocked: what blocks the event loop at this moment; None if nothing does.
     """
@@ -82,6 +86,8 @@ class Health:
     slots: float
     queued: int
     abandoned_threads: tuple[AbandonedThread, ...]
+    breakers: tuple[BreakerSnapshot, ...]
+    bulkheads: tuple[BulkheadHealth, ...]
     stuck_nodes: tuple[Stuck, ...]
     blocked: Blocked | None
 

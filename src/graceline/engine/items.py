@@ -9,10 +9,11 @@ import attrs
 import trio
 
 from graceline.deadlines import Status, blame_level
+from graceline.engine.attempts import run_attempts
 from graceline.engine.endings import classify
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import NodePlan
-from graceline.engine.settling import ItemTimeoutError, judge
+from graceline.engine.settling import InnerTimeoutError, judge
 from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
 
@@ -24,7 +25,7 @@ async def run_items(run: RunState, level: LevelRun, plan: NodePlan, value: Any) 
 
     Raises:
         TypeError: if the input is no list of items.
-        ItemTimeoutError: if an item exceeded its own limit.
+        InnerTimeoutError: if an item exceeded its own limit.
         BaseException: what an item raised; the other items were cancelled.
     """
     if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
@@ -81,14 +82,19 @@ class _Loop:
             if strand.now >= fires:
                 if level.cause(strand.now) is level:
                     blame = blame_level(level, strand.now)
-                    self.failure = self.failure or ItemTimeoutError(blame)
+                    self.failure = self.failure or InnerTimeoutError(blame)
                     return
                 strand.dirty = True  # a fresh scope is cancelled from its start
             strand.aim(fires)
             CURRENT.set(level)
             try:
                 await trio.lowlevel.checkpoint_if_cancelled()
-                self.done[index] = await self.plan.call(item)
+                if self.plan.policies is None:
+                    self.done[index] = await self.plan.call(item)
+                else:
+                    self.done[index] = await run_attempts(
+                        self.run, level, self.plan, self.plan.policies, item
+                    )
             except BaseException as error:
                 strand.now = self.run.clock()
                 if not await self._fails(strand, level, error):
@@ -109,7 +115,7 @@ class _Loop:
             return True
         blame = verdict.blame
         if blame and level.cause(strand.now if noticed is None else noticed) is level:
-            self.failure = self.failure or ItemTimeoutError(blame, failure)
+            self.failure = self.failure or InnerTimeoutError(blame, failure)
             return True
         if verdict.foreign and self.failure is None:
             # The node inherits the instant, so that graces do not stack.

@@ -66,9 +66,10 @@ class Learning:
         key = Key(self._lane, pipeline, stage, node, level)
         return Learned(self._learners, key, self._stamp, settings, soft=soft)
 
-    def recorded(self, pipeline: str, stage: str, node: str) -> Recorded:
-        """The durations of a node whose limit is not learned."""
-        return Recorded(self._learners, Key(self._lane, pipeline, stage, node), self._stamp)
+    def recorded(self, pipeline: str, stage: str, node: str, level: str = "node") -> Recorded:
+        """The durations of a node, or of its attempts, whose limit is not learned."""
+        key = Key(self._lane, pipeline, stage, node, level)
+        return Recorded(self._learners, key, self._stamp)
 
 
 class Recorded:
@@ -174,7 +175,7 @@ class Learned(Recorded):
             left = level.parent.fired() - level.start
             if left < self._settings.hung_from:
                 lease.decline()
-        stated = level.plan.limit
+        stated = level.limit
         if not self._soft and (
             stated.source is Source.ADAPTIVE  # else it is a budget
             or lease.timeout < stated.timeout

@@ -32,9 +32,16 @@ class LevelRun(Level):
     which exception. It stays provisional until that exception leaves the node.
 
     `lease` is that of a learned limit; `applied` is the same if that limit is in force.
+
+    Of a node, `attempt` is how often it was begun, and `errors` are those of the attempts that were
+    made again; of an attempt, `attempt` is its number, and `retried_inside` says that a layer
+    inside it has retried.
     """
 
-    __slots__ = ("_limit", "applied", "ended", "input", "lease", "notice", "partial", "plan", "run")
+    __slots__ = (
+        "_limit", "applied", "attempt", "ended", "errors", "input", "lease", "notice", "partial",
+        "plan", "retried_inside", "run",
+    )  # fmt: skip
 
     def __init__(
         self, run: RunState, plan: Plan, parent: Level | None, start: float, value: Any
@@ -61,6 +68,9 @@ class LevelRun(Level):
         self.notice: tuple[float, BaseException | None] | None = None
         self.lease: Lease | None = None
         self.applied: Lease | None = None
+        self.attempt: int = 0
+        self.errors: tuple[Exception, ...] = ()
+        self.retried_inside: bool = False
 
     @property
     def limit(self) -> Limit:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from graceline.definitions import Pipeline, Timeouts
+from graceline.definitions import Pipeline
 from graceline.definitions.checks import nearest, no_pipeline
-from graceline.engine.plan import PipelinePlan, compile_pipeline
+from graceline.engine.compiling import Resources, compile_pipeline
+from graceline.engine.plan import PipelinePlan
 from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from graceline.engine.learning import Learning
-    from graceline.telemetry.stats import Stats
-    from graceline.work import Workers
 
 __all__ = ["Plans"]
 
@@ -24,27 +22,11 @@ class Plans:
     """Finds the plan of a pipeline.
 
     Args:
-        timeouts: the engine's defaults.
-        enforced: whether limits cut anything.
-        stats: where the aggregates live.
-        workers: where work runs that does not run in the event loop.
-        learning: gives learned limits; None does not learn.
+        resources: what plans are made with.
     """
 
-    def __init__(
-        self,
-        timeouts: Timeouts,
-        stats: Stats,
-        workers: Workers,
-        learning: Learning | None,
-        *,
-        enforced: bool,
-    ) -> None:
-        self._timeouts = timeouts
-        self._stats = stats
-        self._workers = workers
-        self._learning = learning
-        self._enforced = enforced
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._registered: dict[str, Pipeline] = {}
         self._changes: tuple[Callable[[Pipeline], Pipeline], ...] = ()
         self._known: tuple[WeakKeyDictionary[Pipeline, PipelinePlan], ...]
@@ -89,15 +71,7 @@ class Plans:
             changed = pipeline
             for change in self._changes:
                 changed = change(changed)
-            plan = plans[pipeline] = compile_pipeline(
-                changed,
-                self._timeouts,
-                stated=stated,
-                enforced=self._enforced,
-                stats=self._stats,
-                workers=self._workers,
-                learning=self._learning,
-            )
+            plan = plans[pipeline] = compile_pipeline(changed, self._resources, stated=stated)
         return plan
 
     def alter(self, change: Callable[[Pipeline], Pipeline]) -> Callable[[], None]:

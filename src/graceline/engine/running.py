@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, settle
+from graceline.engine.attempts import run_attempts
 from graceline.engine.items import run_items
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.outcomes import Outcome
@@ -86,10 +87,14 @@ async def run_nodes(  # noqa: PLR0915 - see above
         try:
             # Inside the `try`, after the deadline was moved: a cancel that lands here counts.
             await _checkpoint_if_cancelled()
-            if plain or plan.item is None:
+            if plain:
                 result = await plan.call(value)
-            else:
+            elif plan.item is not None:
                 result = await run_items(run, level, plan, value)
+            elif plan.policies is not None:
+                result = await run_attempts(run, level, plan, plan.policies, value)
+            else:
+                result = await plan.call(value)
         except BaseException as error:  # noqa: BLE001 - settled, or raised again by `settle_node`
             strand.now = clock()
             outcome = await settle_node(run, strand, level, book, error=error)

@@ -25,7 +25,7 @@ from graceline.work import WorkRefusedError
 
 __all__ = [
     "Book",
-    "ItemTimeoutError",
+    "InnerTimeoutError",
     "enter",
     "finish",
     "judge",
@@ -36,10 +36,10 @@ __all__ = [
 _STOPS_ALL = frozenset({Kind.USER, Kind.SHUTDOWN, Kind.CALLER})
 
 
-class ItemTimeoutError(Exception):
-    """One item of a node that runs over a list exceeded its limit.
+class InnerTimeoutError(Exception):
+    """An attempt of a node, or one item of a node that runs over a list, exceeded its limit.
 
-    It carries the blame, and the error that the item raised while it unwound, if it did.
+    It carries the blame, and the error that was raised while it unwound, if there was one.
     """
 
     def __init__(self, blame: Blame, raised: Exception | None = None) -> None:
@@ -123,18 +123,20 @@ async def settle_node(
         BaseException: what never becomes a result, such as `KeyboardInterrupt`.
     """
     plan = level.plan
+    assert isinstance(plan, NodePlan)  # noqa: S101 - the level is a node's
     now = strand.now
     failure: Exception | None = None
-    attempts = 1
+    attempts = 1 if plan.policies is None or plan.item is not None else level.attempt
     if error is None:
         verdict = settle(level, Ending.VALUE, now, strict=plan.strict)
         if verdict.status not in (Status.OK, Status.LATE):
             level.partial, value = value, None  # strict: the value is late, but it is not lost
-    elif isinstance(error, ItemTimeoutError):
+    elif isinstance(error, InnerTimeoutError):
         verdict, failure = Verdict(Status.TIMED_OUT, error.blame), error.raised
     elif isinstance(error, WorkRefusedError):
         verdict = Verdict(Status.REJECTED, blame_failure(level, now, Kind.REJECTED, str(error)))
-        attempts = 0
+        failure = error.__cause__ if isinstance(error.__cause__, Exception) else None
+        attempts = level.attempt
     else:
         ending, failure = classify(error)
         verdict, noticed = await judge(strand, level, ending, error)
@@ -219,7 +221,7 @@ async def finish(
     if plan.history is not None:
         plan.history.settle(level, verdict, strand.now, returned=returned)
     failed = verdict.status is Status.FAILED
-    extra = () if error is None or failed else (error,)
+    extra = level.errors if error is None or failed else (*level.errors, error)
     shown = error if failed else None
     outcome: Outcome
     if isinstance(plan, NodePlan):

@@ -279,6 +279,14 @@ class CircuitBreaker:
             last_error=self._last_error,
         )
 
+    def refused_for(self, now: float) -> float:
+        """Seconds for which a call would be refused from now on: 0 if it would be let through."""
+        if self.policy.mode == "forced_open":
+            return inf
+        if self.policy.mode != "on" or self._state is BreakerState.CLOSED:
+            return 0.0
+        return max(0.0, self._free_at(now) - now)
+
     def _free_at(self, now: float) -> float:
         """When a breaker that is not closed lets a probe through; `now` or earlier for at once."""
         if self._state is BreakerState.OPEN:

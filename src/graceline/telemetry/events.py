@@ -12,6 +12,8 @@ import attrs
 from graceline.deadlines import Blame, Source, Status
 
 __all__ = [
+    "AttemptFinished",
+    "BreakerChanged",
     "CancelRequested",
     "CleanupOverran",
     "DeadlineEnded",
@@ -108,6 +110,28 @@ class NodeFinished(_Finished):
 
 
 @attrs.frozen(kw_only=True)
+class AttemptFinished(Event):
+    """An attempt of a node with policies has ended.
+
+    `delay` is how many seconds later the next one starts, None if there is none; `stop` then says
+    why: `ok` after a retry, `attempts`, `budget`, `deadline`, `not retryable`.
+    """
+
+    stage: str
+    node: str
+    attempt: int
+    status: Status
+    started: float
+    elapsed: float
+    limit: float | None
+    source: Source | None
+    blame: Blame | None
+    error_type: str | None
+    delay: float | None
+    stop: str | None
+
+
+@attrs.frozen(kw_only=True)
 class StageFinished(_Finished):
     """A stage has its outcome."""
 
@@ -149,6 +173,18 @@ class CleanupOverran(Event):
 
     level: str
     name: str
+
+
+@attrs.frozen(kw_only=True)
+class BreakerChanged(Event):
+    """A circuit breaker changed from one state to another; it belongs to no run.
+
+    `old` and `new` are `closed`, `open` or `half_open`.
+    """
+
+    breaker: str
+    old: str
+    new: str
 
 
 @attrs.frozen(kw_only=True)

@@ -48,10 +48,18 @@ _NAMES: dict[type[Event], str] = {
     events.DeadlineEnded: "deadline_ended",
     events.LoopBlocked: "loop_blocked",
     events.SignalSent: "signal_sent",
+    events.BreakerChanged: "breaker_changed",
     events.RunningLate: "running_late",
 }
 _WARNINGS = frozenset(
-    {"cleanup_overran", "fault_injected", "node_stuck", "would_time_out", "thread_abandoned"}
+    {
+        "breaker_changed",
+        "cleanup_overran",
+        "fault_injected",
+        "node_stuck",
+        "would_time_out",
+        "thread_abandoned",
+    }
 )
 _INFOS = frozenset(
     {"cancel_requested", "deadline_ended", "loop_blocked", "running_late", "signal_sent"}
@@ -95,6 +103,9 @@ def _classify(event: Event) -> tuple[int, str]:
         part = "node" if isinstance(event, events.NodeFinished) else "stage"
         calm = event.status in (Status.OK, Status.SKIPPED)
         return logging.DEBUG if calm else logging.INFO, f"{part}_{_SUFFIX[event.status]}"
+    if isinstance(event, events.AttemptFinished):
+        calm = event.status is Status.OK and event.stop is None
+        return logging.DEBUG if calm else logging.INFO, f"attempt_{_SUFFIX[event.status]}"
     name = _NAMES[type(event)]
     if name in _WARNINGS:
         return logging.WARNING, name
@@ -129,12 +140,20 @@ def _describe(event: Event) -> str:
     said = [where]
     if hasattr(event, "limit"):
         said.append("no limit" if limit is None else f"limit {format_duration(limit)} ({source})")
+    if isinstance(event, events.AttemptFinished):
+        said.append(f"attempt {event.attempt}")
+    if isinstance(event, events.BreakerChanged):
+        said = [f"breaker {event.breaker}: {event.old} -> {event.new}"]
     late_after = getattr(event, "late_after", None)
     if late_after is not None:
         said.append(f"past its soft deadline of {format_duration(late_after)}")
     elapsed = getattr(event, "elapsed", None)
     if elapsed is not None:
         said.append(f"took {format_duration(elapsed)}")
+    if isinstance(event, events.AttemptFinished) and event.delay is not None:
+        said.append(f"the next one in {format_duration(event.delay)}")
+    elif isinstance(event, events.AttemptFinished) and event.stop is not None:
+        said.append(f"the last one ({event.stop})")
     blame = getattr(event, "blame", None)
     if blame is not None:
         said.append(f"blamed: {blame.level} {blame.name!r} ({blame.kind})")

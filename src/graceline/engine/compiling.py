@@ -1,0 +1,318 @@
+"""From a definition to a plan: limits, policies, work and aggregates, resolved once per engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any
+
+import attrs
+
+from graceline.adaptive import Outlooks
+from graceline.deadlines import Limit, Source, Status
+from graceline.definitions import (
+    Adaptive,
+    Each,
+    Graph,
+    Node,
+    Part,
+    Pipeline,
+    Retry,
+    Stage,
+    Timeouts,
+    resolve,
+)
+from graceline.engine.learning import Learning, Recorded
+from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan, Surrounded
+from graceline.engine.policies import Policies
+from graceline.engine.protections import Protections
+from graceline.engine.sharing import Share
+from graceline.engine.site import current_site
+from graceline.telemetry.stats import Stats
+from graceline.work import Bound, Workers, bind_coroutine
+
+__all__ = ["Resources", "compile_pipeline"]
+
+_SOURCES = {"node": Source.NODE, "stage": Source.STAGE, "pipeline": Source.PIPELINE}
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Resources:
+    """What all plans of one engine are made with.
+
+    Attributes:
+        timeouts: the engine's defaults.
+        enforced: whether limits cut anything.
+        stats: where the aggregates live.
+        workers: where work runs that does not run in the event loop.
+        learning: gives learned limits; None does not learn.
+        protections: breakers, bulkheads and retry budgets.
+        random: gives numbers in [0, 1), for the jitter of backoffs.
+    """
+
+    timeouts: Timeouts
+    enforced: bool
+    stats: Stats
+    workers: Workers
+    learning: Learning | None
+    protections: Protections
+    random: Callable[[], float]
+
+
+def compile_pipeline(pipeline: Pipeline, resources: Resources, *, stated: bool) -> PipelinePlan:
+    """Compile a pipeline; `stated`: a level above it, or the call, states a limit."""
+    return _Compiler(pipeline, resources).pipeline_plan(stated=stated)
+
+
+class _Compiler:
+    """Compiles one pipeline."""
+
+    def __init__(self, pipeline: Pipeline, resources: Resources) -> None:
+        self._pipeline = pipeline
+        self._resources = resources
+        self._shared = pipeline.budget != "fixed"
+        self._histories: dict[tuple[str, str], Recorded] = {}
+        self._outlooks = (
+            Outlooks(pipeline, self._histories) if pipeline.budget == "reserve" else None
+        )
+        self._names = Counter(node.name for stage in pipeline.stages for node in stage.nodes)
+
+    def pipeline_plan(self, *, stated: bool) -> PipelinePlan:
+        """The plan of the pipeline."""
+        pipeline, timeouts = self._pipeline, self._resources.timeouts
+        limit = self._limit(pipeline, "pipeline", timeouts.pipeline, stated_above=stated)
+        strict = timeouts.strict if pipeline.strict is None else pipeline.strict
+        fail_fast = timeouts.fail_fast if pipeline.fail_fast is None else pipeline.fail_fast
+        stats = self._resources.stats.part(pipeline.name)
+        stages = {
+            stage.name: self._stage(stage, limit, strict=strict, fail_fast=fail_fast)
+            for stage in pipeline.stages
+        }
+        return PipelinePlan(
+            name=pipeline.name,
+            label=pipeline.name,
+            limit=limit,
+            strict=strict,
+            stop_before=pipeline.stop_before,
+            handlers=pipeline.on_cleanup,
+            stats=stats,
+            add_ok=stats[Status.OK].add,
+            graph=pipeline.graph,
+            fail_fast=fail_fast,
+            roots=_roots(pipeline.graph),
+            heads=_heads(pipeline.graph, stages),
+            parts=stages,
+            chain=_chain(pipeline.graph, stages),
+            first_span=_first_span(pipeline.graph, stages),
+            ordered=pipeline.graph.segments == (tuple(stages),),
+            history=self._history(pipeline, "", "", "pipeline"),
+            shape=tuple((stage.name, tuple(stage.parts)) for stage in stages.values()),
+        )
+
+    def _stage(self, stage: Stage, above: Limit, *, strict: bool, fail_fast: bool) -> StagePlan:
+        soft = self._pipeline.is_soft(stage)
+        limit = self._limit(
+            stage, "stage", self._resources.timeouts.stage,
+            stated_above=above.stated or self._shared, soft=soft,
+        )  # fmt: skip
+        strict = strict if stage.strict is None else stage.strict
+        nodes = {node.name: self._node(node, stage, limit, strict=strict) for node in stage.nodes}
+        history = self._history(stage, stage.name, "", "stage", soft=soft)
+        share = self._share(stage, stage.name, "", soft=soft)
+        stats = self._resources.stats.part(self._pipeline.name, stage.name)
+        plain = not stage.on_cleanup and stage.when is None and history is None and share is None
+        return StagePlan(
+            name=stage.name,
+            label=stage.name,
+            limit=limit,
+            strict=strict,
+            stop_before=stage.stop_before,
+            handlers=stage.on_cleanup,
+            stats=stats,
+            when=stage.when,
+            critical=stage.critical,
+            fallback=stage.fallback,
+            graph=stage.graph,
+            fail_fast=fail_fast if stage.fail_fast is None else stage.fail_fast,
+            roots=_roots(stage.graph),
+            heads=_heads(stage.graph, nodes),
+            singles=_singles(stage.graph, nodes),
+            parts=nodes,
+            chain=_chain(stage.graph, nodes),
+            ordered=stage.graph.segments == (tuple(nodes),),
+            plain=plain and self._resources.enforced,
+            history=history,
+            share=share,
+            add_ok=stats[Status.OK].add,
+        )
+
+    def _node(self, node: Node, stage: Stage, above: Limit, *, strict: bool) -> NodePlan:
+        soft = self._pipeline.is_soft(stage, node)
+        stats = self._resources.stats.part(self._pipeline.name, stage.name, node.name)
+        history = self._history(node, stage.name, node.name, "node", soft=soft)
+        if history is not None:
+            self._histories[stage.name, node.name] = history
+        share = self._share(node, stage.name, node.name, soft=soft)
+        policies = self._policies(node, stage)
+        item = None if node.each is None else self._item(node, node.each)
+        special = node.on_cleanup or node.when or item or share or policies
+        return NodePlan(
+            name=node.name,
+            label=node.name if self._names[node.name] == 1 else f"{stage.name}.{node.name}",
+            limit=self._limit(
+                node, "node", self._resources.timeouts.node, stated_above=above.stated, soft=soft
+            ),
+            strict=strict if node.strict is None else node.strict,
+            stop_before=node.stop_before,
+            handlers=node.on_cleanup,
+            stats=stats,
+            when=node.when,
+            critical=node.critical,
+            fallback=node.fallback,
+            call=self._work(node),
+            stage=stage.name,
+            item=item,
+            max_parallel=1 if node.each is None else node.each.max_parallel,
+            plain=self._resources.enforced and not special,
+            policies=policies,
+            history=history,
+            share=share,
+            add_ok=stats[Status.OK].add,
+        )
+
+    def _work(self, node: Node) -> Bound:
+        function: Any = node.function
+        if node.runs_on == "coroutine":
+            call = bind_coroutine(function)
+        else:
+            inner = function.inner if isinstance(function, Surrounded) else function
+            call = self._resources.workers.bind(inner, node.runs_on, current_site)
+        return function.around(call) if isinstance(function, Surrounded) else call
+
+    def _item(self, node: Node, each: Each) -> Limit:
+        span = inf if each.item_timeout is None else each.item_timeout
+        source = None if span == inf else Source.NODE
+        return Limit(
+            "item", node.name, timeout=span, source=source, enforced=self._resources.enforced
+        )
+
+    def _limit(
+        self, part: Part, level: str, default: float, *, stated_above: bool, soft: bool = False
+    ) -> Limit:
+        """Resolve a limit: stated on the part, else in its metadata, else the engine's default.
+
+        A default applies only where neither the level nor any level above it states a limit. A
+        soft limit is none.
+        """
+        stated = part.stated_timeout
+        source: Source | None
+        if soft:
+            timeout, source = inf, None
+        elif isinstance(part.timeout, Adaptive):
+            timeout, source = part.timeout.initial, Source.ADAPTIVE
+        elif stated is not None:
+            timeout = stated
+            source = _SOURCES[level] if part.timeout is not None else Source.METADATA
+        else:
+            timeout = inf if stated_above else default
+            source = Source.DEFAULT
+        return Limit(
+            level,
+            part.name,
+            timeout=timeout,
+            reserve=0.0 if soft else part.reserve or 0.0,
+            grace=part.reserve if part.reserve is not None else part.grace,
+            source=None if timeout == inf else source,
+            stated=stated_above or stated is not None,
+            enforced=self._resources.enforced,
+        )
+
+    def _history(
+        self, part: Part, stage: str, node: str, level: str, *, soft: bool = False
+    ) -> Recorded | None:
+        learning, name = self._resources.learning, self._pipeline.name
+        if learning is None:
+            return None
+        if isinstance(part.timeout, Adaptive):
+            return learning.learned(part.timeout, name, stage, node, level, soft=soft)
+        if level == "node" and (self._shared or learning.kept):
+            return learning.recorded(name, stage, node)
+        return None
+
+    def _share(self, part: Part, stage: str, node: str, *, soft: bool) -> Share | None:
+        if not self._shared or self._resources.learning is None:
+            return None
+        late_after = None
+        if soft and not isinstance(part.timeout, Adaptive) and part.stated_timeout != inf:
+            late_after = part.stated_timeout
+        return Share(stage, node, late_after, self._outlooks if node else None)
+
+    def _policies(self, node: Node, stage: Stage) -> Policies | None:
+        retry = resolve("retry", node, stage, self._pipeline)
+        timeout = resolve("attempt_timeout", node, stage, self._pipeline)
+        breaker = resolve("breaker", node, stage, self._pipeline)
+        limit = resolve("limit", node, stage, self._pipeline)
+        if retry is None and timeout is None and breaker is None and limit is None:
+            return None
+        protections, name = (
+            self._resources.protections,
+            f"{self._pipeline.name}.{stage.name}.{node.name}",
+        )
+        learning = self._resources.learning
+        history: Recorded | None = None
+        place = (self._pipeline.name, stage.name, node.name, "attempt")
+        seconds, source = timeout, Source.NODE
+        if isinstance(timeout, Adaptive):
+            seconds, source = timeout.initial, Source.ADAPTIVE
+            if learning is not None:
+                history = learning.learned(timeout, *place, soft=False)
+        elif learning is not None:
+            history = learning.recorded(*place)
+        return Policies(
+            retry=retry or Retry(attempts=1),
+            limit=Limit(
+                "attempt",
+                node.name,
+                timeout=inf if seconds is None else seconds,
+                source=None if seconds in (None, inf) else source,
+                stated=True,
+                enforced=self._resources.enforced,
+            ),
+            idempotent=node.idempotent,
+            history=history,
+            budget=protections.budget(name),
+            random=self._resources.random,
+            breaker=None if breaker is None else protections.breaker(breaker, name),
+            slots=None if limit is None else protections.bulkhead(limit, name),
+        )
+
+
+def _roots(graph: Graph) -> tuple[str, ...]:
+    return tuple(segment[0] for segment in graph.segments if not graph.before[segment[0]])
+
+
+def _heads(graph: Graph, parts: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    return {segment[0]: tuple(parts[name] for name in segment) for segment in graph.segments}
+
+
+def _singles(graph: Graph, parts: Mapping[str, NodePlan]) -> dict[str, NodePlan]:
+    heads = (segment[0] for segment in graph.segments if len(segment) == 1)
+    return {
+        name: parts[name]
+        for name in heads
+        if parts[name].plain and not graph.before[name] and not graph.next[name]
+    }
+
+
+def _chain(graph: Graph, parts: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    if len(graph.segments) > 1:
+        return None
+    return tuple(parts[name] for name in graph.segments[0])
+
+
+def _first_span(graph: Graph, stages: Mapping[str, StagePlan]) -> float:
+    first = stages[graph.order[0]]
+    if len(graph.segments) > 1 or first.chain is None:
+        return inf
+    return min(first.limit.span, first.chain[0].limit.span)
