@@ -85,6 +85,8 @@ class Node(Step):
         object.__setattr__(self, "runs_on", self.runs_on or kinds[0])
         if self.idempotent is not None:
             check_flag(self.idempotent, f"node {self.name!r}, idempotent=")
+        if isinstance(self.attempt_timeout, float):
+            warn_clamped("each attempt", self.attempt_timeout, self)
         if self.each is not None:
             if not isinstance(self.each, Each):
                 raise DefinitionError(f"node {self.name!r}: write each(node, ...), not each=")

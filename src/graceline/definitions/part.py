@@ -145,6 +145,10 @@ class Part:
             put(self, "limit", as_bulkhead(self.limit, where))
         if self.attempt_timeout is not INHERIT and not isinstance(self.attempt_timeout, Adaptive):
             seconds = optional_duration(self.attempt_timeout, f"{where}, attempt_timeout=")
+            if seconds == 0.0:
+                raise DefinitionError(
+                    f"{where}, attempt_timeout= must be above 0; an attempt of 0 s never starts"
+                )
             put(self, "attempt_timeout", seconds)
         if self.strict is not None:
             check_flag(self.strict, f"{where}, strict=")

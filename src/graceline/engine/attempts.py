@@ -64,6 +64,9 @@ async def run_attempts(
             if not isinstance(ended, _Failed):
                 return ended
             await line.go_on(ended)
+    except BaseException as error:
+        line.lost(error)
+        raise
     finally:
         strand.close()
         CURRENT.set(level)
@@ -90,6 +93,8 @@ class _Line:
     """How the breaker counts the attempt."""
     raised: Exception | None = None
     """What the attempt raised, for the breaker to show."""
+    token: float | None = None
+    """When the retry budget was asked for an attempt that has not started yet."""
 
     async def attempt(self) -> Any:
         """Make the next attempt; returns its value, or what became of it.
@@ -121,7 +126,7 @@ class _Line:
         if isinstance(permit, BreakerRefusal):
             error = CircuitOpenError(permit.retry_after, breaker.name, permit.last_error)
             self._refuse(WorkRefusedError(str(error)), error)
-        self.counted = Counted.NOTHING
+        self.counted, self.raised = Counted.NOTHING, None
         try:
             return await self._made()
         finally:
@@ -134,20 +139,22 @@ class _Line:
         if not errors:
             raise refusal from cause
         self.node.errors = errors[:-1]
-        errors[-1].add_note(f"retry stopped: {refusal}")
-        raise errors[-1]
+        raise _noted(errors[-1], f"retry stopped: {refusal}")
 
     async def _made(self) -> Any:
         strand, node = self.strand, self.node
         node.attempt += 1
         level = LevelRun(self.run, self.plan, node, strand.now, self.value)
         level.attempt = node.attempt
-        level.limit = self.policies.limit
+        limit = self.policies.limit
+        if self.plan.item is not None:
+            limit = attrs.evolve(limit, name=node.limit.name)
+        level.limit = limit
         level.deadline = level.start + level.limit.span
         if self.policies.history is not None:
             self.policies.history.begin(level)
             if level.lease is not None:
-                level.limit = attrs.evolve(self.policies.limit, timeout=level.lease.timeout)
+                level.limit = attrs.evolve(limit, timeout=level.lease.timeout)
         # The node's own scope is around this one.
         strand.aim(level.deadline if level.deadline < node.fired() else inf)
         CURRENT.set(level)
@@ -167,22 +174,27 @@ class _Line:
             level.ended = True
             if level.partial is not UNSET:
                 node.partial = level.partial
+            if self.run.shared.watching:
+                self.run.watch(level, strand.now)
 
     def _succeeded(self, level: LevelRun) -> None:
         now = self.strand.now
         verdict = settle(level, Ending.VALUE, now)
-        self.counted, self.raised = Counted.OK, None
+        self.counted, self.token = Counted.OK, None
         self._write_down(level, verdict, returned=True)
         self.policies.budget.deposit(now)
-        self._tell(level, verdict.status, stop="ok" if level.attempt > 1 else None)
+        stop = "ok" if level.attempt > 1 else None
+        self._tell(level, verdict.status, blame=verdict.blame, stop=stop)
 
     async def _fails(self, level: LevelRun, error: BaseException) -> _Failed | None:
         """What became of an attempt that raised; None if that is not its own affair."""
-        if isinstance(error, WorkRefusedError):
-            self.node.attempt -= 1  # it never started
-            self.counted = Counted.REJECTED
-            return None
         strand, node = self.strand, self.node
+        if isinstance(error, WorkRefusedError):
+            node.attempt -= 1  # it never started
+            self.counted = Counted.REJECTED
+            self._write_down(level, Verdict(Status.REJECTED), returned=False)
+            self._refuse(error)
+        self.token = None
         ending, failure = classify(error)
         verdict, noticed = await judge(strand, level, ending, error)
         self._write_down(level, verdict, returned=False)
@@ -194,11 +206,16 @@ class _Line:
                 error=failure,
                 retried_inside=level.retried_inside,
             )
+            failed = _Failed(level, attempt, failure)
             breaker = self.policies.breaker
-            ignored = breaker is not None and breaker.policy.ignores(failure)
+            try:
+                ignored = breaker is not None and breaker.policy.ignores(failure)
+            except Exception:
+                self._stray(failed)
+                raise
             self.counted = Counted.IGNORED_ERROR if ignored else Counted.ERROR
             self.raised = failure
-            return _Failed(level, attempt, failure)
+            return failed
         blame = verdict.blame
         cause = level.cause(seen)
         if verdict.status is Status.TIMED_OUT:
@@ -206,7 +223,8 @@ class _Line:
             self.counted = Counted.OWN_TIMEOUT if own else Counted.ANCESTORS_TIMEOUT
         if blame is not None and cause is level:
             attempt = Attempt(number=level.attempt, status=Status.TIMED_OUT, own_timeout=True)
-            return _Failed(level, attempt, InnerTimeoutError(blame, failure), blame)
+            inner = InnerTimeoutError(blame, failure, verdict.grace_used)
+            return _Failed(level, attempt, inner, blame)
         if verdict.foreign and (node.notice is None or seen < node.notice[0]):
             # The node inherits the instant, so that graces do not stack.
             node.notice = (seen, error)
@@ -225,25 +243,20 @@ class _Line:
             Exception: that, with a note that says why there is no further attempt.
         """
         strand = self.strand
-        step = self._decide(failed)
+        try:
+            step = self._decide(failed)
+        except Exception:
+            self._stray(failed)
+            raise
         delay = step.delay if isinstance(step, Go) else None
-        stop = str(step.reason) if isinstance(step, Stop) else None
-        error_type = None if failed.blame is not None else type(failed.error).__name__
-        self._tell(
-            failed.level, failed.attempt.status, blame=failed.blame, error_type=error_type,
-            delay=delay, stop=stop,
-        )  # fmt: skip
+        self._tell_failed(failed, delay, str(step.reason) if isinstance(step, Stop) else None)
         if isinstance(step, Stop):
             self._give_up(failed, step)
         self.node.errors += (failed.error,)
-        taken = strand.now
+        self.token = strand.now
         strand.aim(inf)  # there is time for it, as was just decided; the node's scope is around it
         CURRENT.set(self.node)
-        try:
-            await trio.sleep(step.delay)
-        except BaseException:
-            self.policies.budget.give_back(taken)
-            raise
+        await trio.sleep(step.delay)
         strand.now = self.run.clock()
 
     def _decide(self, failed: _Failed) -> Go | Stop:
@@ -254,7 +267,7 @@ class _Line:
             failed.attempt,
             idempotent=policies.idempotent,
             remaining=self.node.fired() - now,
-            attempt_timeout=policies.limit.timeout,
+            attempt_timeout=failed.level.limit.timeout,
             p50=p50,
             successes=successes,
             budget=policies.budget,
@@ -271,18 +284,30 @@ class _Line:
         return step
 
     def _give_up(self, failed: _Failed, step: Stop) -> NoReturn:
-        error = failed.error
         if self.policies.retry.attempts > 1:
-            error.add_note(step.note)
-            if isinstance(error, InnerTimeoutError):
-                error.blame = attrs.evolve(
-                    error.blame, message=f"{error.blame.message}; {step.note}"
-                )
-            outer = self.run.parent
-            while outer is not None:  # only the innermost layer retries
-                outer.retried_inside = True
-                outer = outer.run.parent
-        raise error
+            _noted(failed.error, step.note)
+        raise failed.error
+
+    def lost(self, error: BaseException) -> None:
+        """There will be no value: a retry that never started is not paid for."""
+        if self.token is not None:
+            self.policies.budget.give_back(self.token)
+        failed = isinstance(error, Exception) and self.policies.retry.attempts > 1
+        outer = self.run.parent if failed or self.node.attempt > 1 else None
+        while outer is not None:  # only the innermost layer retries
+            outer.retried_inside = True
+            outer = outer.run.parent
+
+    def _stray(self, failed: _Failed) -> None:
+        """A function of a policy raised, which is the node's failure: what it was asked is kept."""
+        self._tell_failed(failed, None, str(StopReason.NOT_RETRYABLE))
+        self.node.errors += (failed.error,)
+
+    def _tell_failed(self, failed: _Failed, delay: float | None, stop: str | None) -> None:
+        blame = failed.blame
+        error_type = None if blame is not None else type(failed.error).__name__
+        status = failed.attempt.status
+        self._tell(failed.level, status, blame=blame, error_type=error_type, delay=delay, stop=stop)
 
     def _tell(
         self,
@@ -315,3 +340,11 @@ class _Line:
             delay=delay,
             stop=stop,
         )
+
+
+def _noted(error: Exception, note: str) -> Exception:
+    """The error with a note; that of an attempt's own timeout is in its blame too."""
+    error.add_note(note)
+    if isinstance(error, InnerTimeoutError):
+        error.blame = attrs.evolve(error.blame, message=f"{error.blame.message}; {note}")
+    return error

@@ -12,6 +12,7 @@ import attrs
 from graceline.adaptive import Outlooks
 from graceline.deadlines import Limit, Source, Status
 from graceline.definitions import (
+    INHERIT,
     Adaptive,
     Each,
     Graph,
@@ -248,6 +249,12 @@ class _Compiler:
             late_after = part.stated_timeout
         return Share(stage, node, late_after, self._outlooks if node else None)
 
+    def _source(self, field: str, node: Node, stage: Stage) -> Source:
+        """The level that states an inherited limit."""
+        levels = ((Source.NODE, node), (Source.STAGE, stage))
+        stated = (source for source, part in levels if getattr(part, field) is not INHERIT)
+        return next(stated, Source.PIPELINE)
+
     def _policies(self, node: Node, stage: Stage) -> Policies | None:
         retry = resolve("retry", node, stage, self._pipeline)
         timeout = resolve("attempt_timeout", node, stage, self._pipeline)
@@ -255,14 +262,12 @@ class _Compiler:
         limit = resolve("limit", node, stage, self._pipeline)
         if retry is None and timeout is None and breaker is None and limit is None:
             return None
-        protections, name = (
-            self._resources.protections,
-            f"{self._pipeline.name}.{stage.name}.{node.name}",
-        )
+        protections = self._resources.protections
+        name = f"{self._pipeline.name}.{stage.name}.{node.name}"
         learning = self._resources.learning
         history: Recorded | None = None
         place = (self._pipeline.name, stage.name, node.name, "attempt")
-        seconds, source = timeout, Source.NODE
+        seconds, source = timeout, self._source("attempt_timeout", node, stage)
         if isinstance(timeout, Adaptive):
             seconds, source = timeout.initial, Source.ADAPTIVE
             if learning is not None:

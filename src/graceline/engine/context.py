@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from graceline.work.job import Job
 
 __all__ = [
-    "Current", "JobStopSignal", "StopSignal", "current", "remaining", "save_partial", "stop_at",
-    "stopping",
+    "Current", "JobStopSignal", "StopSignal", "current", "partial_kind", "remaining",
+    "save_partial", "stop_at", "stopping",
 ]  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def save_partial(value: Any) -> None:
     if job is not None and job.order.has_partial:
         job.save_partial(value)
         return
-    kind = "item" if job is not None else (level or current_level()).limit.level
+    kind = "item" if job is not None else partial_kind(level or current_level())
     if kind not in ("node", "attempt"):
         where = "an item of each()" if kind == "item" else f"a {kind}"
         raise GracelineError(
@@ -123,6 +123,14 @@ def save_partial(value: Any) -> None:
         )
     if level is not None and not level.ended:
         level.partial = value
+
+
+def partial_kind(level: LevelRun) -> str:
+    """Whose partial value is saved at a level: an attempt of an item belongs to the item."""
+    kind = level.limit.level
+    if kind == "attempt" and getattr(level.plan, "item", None) is not None:
+        return "item"
+    return kind
 
 
 class StopSignal:

@@ -102,6 +102,7 @@ class _Loop:
                 return
             finally:
                 level.ended = True
+                self.level.errors += level.errors
             strand.now = self.run.clock()
             if self.run.shared.watching:
                 self.run.watch(level, strand.now)
@@ -115,7 +116,7 @@ class _Loop:
             return True
         blame = verdict.blame
         if blame and level.cause(strand.now if noticed is None else noticed) is level:
-            self.failure = self.failure or InnerTimeoutError(blame, failure)
+            self.failure = self.failure or InnerTimeoutError(blame, failure, verdict.grace_used)
             return True
         if verdict.foreign and self.failure is None:
             # The node inherits the instant, so that graces do not stack.

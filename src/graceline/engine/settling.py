@@ -39,13 +39,17 @@ _STOPS_ALL = frozenset({Kind.USER, Kind.SHUTDOWN, Kind.CALLER})
 class InnerTimeoutError(Exception):
     """An attempt of a node, or one item of a node that runs over a list, exceeded its limit.
 
-    It carries the blame, and the error that was raised while it unwound, if there was one.
+    It carries the blame, the error that was raised while it unwound, if there was one, and for how
+    many seconds it did.
     """
 
-    def __init__(self, blame: Blame, raised: Exception | None = None) -> None:
+    def __init__(
+        self, blame: Blame, raised: Exception | None = None, grace_used: float = 0.0
+    ) -> None:
         super().__init__(blame.message)
         self.blame = blame
         self.raised = raised
+        self.grace_used = grace_used
 
 
 class Book:
@@ -132,7 +136,8 @@ async def settle_node(
         if verdict.status not in (Status.OK, Status.LATE):
             level.partial, value = value, None  # strict: the value is late, but it is not lost
     elif isinstance(error, InnerTimeoutError):
-        verdict, failure = Verdict(Status.TIMED_OUT, error.blame), error.raised
+        verdict = Verdict(Status.TIMED_OUT, error.blame, grace_used=error.grace_used)
+        failure = error.raised
     elif isinstance(error, WorkRefusedError):
         verdict = Verdict(Status.REJECTED, blame_failure(level, now, Kind.REJECTED, str(error)))
         failure = error.__cause__ if isinstance(error.__cause__, Exception) else None

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from graceline.engine.cleanup import Cleanup
-from graceline.engine.context import stop_at
+from graceline.engine.context import partial_kind, stop_at
 from graceline.engine.levels import LevelRun, current_level
 from graceline.telemetry import events
 
@@ -54,7 +54,7 @@ class Site:
     @property
     def has_partial(self) -> bool:
         """See `WorkContext`. The finished items of a list are the partial value of its node."""
-        return self._level.limit.level == "node"
+        return partial_kind(self._level) in ("node", "attempt")
 
     def remaining(self) -> float:
         """See `WorkContext`."""

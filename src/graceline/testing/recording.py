@@ -35,8 +35,11 @@ __all__ = ["Cut", "RecordedTimeline", "Return", "Step", "record"]
 
 _REAL = 0.05  # seconds that a busy machine may take for one tick of the real clock
 _SAME = 1e-9  # seconds; instants were moved to the submission and back
-_ENGINE = {f"graceline.engine.{name}" for name in ("items", "runner", "running", "settling")}
-_WORK = ("node", "item")
+_ENGINE = {
+    f"graceline.engine.{name}"
+    for name in ("attempts", "items", "protections", "runner", "running", "settling")
+}
+_WORK = ("node", "item", "attempt")
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +49,7 @@ class Step:
     Attributes:
         at: when the step began.
         until: when it ended; later than `at` only where it blocked the loop.
-        level: `pipeline`, `stage`, `node` or `item`: what the task worked for.
+        level: `pipeline`, `stage`, `node`, `item` or `attempt`: what the task worked for.
         pipeline: the pipeline; another one than the run's in a run inside a node.
         stage: the stage, "" for the pipeline.
         name: the name of the level.
@@ -300,7 +303,7 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
             if (
                 isinstance(above, LevelRun)
                 and above.run.run_id == self._run_id
-                and above.limit.level != "item"
+                and above.limit.level not in ("item", "attempt")
             ):
                 self._levels[_key(above)] = above
             above = above.parent
