@@ -38,15 +38,19 @@ def run_virtual(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
 def order_within_an_instant(seed: int) -> Iterator[None]:
     """Have Trio take tasks that are ready at one instant in an order that follows from a seed.
 
-    Trio shuffles them, and offers no public way to seed that but its plugin for Hypothesis.
+    Trio shuffles them, and offers no public way to seed that but its plugin for Hypothesis. The
+    jitter of backoffs and breakers comes from the module `random`, which is seeded likewise.
     """
     scheduler: Any = trio._core._run  # noqa: SLF001
     state, allowed = scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING  # noqa: SLF001
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
     scheduler._r.setstate(random.Random(seed).getstate())  # noqa: S311, SLF001 - no secret
+    jitter = random.getstate()
+    random.seed(seed)
     try:
         yield
     finally:
+        random.setstate(jitter)
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # noqa: SLF001
         scheduler._r.setstate(state)  # noqa: SLF001
 

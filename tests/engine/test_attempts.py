@@ -808,6 +808,9 @@ async def test_modes_that_cut_nothing(autojump_clock, mode):
         assert (result.status, result.value, result.elapsed) == ("ok", "value", 4.0)
         assert engine.health().breakers[0].state == "open"
         assert (await engine.run(pipeline)).ok
+        learned = Adaptive(initial=1, ceiling=3)
+        again = await engine.run(pipeline_of(Service("value", seconds=9), attempt_timeout=learned))
+        assert (again.value, again.elapsed) == ("value", 9.0)
     would = None if mode == "off" else "attempt"
     assert (result.would_time_out and result.would_time_out.level) == would
 

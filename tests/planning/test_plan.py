@@ -17,6 +17,7 @@ from graceline import (
     sequence,
 )
 from graceline.adaptive import Key, MemoryStore
+from graceline.definitions import Breaker, Retry
 from graceline.planning import make_plan
 from graceline.planning.limits import Limits
 from graceline.planning.projection import projection_of
@@ -627,3 +628,21 @@ async def test_a_plan_is_made_outside_of_the_event_loop(autojump_clock):
     """Called under Trio, it says where it can be called."""
     with pytest.raises(GracelineError, match=r"does not work within trio\.run\(\)"):
         make_plan(chain("a"), NOTHING, assume={"a": 0.01})
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"retry": Retry()}, "pipeline 'p' states retry="),
+        ({"attempt_timeout": 1}, "pipeline 'p' states attempt_timeout="),
+        ({"breaker": Breaker()}, "pipeline 'p' states breaker="),
+        ({"limit": 5}, "pipeline 'p' states limit="),
+    ],
+)
+def test_policies_are_not_replayed(options, place):
+    """What a replay would apply to the sum of all attempts is refused by name."""
+    inner = [Node(abs, name="a")]
+    with pytest.raises(DefinitionError, match=f"{place}, which cannot be replayed: durations"):
+        make_plan(Pipeline("p", inner, **options), NOTHING, assume={"a": 0.01})
+    with pytest.raises(DefinitionError, match="stage 's' states"):
+        make_plan(Pipeline("p", [Stage("s", inner, **options)]), NOTHING, assume={"a": 0.01})

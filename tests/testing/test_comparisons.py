@@ -17,6 +17,7 @@ from graceline import (
     remaining,
     save_partial,
 )
+from graceline.definitions import Retry
 from graceline.testing.breach import InvariantError
 from graceline.testing.comparisons import (
     check_clocks_agree,
@@ -24,7 +25,7 @@ from graceline.testing.comparisons import (
     check_modes_agree,
     check_replay,
 )
-from graceline.testing.world import Cancels
+from graceline.testing.world import Cancels, simulate
 
 NONE = Timeouts.none()
 COMPARISONS = [
@@ -134,6 +135,32 @@ def test_limits_are_raised(factor):
     """A factor that does not raise is refused."""
     with pytest.raises(DefinitionError, match="factor="):
         check_limits_do_not_matter(of(works(0.1)), factor=factor)
+
+
+@pytest.mark.parametrize("options", [{"retry": Retry()}, {"attempt_timeout": 1}])
+def test_attempts_ask_for_the_time(options):
+    """A pipeline whose attempts depend on the time that is left is refused, not compared in part."""
+    message = f"node 'work' of stage 's' states {next(iter(options))}="
+    with pytest.raises(DefinitionError, match=message):
+        check_limits_do_not_matter(of(works(0.1, **options)))
+    assert check_limits_do_not_matter(of(works(0.1, limit=1)))
+
+
+def test_the_jitter_of_backoffs_is_replayed():
+    """The same seed gives the same backoffs, and another one others."""
+
+    def flaky():
+        errors = [ValueError(), ValueError()]
+
+        async def work(_):
+            if errors:
+                raise errors.pop()
+
+        return of(Node(work, name="n", retry=Retry(backoff=1)))
+
+    check_replay(flaky)
+    ends = {simulate(flaky(), seed=seed, timeouts=NONE).returned_at for seed in range(3)}
+    assert len(ends) == 3
 
 
 def test_the_limit_of_an_item_is_raised_too():

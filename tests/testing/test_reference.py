@@ -13,6 +13,7 @@ from graceline import (
     parallel,
     sequence,
 )
+from graceline.definitions import Breaker, Retry
 from graceline.testing.agreement import Observation, differences
 from graceline.testing.behaviours import (
     AtDeadline,
@@ -150,8 +151,21 @@ def test_a_shared_budget_is_not_modelled(budget):
     (Node(modelled(1, AtDeadline()), name="sly"), "does not model AtDeadline"),
     (Node(modelled(1), name="handled", on_cleanup=print), "'handled': the oracle does not model handlers"),
     (Node(modelled(1), name="n", timeout=Adaptive(initial=1, ceiling=2)), "'n': the oracle does not model learned"),
+    (Node(modelled(1), name="n", retry=Retry()), "'n': the oracle does not model retry="),
+    (Node(modelled(1), name="n", attempt_timeout=1), "'n': the oracle does not model attempt_timeout="),
+    (Stage("s", [Node(modelled(1), name="n")], breaker=Breaker()), "'s': the oracle does not model breaker="),
+    (Stage("s", [Node(modelled(1), name="n")], limit=5), "'s': the oracle does not model limit="),
 ])  # fmt: skip
 def test_what_the_oracle_does_not_model_is_said(part, message):
     """A node that the oracle knows nothing of is an error that names it, never a guess."""
     with pytest.raises(DefinitionError, match=message):
         reference_run(Pipeline("p", [part]))
+
+
+def test_policies_of_the_whole_are_not_modelled():
+    """A policy that the pipeline states is refused too; None, which switches off, is no policy."""
+    with pytest.raises(DefinitionError, match="'p': the oracle does not model retry="):
+        reference_run(Pipeline("p", [Node(modelled(1), name="n")], retry=Retry()))
+    off = Pipeline("p", [Node(modelled(1), name="n", retry=None)], timeout=2)
+    (answer,) = reference_run(off)
+    assert answer.status == "ok"

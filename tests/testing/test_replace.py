@@ -5,6 +5,7 @@ import pytest
 import trio
 
 from graceline import DefinitionError, Node, Pipeline, Stage, each
+from graceline.definitions import Retry
 from graceline.testing.behaviours import Obeys, Raises, modelled
 from graceline.testing.latency import Constant, Trace
 from graceline.testing.replace import replace_latencies
@@ -242,3 +243,13 @@ def test_the_budget_stays():
     """A shared budget is part of the definition, and stays when its bodies are replaced."""
     pipeline = Pipeline("p", [Node(abs, name="n")], timeout=1, budget="reserve")
     assert replace_latencies(pipeline, "10ms").budget == "reserve"
+
+
+def test_policies_stay():
+    """A replaced body is tried again as the definition says."""
+    pipeline = Pipeline(
+        "p", [Node(forbidden, name="n", retry=Retry(attempts=3, backoff=0))], limit=2
+    )
+    replaced = replace_latencies(pipeline, Raises())
+    assert replaced.limit == pipeline.limit
+    assert simulate(replaced).result.node("n").attempts == 3

@@ -7,7 +7,7 @@ from graceline.definitions.command import Command
 from graceline.definitions.compose import each, parallel, sequence
 from graceline.definitions.graph import Graph
 from graceline.definitions.hedge import Hedge
-from graceline.definitions.inherit import INHERIT, resolve
+from graceline.definitions.inherit import INHERIT, resolve, stated_policies
 from graceline.definitions.nodes import Each, Node, node
 from graceline.definitions.part import PASS_INPUT, Part
 from graceline.definitions.pipeline import Pipeline, Stage
@@ -35,4 +35,5 @@ __all__ = [
     "parallel",
     "resolve",
     "sequence",
+    "stated_policies",
 ]

@@ -11,7 +11,7 @@ import trio
 
 from graceline.adaptive import Records
 from graceline.adaptive.lanes import default_lane
-from graceline.definitions import Pipeline
+from graceline.definitions import Pipeline, stated_policies
 from graceline.definitions.checks import brief, no_pipeline
 from graceline.documents import to_document
 from graceline.durations import Duration, format_duration, parse_duration
@@ -138,7 +138,8 @@ def make_plan(
         watch: is told how far it is.
 
     Raises:
-        DefinitionError: for a bad argument, and for names that no stage or node has.
+        DefinitionError: for a bad argument, for names that no stage or node has, and for a
+            pipeline with policies: `retry=`, `attempt_timeout=`, `breaker=` or `limit=`.
         MissingHistoryError: if nothing is known of a node and nothing is assumed.
         GracelineError: if it is called within `trio.run`.
     """
@@ -154,6 +155,7 @@ def make_plan(
             "make_plan() opens event loops of its own, which does not work within trio.run(): call "
             "it before or after, or in a program of its own"
         )
+    _refuse_policies(pipeline)
     if not 0 < target <= 1:
         raise DefinitionError(f"target: {brief(target)} is no share above 0 and at most 1")
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
@@ -252,3 +254,14 @@ def _notes(
         yield f"limits of single items are not replayed: {', '.join(items)}"
     if now.limit is None:
         yield "the pipeline has no limit: a run with a call that hangs never ends"
+
+
+def _refuse_policies(pipeline: Pipeline) -> None:
+    """What is recorded of a node is the sum of its attempts, and no replay takes it apart."""
+    for part in (pipeline, *pipeline.stages, *(n for s in pipeline.stages for n in s.nodes)):
+        for field in stated_policies(part):
+            raise DefinitionError(
+                f"make_plan(): {type(part).__name__.lower()} {part.name!r} states {field}=, which "
+                "cannot be replayed: durations are recorded per node, all attempts, backoffs and "
+                f"waiting included; plan a copy without {field}="
+            )

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from graceline.deadlines import Blame, Kind
-from graceline.definitions import Adaptive, Each, Node, Part, Pipeline, Timeouts
+from graceline.definitions import Adaptive, Each, Node, Part, Pipeline, Timeouts, stated_policies
 from graceline.durations import format_duration
 from graceline.engine import Mode
 from graceline.errors import DefinitionError, DefinitionWarning
@@ -62,11 +62,13 @@ def check_limits_do_not_matter(
 
     Raises:
         InvariantError: if a run with a raised limit differs.
-        DefinitionError: for a bad argument.
+        DefinitionError: for a bad argument, and for a pipeline with `retry=` or
+            `attempt_timeout=`: whether there is another attempt depends on the time that is left.
     """
     if not factor > 1:
         raise DefinitionError(f"check_limits_do_not_matter(factor=) must exceed 1, not {factor!r}")
     first = simulate(_fresh(pipeline), input, cancels=cancels, timeouts=timeouts, seed=seed)
+    _refuse_attempts(first.pipeline)
     if _limit_fired(first):
         return False
     paths = [path for path, part in _parts(first.pipeline) if _is_limited(part)]
@@ -213,6 +215,16 @@ def _parts(pipeline: Pipeline) -> Iterator[tuple[str, Part]]:
         yield label_of((stage.name, "")), stage
         for node in stage.nodes:
             yield label_of((stage.name, node.name)), node
+
+
+def _refuse_attempts(pipeline: Pipeline) -> None:
+    for path, part in _parts(pipeline):
+        for field in stated_policies(part):
+            if field in ("retry", "attempt_timeout"):
+                raise DefinitionError(
+                    f"check_limits_do_not_matter(): {path} states {field}=, and attempts depend "
+                    "on the time that is left: I7 is about runs that ask nobody for it"
+                )
 
 
 def _is_limited(part: Part) -> bool:

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from graceline.definitions import PASS_INPUT, Adaptive, Node, Part, Pipeline, Stage, Timeouts
+from graceline.definitions import (
+    PASS_INPUT,
+    Adaptive,
+    Node,
+    Part,
+    Pipeline,
+    Stage,
+    Timeouts,
+    stated_policies,
+)
 from graceline.errors import DefinitionError
 from graceline.testing.accounts import RunAccount
 from graceline.testing.behaviours import (
@@ -62,9 +71,9 @@ def reference_run(
 
     Raises:
         DefinitionError: for nodes that the oracle does not model: bodies of your own, threads,
-            `each()`, handlers, learned limits, and behaviours other than `Obeys`, `Raises`,
-            `SwallowsOnce`, `SlowCleanup`, `OwnScope` and `SavesPartials`; and for a pipeline whose
-            parts share its budget.
+            `each()`, handlers, learned limits, policies such as `retry=`, and behaviours other than
+            `Obeys`, `Raises`, `SwallowsOnce`, `SlowCleanup`, `OwnScope` and `SavesPartials`; and
+            for a pipeline whose parts share its budget.
     """
     modelled = pipeline
     if latencies is not None:
@@ -182,6 +191,11 @@ def _refuse(part: Part) -> None:
     if isinstance(part.timeout, Adaptive):
         raise DefinitionError(
             f"reference_run(): {part.name!r}: the oracle does not model learned limits"
+        )
+    for field in stated_policies(part):
+        raise DefinitionError(
+            f"reference_run(): {part.name!r}: the oracle does not model {field}=; it knows one "
+            "attempt per node, which nothing refuses"
         )
 
 

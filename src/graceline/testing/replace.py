@@ -38,7 +38,8 @@ def replace_latencies(
 ) -> Pipeline:
     """The same definition, its node bodies replaced by modelled ones.
 
-    Limits, graph, `each`, handlers, `when` and fallbacks stay. Plain functions become async ones.
+    Limits, policies, graph, `each`, handlers, `when` and fallbacks stay. Plain functions become
+    async ones.
 
     Args:
         pipeline: the definition.

@@ -111,7 +111,7 @@ def simulate(
         timeouts: the engine's defaults.
         mode: the engine's mode; the environment is not asked.
         max_concurrent_pipelines: the engine's slots.
-        seed: decides the order of what is ready at the same instant.
+        seed: decides the order of what is ready at the same instant, and the jitter of backoffs.
 
     Raises:
         DefinitionError: if `pipeline` is none, `cancels` are none, or the engine refuses an option.
