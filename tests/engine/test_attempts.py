@@ -24,6 +24,7 @@ from graceline import (
 )
 from graceline.adaptive import Key
 from graceline.definitions import Breaker, Retry
+from graceline.engine.levels import CURRENT
 from graceline.telemetry import events
 from graceline.testing import simulate
 from graceline.testing.invariants import check_invariants
@@ -788,6 +789,20 @@ async def test_a_later_attempt_that_is_refused_leaves_the_last_real_error(autoju
     assert (node.status, node.error, node.attempts, node.secondary) == ("failed", first, 1, ())
     assert first.__notes__ == ["retry stopped: thread limit"]
     assert tokens(engine) == 3.0
+
+
+async def test_an_attempt_that_is_refused_settles_its_lease(autojump_clock, engine):
+    """The learner hears of every attempt, or a probe of its limit would be out for ever."""
+    leases = []
+
+    async def work(_):
+        leases.append(CURRENT.get().lease)
+        raise WorkRefusedError("thread limit")
+
+    learned = Adaptive(initial=5, ceiling=9)
+    assert (await engine.run(pipeline_of(work, attempt_timeout=learned))).status == "rejected"
+    [lease] = leases
+    assert lease.settled
 
 
 async def test_an_attempt_that_timed_out_before_a_refusal(autojump_clock, engine):
