@@ -465,6 +465,41 @@ async def test_a_callers_cancel_that_cleanup_noticed(autojump_clock, engine, can
     assert (scope.cancelled_caught, trio.current_time()) == (True, 2.0)
 
 
+async def test_a_limit_that_passes_while_a_callers_cancel_unwinds(
+    autojump_clock, engine, cancelled_after
+):
+    """What cleanup of an attempt noticed before any limit of ours passed stays the caller's."""
+    ended = []
+    engine.subscribe(lambda e: ended.append(e) if isinstance(e, events.NodeFinished) else None)
+
+    async def work(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                await trio.sleep(0.5)
+
+    pipeline = pipeline_of(work, MANY, attempt_timeout=1.125, timeout=1.25, grace=1)
+    scope = await cancelled_after(1, engine.run, pipeline)
+    assert (scope.cancelled_caught, trio.current_time()) == (True, 1.5)
+    assert [(e.status, e.blame.kind, e.attempts) for e in ended] == [("cancelled", "caller", 1)]
+
+
+async def test_a_stray_cancel_in_an_attempt_is_its_timeout(autojump_clock, engine):
+    """A cancel of the user's own scope that goes on, since the attempt's limit passed, is that limit's."""
+
+    async def work(_):
+        with trio.move_on_after(1):
+            try:
+                await trio.sleep_forever()
+            finally:
+                with cleanup():
+                    await trio.sleep(2)
+
+    result = await engine.run(pipeline_of(work, None, attempt_timeout=2, timeout=60, grace=5))
+    assert (result.status, result.blame.level, result.elapsed) == ("timed_out", "attempt", 3.0)
+
+
 async def test_a_users_cancel_while_an_attempt_unwinds(autojump_clock, engine):
     """What ended the attempt was its own limit; the cancel that came later prevents another one."""
 
