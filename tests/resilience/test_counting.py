@@ -10,6 +10,8 @@ def test_the_window_forgets():
     """A count is kept for nine tenths of the window, and gone when the whole of it has passed."""
     counts = SlidingCounts(30.0, counters=2)
     counts.add(0.0, 1)
+    assert counts.at(29.9) == [0, 1]
+    assert counts.at(30.0) == [0, 0]
     assert counts.advance(29.9) == [0, 1]
     assert counts.advance(30.0) == [0, 0]
 
@@ -37,4 +39,10 @@ def test_the_sums_are_those_of_the_buckets_in_the_window(steps, start):
         added.append((now // 1.0, counter))
         counts.add(now, counter)
         kept = [counter for number, counter in added if number > now // 1.0 - 10]
+        before = list(counts._filled)
+        assert counts.at(now + 3.0) == [
+            [c for n, c in added if n > (now + 3.0) // 1.0 - 10].count(counter)
+            for counter in (0, 1)
+        ]
+        assert list(counts._filled) == before  # asking changes nothing
         assert counts.sums == [kept.count(0), kept.count(1)] == counts.advance(now)

@@ -248,6 +248,11 @@ def awaits_stop(_):
     waits_for_stop().send(None)
 
 
+def never_succeeds(_):
+    save_partial(current().attempt)
+    raise ValueError
+
+
 def whoami(_):
     return current()
 

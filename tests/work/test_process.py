@@ -27,6 +27,7 @@ from graceline import (
     GracelineError,
     Node,
     Pipeline,
+    Retry,
     Timeouts,
     WorkerDiedError,
     current,
@@ -801,3 +802,12 @@ async def test_stages_of_processes_run_side_by_side(tmp_path):
         await until(lambda: first.exists() and second.exists())
         handle.cancel("enough")
         assert (await handle.wait()).status == "cancelled"
+
+
+async def test_attempts_of_a_job():
+    """A job knows the number of its attempt, and what an attempt saved is the node's partial value."""
+    async with engine_of() as engine:
+        retry = Retry(attempts=2, backoff=0)
+        result = await run(engine, jobs.never_succeeds, retry=retry)
+    node = result.node("work")
+    assert (node.status, node.attempts, node.partial) == ("failed", 2, 2)

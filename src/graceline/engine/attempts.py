@@ -108,7 +108,6 @@ class _Line:
             return await self._permitted()
         if slots.is_full():
             self._refuse(WorkRefusedError(f"bulkhead {slots.name!r}: queue full"))
-        self.strand.aim(inf)
         await slots.take()
         try:
             self.strand.now = self.run.clock()

@@ -60,7 +60,7 @@ def current() -> Current:
             pipeline=order.pipeline,
             stage=order.stage,
             node=job.node,
-            attempt=1,
+            attempt=order.attempt,
             input=job.input,
             lane=order.lane,
         )

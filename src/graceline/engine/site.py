@@ -42,6 +42,11 @@ class Site:
         return self._level.limit.name
 
     @property
+    def attempt(self) -> int:
+        """See `WorkContext`."""
+        return max(1, self._level.attempt)
+
+    @property
     def lane(self) -> str:
         """See `WorkContext`."""
         return self._level.run.shared.lane

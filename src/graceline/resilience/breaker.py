@@ -264,8 +264,8 @@ class CircuitBreaker:
         return BreakerRefusal(free_at - now, self._last_error)
 
     def snapshot(self, now: float) -> BreakerSnapshot:
-        """What it counts and does now; asking changes nothing."""
-        calls, failures, slow, _ = self._counts.advance(now)
+        """What it counts and does now; asking changes nothing, so any thread may."""
+        calls, failures, slow, _ = self._counts.at(now)
         shut = self._state is not BreakerState.CLOSED
         return BreakerSnapshot(
             name=self.name,
@@ -291,7 +291,7 @@ class CircuitBreaker:
         """When a breaker that is not closed lets a probe through; `now` or earlier for at once."""
         if self._state is BreakerState.OPEN:
             return self._until
-        held = [until for until in self._leases.values() if until > now]
+        held = [until for until in tuple(self._leases.values()) if until > now]
         return now if len(held) + self._succeeded < self.policy.probes else min(held)
 
     def _settle(

@@ -69,6 +69,12 @@ class SlidingCounts:
         self._current[counter] += 1
         self.sums[counter] += 1
 
+    def at(self, now: float) -> list[int]:
+        """The sums at an instant that is not past; changes nothing, so any thread may ask."""
+        oldest = now // self._width - self._buckets
+        kept = [amounts for number, amounts in tuple(self._filled) if number > oldest]
+        return [sum(amounts[index] for amounts in kept) for index in range(len(self.sums))]
+
     def clear(self) -> None:
         """Forget everything."""
         self._filled.clear()

@@ -43,6 +43,10 @@ class WorkContext(Protocol):
         """Its name; an item of a list has its index behind it."""
 
     @property
+    def attempt(self) -> int:
+        """The number of the attempt, from 1."""
+
+    @property
     def lane(self) -> str:
         """The lane of its engine."""
 

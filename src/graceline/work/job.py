@@ -72,6 +72,7 @@ class Order(NamedTuple):
     stop_in: float
     grace: float
     parcel: bytes
+    attempt: int = 1
 
 
 class Reply(NamedTuple):
