@@ -885,4 +885,17 @@ def test_attempts_keep_the_invariants():
 
     recording = simulate(pipeline_of(work, attempt_timeout=1, timeout=1.6, grace=0.5))
     check_invariants(recording.result, recording.timeline)
-    assert {step.level for step in recording.timeline.steps} >= {"attempt"}
+    steps, cuts = recording.timeline.steps, recording.timeline.cuts
+    assert any(step.work and step.level == "attempt" for step in steps)
+    assert {cut.level: cut.own_at for cut in cuts["p", "work"]}["node"] == 1.6
+
+
+def test_a_backoff_is_no_work():
+    """What is recorded while a node waits for its next attempt is the engine's own."""
+    retry = Retry(attempts=2, backoff=0, retry_after=lambda _: 1)
+    pipeline = pipeline_of(Service(ValueError()), retry, limit=1, timeout=60)
+    recording = simulate(pipeline, timeouts=Timeouts.none())
+    waits = [step for step in recording.timeline.steps if step.level == "node" and step.at == 1.0]
+    check_invariants(recording.result, recording.timeline)
+    assert waits
+    assert not any(step.work for step in waits)
