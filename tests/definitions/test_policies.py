@@ -14,7 +14,7 @@ from graceline import (
     each,
     node,
 )
-from graceline.definitions import INHERIT, Breaker, Bulkhead, Retry, resolve
+from graceline.definitions import INHERIT, Breaker, Bulkhead, Retry, resolve, stated_policies
 
 LEARNED = Adaptive(initial=1, ceiling=2)
 POLICIES = {
@@ -159,3 +159,9 @@ def test_a_learned_timeout_may_stand_where_the_retry_is_off():
     """`retry=None` on the node takes the objection away, and so does a learned attempt limit."""
     Pipeline("p", [Node(work, timeout=LEARNED, retry=None)], retry=Retry())
     Pipeline("p", [Node(work, timeout=3, attempt_timeout=LEARNED)], retry=Retry())
+
+
+def test_what_a_part_states():
+    """For those who cannot honour a policy: those that are stated, and None is not one."""
+    assert stated_policies(Node(work, retry=None)) == ()
+    assert stated_policies(Pipeline("p", [work], limit=2, retry=Retry())) == ("retry", "limit")
