@@ -19,7 +19,7 @@ from graceline.definitions.part import Part, Step, warn_part, where_of
 from graceline.durations import format_duration
 from graceline.errors import DefinitionError
 
-__all__ = ["Pipeline", "Stage"]
+__all__ = ["BUDGETS", "Pipeline", "Stage"]
 
 _Function: TypeAlias = Callable[[Any], Any]
 
