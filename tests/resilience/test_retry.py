@@ -16,7 +16,6 @@ from graceline.resilience import (
     RetryBudget,
     Stop,
     StopReason,
-    attempt_limit,
     backoff_delay,
     decide_retry,
     is_retryable,
@@ -248,13 +247,6 @@ def test_a_hint_may_be_longer_than_any_backoff():
     stop = decide(last, remaining=20.0)
     assert stop.note == "retry stopped: 20.0 s left, 30.0 s backoff + 0.05 s expected"
     assert decide(attrs.evolve(last, error=HintedError(0.05))) == Go(0.1)
-
-
-def test_the_limit_of_an_attempt():
-    """An attempt may take what an attempt may take, and never more than is left."""
-    assert attempt_limit(0.5, 2.0) == 0.5
-    assert attempt_limit(2.0, 0.5) == 0.5
-    assert attempt_limit(math.inf, math.inf) == math.inf
 
 
 def test_a_backoff_grows_up_to_its_maximum():

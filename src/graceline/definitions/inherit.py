@@ -6,7 +6,7 @@ from typing import Any
 
 __all__ = ["INHERIT", "resolve", "stated_policies"]
 
-_POLICIES = ("retry", "attempt_timeout", "breaker", "limit")
+_POLICIES = ("retry", "attempt_timeout", "breaker", "limit", "hedge")
 
 INHERIT: Any = type("Inherit", (), {"__repr__": lambda _: "INHERIT"})()
 """Not stated here: what the level above says holds. None, in contrast, switches a policy off."""

@@ -12,6 +12,7 @@ from graceline.definitions.breaker import Breaker
 from graceline.definitions.bulkhead import Bulkhead
 from graceline.definitions.checks import brief, check_callable, check_flag, check_options, is_async
 from graceline.definitions.command import Command
+from graceline.definitions.hedge import Hedge
 from graceline.definitions.part import Part, Step, warn_clamped, where_of
 from graceline.definitions.retry import Retry
 from graceline.durations import Duration
@@ -85,6 +86,10 @@ class Node(Step):
         object.__setattr__(self, "runs_on", self.runs_on or kinds[0])
         if self.idempotent is not None:
             check_flag(self.idempotent, f"node {self.name!r}, idempotent=")
+        if isinstance(self.hedge, Hedge) and self.idempotent is not True:
+            raise DefinitionError(
+                f"node {self.name!r}: hedge= does the work twice; say idempotent=True if it may"
+            )
         if isinstance(self.attempt_timeout, float):
             warn_clamped("each attempt", self.attempt_timeout, self)
         if self.each is not None:
@@ -129,6 +134,7 @@ class NodeOptions(TypedDict, total=False):
     attempt_timeout: Duration | Adaptive | None
     breaker: Breaker | None
     limit: Bulkhead | int | None
+    hedge: Hedge | None
     idempotent: bool | None
 
 

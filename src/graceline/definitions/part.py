@@ -26,6 +26,7 @@ from graceline.definitions.checks import (
     frozen_metadata,
     optional_duration,
 )
+from graceline.definitions.hedge import Hedge
 from graceline.definitions.inherit import INHERIT
 from graceline.definitions.retry import Retry
 from graceline.durations import Duration, format_duration, parse_duration
@@ -96,6 +97,8 @@ class Part:
             `timeout` bounds all attempts and the waiting in between.
         breaker: a circuit breaker of each node; inherited like `retry`.
         limit: how many attempts of a node may run at once, a number or a `Bulkhead`; inherited.
+        hedge: when a second copy of a slow attempt is sent; inherited by the nodes that say
+            `idempotent=True`.
     """
 
     name: str
@@ -111,6 +114,7 @@ class Part:
     attempt_timeout: float | Adaptive | None = attrs.field(default=INHERIT, converter=_limit)
     breaker: Breaker | None = INHERIT
     limit: Bulkhead | None = attrs.field(default=INHERIT, converter=_bulkhead)
+    hedge: Hedge | None = INHERIT
 
     def __attrs_post_init__(self) -> None:
         kind = type(self).__name__
@@ -140,6 +144,11 @@ class Part:
             raise DefinitionError(
                 f"{where}, breaker= takes a Breaker such as Breaker(failure_rate=0.3), not "
                 f"{brief(self.breaker)}"
+            )
+        if self.hedge not in (INHERIT, None) and not isinstance(self.hedge, Hedge):
+            raise DefinitionError(
+                f"{where}, hedge= takes a Hedge such as Hedge(max_extra=0.02), not "
+                f"{brief(self.hedge)}"
             )
         if self.limit not in (INHERIT, None):
             put(self, "limit", as_bulkhead(self.limit, where))

@@ -24,6 +24,7 @@ from graceline.definitions import (
     Timeouts,
     resolve,
 )
+from graceline.engine.attempts import attempted
 from graceline.engine.learning import Learning, Recorded
 from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan, Surrounded
 from graceline.engine.policies import Policies
@@ -50,6 +51,7 @@ class Resources:
         learning: gives learned limits; None does not learn.
         protections: breakers, bulkheads and retry budgets.
         random: gives numbers in [0, 1), for the jitter of backoffs.
+        crowded: whether runs wait for a slot of the engine.
     """
 
     timeouts: Timeouts
@@ -59,6 +61,7 @@ class Resources:
     learning: Learning | None
     protections: Protections
     random: Callable[[], float]
+    crowded: Callable[[], bool]
 
 
 def compile_pipeline(pipeline: Pipeline, resources: Resources, *, stated: bool) -> PipelinePlan:
@@ -77,6 +80,7 @@ class _Compiler:
         self._outlooks = (
             Outlooks(pipeline, self._histories) if pipeline.budget == "reserve" else None
         )
+        self._hedged = False
         self._names = Counter(node.name for stage in pipeline.stages for node in stage.nodes)
 
     def pipeline_plan(self, *, stated: bool) -> PipelinePlan:
@@ -108,6 +112,7 @@ class _Compiler:
             first_span=_first_span(pipeline.graph, stages),
             ordered=pipeline.graph.segments == (tuple(stages),),
             history=self._history(pipeline, "", "", "pipeline"),
+            hedged=self._hedged,
             shape=tuple((stage.name, tuple(stage.parts)) for stage in stages.values()),
         )
 
@@ -155,9 +160,10 @@ class _Compiler:
         if history is not None:
             self._histories[stage.name, node.name] = history
         share = self._share(node, stage.name, node.name, soft=soft)
-        policies = self._policies(node, stage)
+        call = self._work(node)
+        policies = self._policies(node, stage, call)
         item = None if node.each is None else self._item(node, node.each)
-        special = node.on_cleanup or node.when or item or share or policies
+        special = node.on_cleanup or node.when or item or share
         return NodePlan(
             name=node.name,
             label=node.name if self._names[node.name] == 1 else f"{stage.name}.{node.name}",
@@ -171,7 +177,7 @@ class _Compiler:
             when=node.when,
             critical=node.critical,
             fallback=node.fallback,
-            call=self._work(node),
+            call=call if policies is None else attempted(policies),
             stage=stage.name,
             item=item,
             max_parallel=1 if node.each is None else node.each.max_parallel,
@@ -255,12 +261,13 @@ class _Compiler:
         stated = (source for source, part in levels if getattr(part, field) is not INHERIT)
         return next(stated, Source.PIPELINE)
 
-    def _policies(self, node: Node, stage: Stage) -> Policies | None:
+    def _policies(self, node: Node, stage: Stage, call: Bound) -> Policies | None:
         retry = resolve("retry", node, stage, self._pipeline)
         timeout = resolve("attempt_timeout", node, stage, self._pipeline)
         breaker = resolve("breaker", node, stage, self._pipeline)
         limit = resolve("limit", node, stage, self._pipeline)
-        if retry is None and timeout is None and breaker is None and limit is None:
+        hedge = resolve("hedge", node, stage, self._pipeline) if node.idempotent else None
+        if retry is timeout is breaker is limit is hedge is None:
             return None
         protections = self._resources.protections
         name = f"{self._pipeline.name}.{stage.name}.{node.name}"
@@ -272,9 +279,13 @@ class _Compiler:
             seconds, source = timeout.initial, Source.ADAPTIVE
             if learning is not None:
                 history = learning.learned(timeout, *place, soft=False)
-        elif learning is not None:
+        elif learning is not None and hedge is not None:
             history = learning.recorded(*place)
+        budget = protections.budget(name)
+        if hedge is not None:
+            self._hedged = True
         return Policies(
+            call=call,
             retry=retry or Retry(attempts=1),
             limit=Limit(
                 "attempt",
@@ -286,10 +297,13 @@ class _Compiler:
             ),
             idempotent=node.idempotent,
             history=history,
-            budget=protections.budget(name),
+            budget=budget,
             random=self._resources.random,
             breaker=None if breaker is None else protections.breaker(breaker, name),
             slots=None if limit is None else protections.bulkhead(limit, name),
+            hedge=hedge,
+            hedges=None if hedge is None else protections.hedges(hedge, name),
+            crowded=self._resources.crowded,
         )
 
 

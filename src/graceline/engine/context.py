@@ -35,6 +35,7 @@ class Current:
         attempt: the number of the attempt, from 1.
         input: what this level got.
         lane: the engine's lane.
+        hedge: whether this is the second copy of a hedged attempt; False in a worker process.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class Current:
     attempt: int
     input: Any
     lane: str
+    hedge: bool = False
 
 
 def current() -> Current:
@@ -78,6 +80,7 @@ def current() -> Current:
         attempt=max(1, level.attempt),
         input=level.input,
         lane=run.shared.lane,
+        hedge=level.hedge,
     )
 
 

@@ -82,6 +82,7 @@ class Engine:
                 learning=learning,
                 protections=self._protections,
                 random=random.random,
+                crowded=lambda: admission.queued > 0,
             )
         )
         self._live: dict[str, RunState] = {}

@@ -9,7 +9,6 @@ import attrs
 import trio
 
 from graceline.deadlines import Status, blame_level
-from graceline.engine.attempts import run_attempts
 from graceline.engine.endings import classify
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import NodePlan
@@ -89,12 +88,7 @@ class _Loop:
             CURRENT.set(level)
             try:
                 await trio.lowlevel.checkpoint_if_cancelled()
-                if self.plan.policies is None:
-                    self.done[index] = await self.plan.call(item)
-                else:
-                    self.done[index] = await run_attempts(
-                        self.run, level, self.plan, self.plan.policies, item
-                    )
+                self.done[index] = await self.plan.call(item)
             except BaseException as error:
                 strand.now = self.run.clock()
                 if not await self._fails(strand, level, error):

@@ -34,13 +34,13 @@ class LevelRun(Level):
     `lease` is that of a learned limit; `applied` is the same if that limit is in force.
 
     Of a node, `attempt` is how often it was begun, and `errors` are those of the attempts that were
-    made again; of an attempt, `attempt` is its number, and `retried_inside` says that a layer
-    inside it has retried.
+    made again; of an attempt, `attempt` is its number, `hedge` says that it is the second copy, and
+    `retried_inside` that a layer inside it has retried.
     """
 
     __slots__ = (
-        "_limit", "applied", "attempt", "ended", "errors", "input", "lease", "notice", "partial",
-        "plan", "retried_inside", "run",
+        "_limit", "applied", "attempt", "ended", "errors", "hedge", "input", "lease", "notice",
+        "partial", "plan", "retried_inside", "run",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +71,7 @@ class LevelRun(Level):
         self.attempt: int = 0
         self.errors: tuple[Exception, ...] = ()
         self.retried_inside: bool = False
+        self.hedge: bool = False
 
     @property
     def limit(self) -> Limit:

@@ -117,11 +117,12 @@ class PipelinePlan(_Holder):
     """A pipeline, ready to run. `chain` holds its stages in order if they are one sequence.
 
     `first_span` is the tightest limit of the first stage and its first node in seconds, `inf` where
-    the run begins with branches.
+    the run begins with branches. `hedged` says that a node in it may be hedged.
     """
 
     first_span: float
     add_ok: Callable[[float], None]
+    hedged: bool
 
     parts: Mapping[str, StagePlan]
     chain: tuple[StagePlan, ...] | None

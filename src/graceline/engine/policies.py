@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from math import inf
+from typing import Any
 
 import attrs
+import trio
 
 from graceline.deadlines import Limit
-from graceline.definitions import Retry
+from graceline.definitions import Hedge, Retry
 from graceline.engine.learning import Recorded
 from graceline.engine.protections import Slots
-from graceline.resilience import CircuitBreaker, RetryBudget
+from graceline.resilience import CircuitBreaker, HedgeBudget, RetryBudget
+from graceline.work import Bound
 
 __all__ = ["Policies"]
+
+_KEPT = 256
+"""So many durations of attempts tell what the next one will take."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -20,16 +28,21 @@ class Policies:
     """What may happen around the attempts of one node.
 
     Attributes:
+        call: the node's work.
         retry: how often; one attempt, if nothing is said.
         limit: of one attempt.
         idempotent: whether an attempt that had started may be made again; None does not say.
-        history: takes the durations of attempts, and gives a learned limit.
+        history: takes the durations of attempts, and gives a learned limit or the p95 for a hedge.
         budget: the tokens that the retries of all runs share.
         random: gives numbers in [0, 1).
         breaker: refuses attempts while the node keeps failing; None for none.
         slots: how many attempts may run at once; None for any number.
+        hedge: when a second copy of an attempt is sent; None for never.
+        hedges: the tokens that the copies of all runs share; None without a hedge.
+        crowded: whether runs wait for the engine; then no copy is sent.
     """
 
+    call: Bound
     retry: Retry
     limit: Limit
     idempotent: bool | None
@@ -38,10 +51,37 @@ class Policies:
     random: Callable[[], float]
     breaker: CircuitBreaker | None
     slots: Slots | None
+    hedge: Hedge | None
+    hedges: HedgeBudget | None
+    crowded: Callable[[], bool]
+    successes: deque[float] | None = attrs.field(init=False)
+    """How many seconds the last attempts took that succeeded; None where nobody asks."""
+
+    def __attrs_post_init__(self) -> None:
+        asked = self.retry.attempts > 1 or self.hedge is not None
+        object.__setattr__(self, "successes", deque(maxlen=_KEPT) if asked else None)
+
+    @property
+    def simple(self) -> bool:
+        """Whether a first attempt needs nothing of its own: no limit, no slot, no copy."""
+        return self.history is None and self.limit.timeout == inf and self.slots is None
+
+    def succeeded(self, now: float, elapsed: float) -> None:
+        """An attempt that took `elapsed` seconds has succeeded."""
+        if self.successes is not None:
+            self.successes.append(elapsed)
+            self.budget.deposit(now)
+
+    @trio.lowlevel.disable_ki_protection
+    async def work(self, value: Any) -> Any:
+        """Await the user's code, which an interrupt may hit."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self.call(value)
 
     def known(self) -> tuple[float | None, int]:
         """The p50 of the attempts so far, in seconds, and how many have succeeded."""
-        if self.history is None:
-            return None, 0
-        history = self.history.history
-        return history.quantile(0.5), history.completions
+        if self.history is not None:
+            history = self.history.history
+            return history.quantile(0.5), history.completions
+        durations = sorted(self.successes or ())
+        return (durations[(len(durations) - 1) // 2] if durations else None), len(durations)

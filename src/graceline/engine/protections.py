@@ -9,9 +9,15 @@ from typing import TypeVar
 import attrs
 import trio
 
-from graceline.definitions import Breaker, Bulkhead
+from graceline.definitions import Breaker, Bulkhead, Hedge
 from graceline.errors import DefinitionError
-from graceline.resilience import BreakerSnapshot, BreakerState, CircuitBreaker, RetryBudget
+from graceline.resilience import (
+    BreakerSnapshot,
+    BreakerState,
+    CircuitBreaker,
+    HedgeBudget,
+    RetryBudget,
+)
 from graceline.telemetry import events
 from graceline.telemetry.hub import Hub
 
@@ -52,6 +58,14 @@ class Slots:
         most = inf if self.policy.max_queue is None else self.policy.max_queue
         return self.is_saturated() and self._semaphore.statistics().tasks_waiting >= most
 
+    def try_take(self) -> bool:
+        """Take a slot if one is free; nobody can be waiting then."""
+        try:
+            self._semaphore.acquire_nowait()
+        except trio.WouldBlock:
+            return False
+        return True
+
     async def take(self) -> None:
         """Wait for a slot.
 
@@ -89,10 +103,18 @@ class Protections:
         self._breakers: dict[str, CircuitBreaker] = {}
         self._bulkheads: dict[str, Slots] = {}
         self._budgets: dict[str, RetryBudget] = {}
+        self._hedges: dict[tuple[str, float], HedgeBudget] = {}
 
     def budget(self, place: str) -> RetryBudget:
         """The retry budget of the node at `place`."""
         return self._budgets.setdefault(place, RetryBudget())
+
+    def hedges(self, policy: Hedge, place: str) -> HedgeBudget:
+        """The tokens for second copies of the node at `place`."""
+        key = (place, policy.max_extra)
+        if key not in self._hedges:
+            self._hedges[key] = HedgeBudget(policy.max_extra, self.budget(place))
+        return self._hedges[key]
 
     def breaker(self, policy: Breaker, place: str) -> CircuitBreaker:
         """The breaker of a policy's name, else that of the node at `place`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import outcome
 import trio
 
 from graceline.deadlines import Blame, Kind, Status, Verdict, blame_failure, expired
@@ -46,7 +47,9 @@ def arrive(run: RunState, admission: Admission, refusal: str | None) -> Verdict 
 
 
 @trio.lowlevel.enable_ki_protection
-async def perform(run: RunState, admission: Admission, verdict: Verdict | None) -> PipelineResult:
+async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
+    run: RunState, admission: Admission, verdict: Verdict | None
+) -> PipelineResult:
     """Carry out a run. An interrupt may hit the user's code, never the engine's own books.
 
     Args:
@@ -57,6 +60,8 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
     Raises:
         Cancelled: if the caller was cancelled, as it was caught or in the group it came in.
     """
+    if run.plan.hedged and run.nursery is None:
+        return await _with_nursery(run, admission, verdict)
     try:
         if verdict is None and run.waiter is not None:
             run.slot = await _queue(run, admission)
@@ -83,6 +88,8 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
                     value = await run_graph(
                         run, strand, run.root, run.plan, run.input, book, run_stages
                     )
+                if run.arms:
+                    strand.now = await run.wait_unwound()
                 result = _settle(run, strand, book, value)
                 if run.plan.handlers:
                     result = await _handle(run, result)
@@ -109,6 +116,20 @@ async def perform(run: RunState, admission: Admission, verdict: Verdict | None) 
     if run.foreign is not None:
         raise run.foreign
     return result
+
+
+async def _with_nursery(
+    run: RunState, admission: Admission, verdict: Verdict | None
+) -> PipelineResult:
+    """Carry out a run with a nursery for the copies of attempts that may outlive these.
+
+    A nursery wraps whatever leaves it in a group, so nothing does.
+    """
+    async with trio.open_nursery() as run.nursery:
+        ended = await outcome.acapture(perform, run, admission, verdict)
+        if isinstance(ended, outcome.Error):
+            run.nursery.cancel_scope.cancel("the run was torn down")
+    return ended.unwrap()
 
 
 async def _tick(run: RunState) -> None:
@@ -191,7 +212,10 @@ async def _handle(run: RunState, result: PipelineResult) -> PipelineResult:
     used = result.grace_used
     if result.blame is not None and result.status is not Status.LATE:
         used = max(used, now - min(root.fired(), root.foreign_at), 0.0)
-    return attrs.evolve(result, elapsed=now - run.origin, grace_used=used, secondary=errors)
+    return attrs.evolve(
+        result, elapsed=now - run.origin, grace_used=used,
+        secondary=(*result.secondary, *errors),
+    )  # fmt: skip
 
 
 async def _look_outside(run: RunState, now: float) -> None:
@@ -223,7 +247,7 @@ def _result(
         run.run_id, run.plan.name, verdict.status, value, Outcomes(stages, origin),
         tuple(run.completed), run.degraded, freeze(run.partial), verdict.blame, error,
         now - origin, run.admitted_at - origin, limit.shown, limit.source, verdict.grace_used,
-        verdict.overrun, (), None,
+        verdict.overrun, run.stray, None,
     )  # fmt: skip
     draft.__class__ = PipelineResult
     result: PipelineResult = draft

@@ -14,7 +14,6 @@ import attrs
 import trio
 
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, settle
-from graceline.engine.attempts import run_attempts
 from graceline.engine.items import run_items
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.outcomes import Outcome
@@ -91,8 +90,6 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 result = await plan.call(value)
             elif plan.item is not None:
                 result = await run_items(run, level, plan, value)
-            elif plan.policies is not None:
-                result = await run_attempts(run, level, plan, plan.policies, value)
             else:
                 result = await plan.call(value)
         except BaseException as error:  # noqa: BLE001 - settled, or raised again by `settle_node`
@@ -100,7 +97,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
             outcome = await settle_node(run, strand, level, book, error=error)
         else:
             strand.now = now = clock()
-            if plain and now < fires and not strand.dirty and not run.traced:
+            if plain and now < fires and not (strand.dirty or run.traced or level.errors):
                 # The fast end: certainly alive, certainly ok. Only a record of it is kept.
                 level.ended = True
                 outcomes[plan.name] = (plan, result, level.start, now, level.lease or plan.limit)
@@ -357,7 +354,7 @@ class _GraphRun:
                     outcome = await settle_node(run, strand, level, book, error=error)
                 else:
                     strand.now = now = clock()
-                    if now < fires and not strand.dirty and not run.traced:
+                    if now < fires and not (strand.dirty or run.traced or level.errors):
                         level.ended = True
                         book.outcomes[plan.name] = (
                             plan,

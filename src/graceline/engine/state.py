@@ -70,12 +70,17 @@ class RunState:
         original: what left a part when the caller's deadline passed; raised if Trio confirms it.
         excused: one of its nodes was let through although it is hopeless; no other is refused.
         foreign: the caller's cancel, to be raised again once everything is settled.
+        nursery: where the copies of hedged attempts run, if there may be any.
+        arms: how many of these there are.
+        stray: what those raised in the end that had been superseded.
+        unwound: set when there is none any more.
         traced: whether the events of what ends well are wanted too.
         heard: whether any sink takes events at all; None until something does not end well.
     """
 
     __slots__ = (
         "admitted_at",
+        "arms",
         "at_end",
         "cleanups",
         "clock",
@@ -87,6 +92,7 @@ class RunState:
         "foreign",
         "heard",
         "input",
+        "nursery",
         "origin",
         "original",
         "parent",
@@ -99,7 +105,9 @@ class RunState:
         "shared",
         "slot",
         "strands",
+        "stray",
         "traced",
+        "unwound",
         "waiter",
         "watched",
     )
@@ -145,6 +153,10 @@ class RunState:
         self.waiter: Waiter | None = None
         self.slot: bool = False
         self.result: PipelineResult | None = None
+        self.nursery: trio.Nursery | None = None
+        self.arms: int = 0
+        self.stray: tuple[Exception, ...] = ()
+        self.unwound: trio.Event | None = None
 
     # -- cancelling ---------------------------------------------------------------------------
 
@@ -259,6 +271,19 @@ class RunState:
         for index, blame in enumerate(blames):
             self.emit(events.WouldTimeOut, now, blame=blame, follows=index > 0)
         return blames[0] if blames else None
+
+    def arm_ended(self) -> None:
+        """A copy of a hedged attempt has unwound."""
+        self.arms -= 1
+        if not self.arms and self.unwound is not None:
+            self.unwound.set()
+
+    async def wait_unwound(self) -> float:
+        """Wait for the copies that have lost, as long as their grace period; returns the time."""
+        self.unwound = trio.Event()
+        with trio.CancelScope(shield=True):
+            await self.unwound.wait()
+        return self.clock()
 
     def finish(self, result: PipelineResult | None) -> None:
         """The run has ended; None if it was torn down without a result."""

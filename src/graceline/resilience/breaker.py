@@ -191,6 +191,10 @@ class CircuitBreaker:
         name: what it is called in events and errors.
         random: a source of uniform random numbers in [0, 1), asked once per trip.
         on_change: told of each transition, once it has happened.
+
+    Attributes:
+        passing: while everybody is let through, what `count_ok` wants to know of a call that starts
+            now, and needs no permit; else None.
     """
 
     __slots__ = (
@@ -207,6 +211,7 @@ class CircuitBreaker:
         "_succeeded",
         "_until",
         "name",
+        "passing",
         "policy",
     )
 
@@ -223,6 +228,7 @@ class CircuitBreaker:
         self._on_change = on_change
         self._state = BreakerState.CLOSED
         self._generation = 0
+        self.passing: int | None = {"off": -1, "forced_open": None}.get(policy.mode, 0)
         self._counts = SlidingCounts(policy.window, counters=4)
         self._slow_after = inf if policy.slow_after is None else policy.slow_after
         self._failures_in_a_row = 0
@@ -243,6 +249,25 @@ class CircuitBreaker:
     def state(self) -> BreakerState:
         """Its state; in the modes `off` and `forced_open` closed and open for good."""
         return BreakerState.OPEN if self.policy.mode == "forced_open" else self._state
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it holds nobody back, half open included; one that refuses nothing is closed."""
+        return self.policy.mode != "on" or self._state is BreakerState.CLOSED
+
+    def count_ok(self, generation: int | None, now: float, elapsed: float) -> None:
+        """A call that started while it was `passing` has succeeded: as a permit's `settle`."""
+        if generation != self._generation:
+            return
+        if elapsed > self._slow_after:
+            self._settle_closed(now, _OK, elapsed, None)
+            return
+        counts = self._counts
+        counts.add(now, _CALLS)
+        self._failures_in_a_row = 0
+        sums = counts.sums
+        if (sums[_FAILURES] or sums[_SLOW]) and self._is_reached():
+            self._trip(now, None)
 
     def admit(self, now: float) -> Permit | BreakerRefusal:
         """Whether a call may start now; may be the transition from open to half open."""
@@ -303,20 +328,24 @@ class CircuitBreaker:
         error: BaseException | None,
     ) -> None:
         """A call of this generation has ended. The breaker is not open: it has given no permit."""
-        failed = counted is _ERROR or counted is _OWN_TIMEOUT
         if self._state is BreakerState.CLOSED:
-            if self._count(now, counted, elapsed, failed) and self._is_reached():
-                self._trip(now, error)
+            self._settle_closed(now, counted, elapsed, error)
             return
         del self._leases[permit]
-        if failed:
+        if counted is _ERROR or counted is _OWN_TIMEOUT:
             self._trip(now, error)
         elif counted is _OK:
             self._succeeded += 1
             if self._succeeded == self.policy.probes:
                 self._close(now)
 
-    def _count(self, now: float, counted: Counted, elapsed: float, failed: bool) -> bool:  # noqa: FBT001
+    def _settle_closed(
+        self, now: float, counted: Counted, elapsed: float, error: BaseException | None
+    ) -> None:
+        if self._count(now, counted, elapsed) and self._is_reached():
+            self._trip(now, error)
+
+    def _count(self, now: float, counted: Counted, elapsed: float) -> bool:
         """Count a call of a closed breaker; whether anything that is counted speaks against it."""
         counts = self._counts
         sums = counts.advance(now)
@@ -326,7 +355,7 @@ class CircuitBreaker:
         if counted is _OK:
             counts.add(now, _CALLS)
             self._failures_in_a_row = 0
-        elif failed:
+        elif counted is _ERROR or counted is _OWN_TIMEOUT:
             counts.add(now, _CALLS)
             counts.add(now, _FAILURES)
             self._failures_in_a_row += 1
@@ -368,6 +397,7 @@ class CircuitBreaker:
     def _move(self, new: BreakerState, now: float) -> None:
         old, self._state = self._state, new
         self._generation += 1
+        self.passing = self._generation if new is BreakerState.CLOSED else None
         self._leases.clear()
         self._succeeded = 0
         if self._on_change is not None:

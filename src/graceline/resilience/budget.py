@@ -22,7 +22,7 @@ for that stretch, with three in reserve for each 10 s of it.
 
 from __future__ import annotations
 
-from math import floor
+from math import floor, inf
 
 __all__ = ["RetryBudget"]
 
@@ -43,10 +43,14 @@ class RetryBudget:
     All instants are seconds of one monotonic clock.
     """
 
-    __slots__ = ("_newest", "_sum", "_sums")
+    __slots__ = ("_at", "_newest", "_sum", "_sums", "_until")
 
     def __init__(self) -> None:
         self._newest = _NEVER
+        self._until = -inf
+        """When the next bucket begins."""
+        self._at = 0
+        """The place of the newest bucket."""
         self._sums = [0] * _BUCKETS
         self._sum = _RESERVE
 
@@ -57,8 +61,9 @@ class RetryBudget:
 
     def deposit(self, now: float) -> None:
         """Add a fifth of a token, for an attempt that succeeded."""
-        self._advance(now)
-        self._sums[self._newest % _BUCKETS] += 1
+        if now >= self._until:  # once per success: it is hot
+            self._advance(now)
+        self._sums[self._at] += 1
         self._sum += 1
 
     def take(self, now: float) -> bool:
@@ -66,7 +71,7 @@ class RetryBudget:
         self._advance(now)
         if self._sum < _COST:
             return False
-        self._sums[self._newest % _BUCKETS] -= _COST
+        self._sums[self._at] -= _COST
         self._sum -= _COST
         return True
 
@@ -95,4 +100,4 @@ class RetryBudget:
                 at = index % _BUCKETS
                 self._sum -= self._sums[at]
                 self._sums[at] = 0
-        self._newest = bucket
+        self._newest, self._at, self._until = bucket, bucket % _BUCKETS, bucket + 1.0

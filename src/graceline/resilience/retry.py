@@ -9,7 +9,7 @@ last backoff and the last attempt were begun without a look at the time. So befo
             never more than attempt_timeout
     stop, if remaining <= delay + need
     stop, if the node's retry budget has no token
-    wait for `delay`; the attempt's limit is then min(attempt_timeout, remaining)
+    wait for `delay`
 
 The delay is exponential backoff with *full jitter* (Marc Brooker, "Exponential Backoff And Jitter",
 AWS Architecture Blog, 2015): drawn from all of the interval, not from around its end. Those who
@@ -35,9 +35,9 @@ __all__ = [
     "Go",
     "Stop",
     "StopReason",
-    "attempt_limit",
     "backoff_delay",
     "decide_retry",
+    "has_started",
     "is_retryable",
     "retry_hint",
 ]
@@ -156,11 +156,6 @@ def decide_retry(
     return Go(delay)
 
 
-def attempt_limit(attempt_timeout: float, remaining: float) -> float:
-    """The limit of an attempt that starts now, in seconds; both may be `inf`."""
-    return min(attempt_timeout, remaining)
-
-
 def backoff_delay(retry: Retry, attempt: int, random: _Random) -> float:
     """Seconds to wait before an attempt: exponential backoff with full jitter.
 
@@ -204,6 +199,16 @@ def is_retryable(retry: Retry, error: BaseException) -> bool:
         return all(is_retryable(retry, one) for one in error.exceptions)
     on = retry.on
     return isinstance(error, on) if isinstance(on, tuple) else bool(on(error))
+
+
+def has_started(error: BaseException) -> bool:
+    """Whether the work may have had an effect: the attribute `started = False` of an error denies.
+
+    So says an error of connecting, for instance. Of a group, every leaf has to.
+    """
+    if isinstance(error, BaseExceptionGroup) and not hasattr(error, "started"):
+        return any(has_started(one) for one in error.exceptions)
+    return getattr(error, "started", None) is not False
 
 
 def _obstacle(retry: Retry, last: Attempt, idempotent: bool | None) -> str | None:  # noqa: FBT001

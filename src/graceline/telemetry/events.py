@@ -19,6 +19,7 @@ __all__ = [
     "DeadlineEnded",
     "Event",
     "FaultInjected",
+    "HedgeSettled",
     "LoopBlocked",
     "NodeFinished",
     "NodeStarted",
@@ -114,7 +115,8 @@ class AttemptFinished(Event):
     """An attempt of a node with policies has ended.
 
     `delay` is how many seconds later the next one starts, None if there is none; `stop` then says
-    why: `ok` after a retry, `attempts`, `budget`, `deadline`, `not retryable`.
+    why: `ok` after a retry, `attempts`, `budget`, `deadline`, `not retryable`. `hedge` says that it
+    is the second copy of an attempt, with the number of the first.
     """
 
     stage: str
@@ -129,6 +131,22 @@ class AttemptFinished(Event):
     error_type: str | None
     delay: float | None
     stop: str | None
+    hedge: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class HedgeSettled(Event):
+    """What became of the hedge of a slow attempt.
+
+    `result` is `won` if the second copy was faster, `lost` if the first was or both failed, and
+    `suppressed` if no copy was sent; `reason` then says why.
+    """
+
+    stage: str
+    node: str
+    attempt: int
+    result: str
+    reason: str | None
 
 
 @attrs.frozen(kw_only=True)

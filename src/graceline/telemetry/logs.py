@@ -49,6 +49,7 @@ _NAMES: dict[type[Event], str] = {
     events.LoopBlocked: "loop_blocked",
     events.SignalSent: "signal_sent",
     events.BreakerChanged: "breaker_changed",
+    events.HedgeSettled: "hedge_settled",
     events.RunningLate: "running_late",
 }
 _WARNINGS = frozenset(
@@ -62,7 +63,14 @@ _WARNINGS = frozenset(
     }
 )
 _INFOS = frozenset(
-    {"cancel_requested", "deadline_ended", "loop_blocked", "running_late", "signal_sent"}
+    {
+        "cancel_requested",
+        "deadline_ended",
+        "hedge_settled",
+        "loop_blocked",
+        "running_late",
+        "signal_sent",
+    }
 )  # the watchdog's thread has warned before
 
 
@@ -141,7 +149,10 @@ def _describe(event: Event) -> str:
     if hasattr(event, "limit"):
         said.append("no limit" if limit is None else f"limit {format_duration(limit)} ({source})")
     if isinstance(event, events.AttemptFinished):
-        said.append(f"attempt {event.attempt}")
+        said.append(f"attempt {event.attempt}" + (", second copy" if event.hedge else ""))
+    if isinstance(event, events.HedgeSettled):
+        why = "" if event.reason is None else f": {event.reason}"
+        said.append(f"hedge of attempt {event.attempt} {event.result}{why}")
     if isinstance(event, events.BreakerChanged):
         said = [f"breaker {event.breaker}: {event.old} -> {event.new}"]
     late_after = getattr(event, "late_after", None)

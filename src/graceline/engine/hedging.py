@@ -1,0 +1,223 @@
+"""Hedging: an attempt in two copies, of which the first success wins.
+
+Whoever waits gets the value at once. The copy that lost cannot be waited for there, since cutting
+it may take as long as its cleanup; so the copies run in a nursery of the run from the start, and
+the one that lost unwinds below the run, which waits for it at its very end.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from graceline.deadlines import Status
+from graceline.engine.arms import Arm, tell_attempt
+from graceline.engine.levels import CURRENT, UNSET, LevelRun
+from graceline.engine.plan import NodePlan
+from graceline.engine.policies import Policies
+from graceline.engine.strand import Strand
+from graceline.resilience import NoHedge, hedge_delay, why_not_hedge
+from graceline.telemetry import events
+from graceline.work import WorkRefusedError
+
+__all__ = ["hedge_after", "race"]
+
+
+def hedge_after(node: LevelRun, policies: Policies, now: float) -> float | None:
+    """Seconds after which a second copy of an attempt may be sent; None if there will be none."""
+    hedge, hedges = policies.hedge, policies.hedges
+    run = node.run
+    if hedge is None or hedges is None or not run.shared.enforced:
+        return None
+    hedges.called()
+    p50 = p95 = None
+    samples = 0
+    if policies.history is not None:
+        history = policies.history.history
+        samples, p50 = history.completions, history.quantile(0.5)
+        p95 = history.quantile(0.95)
+    remaining = node.fired() - now
+    delay = hedge_delay(hedge, samples=samples, p95=p95, p50=p50, remaining=remaining)
+    return None if isinstance(delay, NoHedge) else delay
+
+
+async def race(
+    strand: Strand, node: LevelRun, policies: Policies, start: float, delay: float
+) -> Arm:
+    """Make an attempt, in two copies if the first takes longer than `delay` seconds.
+
+    The slot of a bulkhead that the attempt has taken is given back here.
+
+    Returns:
+        The arm that counts: the first to succeed, else the first to have started. What the other
+        one raised is among the errors of the node.
+
+    Raises:
+        BaseException: what is for the program, such as an interrupt.
+    """
+    CURRENT.set(node)
+    copies = _Copies(node, policies)
+    first = copies.send(start)
+    try:
+        with trio.CancelScope(deadline=start + delay):
+            await copies.turn.wait()
+        if not first.is_done:
+            copies.hedge(node.run.clock())
+        while not copies.are_decided():
+            await copies.ended()
+    except BaseException as error:
+        await copies.unwind()  # they know better what it was
+        if not isinstance(error, trio.Cancelled):
+            raise
+    arm = copies.decide()
+    if not all(copy.is_done or copy.superseded for copy in copies.arms):
+        await copies.unwind()
+    strand.now = arm.ended_at
+    if node.run.clock() >= strand.deadline:
+        strand.dirty = True
+    return arm
+
+
+class _Copies:
+    """The copies of one attempt."""
+
+    def __init__(self, node: LevelRun, policies: Policies) -> None:
+        self.arms: list[Arm] = []
+        self.turn: trio.Event = trio.Event()
+        """Set when one of them has ended."""
+        self._node = node
+        self._policies = policies
+        self._strands: list[Strand] = []
+
+    def send(self, now: float, *, hedge: bool = False) -> Arm:
+        """Start a copy in the run's own nursery."""
+        node, run = self._node, self._node.run
+        arm = Arm(node, self._policies, now, hedge=hedge)
+        strand = Strand(arm.level, now)
+        self.arms.append(arm)
+        self._strands.append(strand)
+        run.top.strands[strand] = None
+        run.arms += 1
+        assert run.nursery is not None  # noqa: S101 - a run that may hedge has one
+        run.nursery.start_soon(self._carry, arm, strand, name=node.plan.name)
+        return arm
+
+    @trio.lowlevel.enable_ki_protection
+    async def _carry(self, arm: Arm, strand: Strand) -> None:
+        run, slots = self._node.run, self._policies.slots
+        strand.open()
+        try:
+            await arm.run(strand, arm.level.fired(), self._node, self._policies.work)
+        finally:
+            strand.close()
+            del run.top.strands[strand]
+            if slots is not None:
+                slots.give_back()
+            self.turn.set()
+            run.arm_ended()
+        if arm.superseded:
+            self._settle_loser(arm)
+
+    def _settle_loser(self, arm: Arm) -> None:
+        """What became of a copy after the attempt had been settled without it."""
+        run, level = self._node.run, arm.level
+        error = arm.error or arm.stray
+        if isinstance(error, Exception):
+            run.stray += (error,)
+        tell_attempt(
+            level, arm.ended_at, Status.CANCELLED, blame=level.reason,
+            error_type=None if error is None else type(error).__name__,
+        )  # fmt: skip
+        if error is not None and not isinstance(error, Exception | trio.Cancelled):
+            raise error
+
+    async def ended(self) -> None:
+        """Wait until one of the copies ends."""
+        self.turn = trio.Event()
+        await self.turn.wait()
+
+    async def unwind(self) -> None:
+        """Cut the copies that run, and wait for their end."""
+        for arm, strand in zip(self.arms, self._strands, strict=True):
+            if not arm.is_done:
+                strand.cut("the node ends")
+        with trio.CancelScope(shield=True):  # bounded as all cleanup is
+            while not all(arm.is_done for arm in self.arms):
+                await self.ended()
+
+    def hedge(self, now: float) -> None:
+        """Send the second copy, unless something speaks against it."""
+        node, policies = self._node, self._policies
+        slots, breaker, budget = policies.slots, policies.breaker, policies.hedges
+        assert budget is not None  # noqa: S101 - there is a hedge
+        crowded = policies.crowded()
+        taken = not crowded and (slots is None or slots.try_take())
+        why = why_not_hedge(
+            now,
+            p50=policies.known()[0],
+            remaining=node.fired() - now,
+            breaker_closed=breaker is None or breaker.is_closed,
+            saturated=not taken,
+            budget=budget,
+        )
+        if why is None:
+            self.send(now, hedge=True)
+            return
+        if taken and slots is not None:
+            slots.give_back()
+        self._tell("suppressed", now, str(why))
+
+    def are_decided(self) -> bool:
+        """Whether waiting any longer changes nothing."""
+        return all(arm.is_done for arm in self.arms) or any(
+            arm.is_done and (arm.value is not UNSET or _is_final(arm)) for arm in self.arms
+        )
+
+    def decide(self) -> Arm:
+        """The copy that counts; the other one is superseded, or its error is kept."""
+        first, copy = self.arms[0], self.arms[-1]
+        if copy is first:
+            return first
+        winner = self._winner()
+        other = copy if winner is first else first
+        self._tell("won" if winner is copy and winner.value is not UNSET else "lost", self._now())
+        if not other.is_done and winner.value is not UNSET:
+            assert self._policies.hedge is not None  # noqa: S101 - there is a copy
+            other.supersede(self._policies.hedge.loser_grace)
+        elif other.failed is not None:
+            failed = other.failed
+            self._node.errors += (failed.error,)
+            tell_attempt(
+                other.level, other.ended_at, failed.attempt.status, blame=failed.blame,
+                error_type=None if failed.blame else type(failed.error).__name__,
+            )  # fmt: skip
+        elif isinstance(copy.error, WorkRefusedError) and self._policies.hedges is not None:
+            self._policies.hedges.give_back(copy.level.start)
+        if not other.superseded and other.stray is not None:
+            self._node.errors += (other.stray,)
+        return winner
+
+    def _winner(self) -> Arm:
+        done = [arm for arm in self.arms if arm.is_done]
+        succeeded = [arm for arm in done if arm.value is not UNSET]
+        if succeeded:
+            return min(succeeded, key=lambda arm: arm.ended_at)
+        return next((arm for arm in done if _is_final(arm)), self.arms[0])
+
+    def _now(self) -> float:
+        return self._node.run.clock()
+
+    def _tell(self, result: str, now: float, reason: str | None = None) -> None:
+        """Hand out what became of a hedge, if anybody may want it."""
+        run, level = self._node.run, self.arms[0].level
+        plan = level.plan
+        assert isinstance(plan, NodePlan)  # noqa: S101 - only nodes have attempts
+        if run.traced or run.trouble_heard():
+            run.emit(
+                events.HedgeSettled, now, stage=plan.stage, node=plan.name, attempt=level.attempt,
+                result=result, reason=reason,
+            )  # fmt: skip
+
+
+def _is_final(arm: Arm) -> bool:
+    """Whether an arm was cut with its node, or raised what is for the program."""
+    return arm.error is not None and not isinstance(arm.error, WorkRefusedError)
