@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from graceline import Adaptive, Node, Pipeline, Stage, parallel, sequence
+from graceline import Adaptive, Breaker, Node, Pipeline, Retry, Stage, parallel, sequence
 
 __all__ = [
     "NODE_LIMIT",
@@ -67,8 +67,10 @@ def straight(
     *,
     node_limit: float | Adaptive = NODE_LIMIT,
     name: str = "straight",
+    retry: Retry | None = None,
+    breaker: Breaker | None = None,
 ) -> Pipeline:
-    """A sequence of stages that are sequences of nodes."""
+    """A sequence of stages that are sequences of nodes, with policies for all of them."""
     return Pipeline(
         name,
         tuple(
@@ -80,6 +82,8 @@ def straight(
             for at, functions in enumerate(work)
         ),
         timeout=PIPELINE_LIMIT,
+        retry=retry,
+        breaker=breaker,
     )
 
 

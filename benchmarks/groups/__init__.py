@@ -12,6 +12,7 @@ from benchmarks.groups.lateness import lateness
 from benchmarks.groups.learning import learning
 from benchmarks.groups.memory import memory
 from benchmarks.groups.parallel import parallel
+from benchmarks.groups.policies import policies
 from benchmarks.groups.process import process
 from benchmarks.groups.sequences import runs, sequences, timeouts
 from benchmarks.groups.ticks import ticks
@@ -25,6 +26,7 @@ GROUPS: Mapping[str, Group] = {
     "sequence": sequences,
     "run": runs,
     "learning": learning,
+    "policies": policies,
     "parallel": parallel,
     "concurrent": concurrent,
     "memory": memory,
