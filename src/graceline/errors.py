@@ -84,11 +84,15 @@ class DeadlineExceededError(_OutcomeError, TimeoutError):
         super().__init__(message, name=name, result=result)
         self.limit = limit
         self.source = source
-        self.completed: tuple[str, ...] = result.completed
+        self.completed: tuple[str, ...] = () if result is None else result.completed
 
 
 class AttemptTimeoutError(DeadlineExceededError):
-    """One attempt of a node exceeded its limit."""
+    """One attempt of a node exceeded its limit.
+
+    Among the errors of a node that was tried again, its `result` is None: the run went on. What the
+    attempt raised while it was cut is its `__cause__`.
+    """
 
 
 class NodeTimeoutError(DeadlineExceededError):

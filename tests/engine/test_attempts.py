@@ -117,6 +117,37 @@ async def test_all_errors_are_kept(autojump_clock, engine):
     assert errors[2].__notes__ == ["retry stopped: all 3 attempts are used up"]
 
 
+async def test_an_attempt_that_timed_out_is_kept_as_such(autojump_clock, engine):
+    """Of an attempt that exceeded its limit the limit is kept, and what it raised as it was cut."""
+
+    async def work(_):
+        if current().attempt == 2:
+            return "value"
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("unwinding")
+
+    node = (await engine.run(pipeline_of(work, attempt_timeout=0.5))).node("work")
+    (kept,) = node.secondary
+    assert isinstance(kept, AttemptTimeoutError)
+    assert (kept.name, kept.limit, kept.source, kept.completed) == ("work", 0.5, "node", ())
+    assert (kept.result, str(kept.__cause__)) == (None, "unwinding")
+
+
+@pytest.mark.parametrize("started", [True, False, None])
+async def test_what_did_not_start_is_tried_again_in_spite_of_idempotent_false(
+    autojump_clock, engine, started
+):
+    """An error that says `started = False` is retried even where nothing may be done twice."""
+    error = ValueError("no connection")
+    if started is not None:
+        error.started = started
+    node = (await engine.run(pipeline_of(Service(error, "value"), idempotent=False))).node("work")
+    assert node.attempts == (2 if started is False else 1)
+    assert node.status == ("ok" if started is False else "failed")
+
+
 async def test_one_attempt_needs_no_note(autojump_clock, engine):
     """Where nobody asked for retries the error is as it was raised."""
     error = ValueError("once")

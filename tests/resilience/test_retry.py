@@ -18,6 +18,7 @@ from graceline.resilience import (
     StopReason,
     backoff_delay,
     decide_retry,
+    has_started,
     is_retryable,
     retry_hint,
 )
@@ -247,6 +248,21 @@ def test_a_hint_may_be_longer_than_any_backoff():
     stop = decide(last, remaining=20.0)
     assert stop.note == "retry stopped: 20.0 s left, 30.0 s backoff + 0.05 s expected"
     assert decide(attrs.evolve(last, error=HintedError(0.05))) == Go(0.1)
+
+
+def test_what_has_started():
+    """Only an error that says so has not started, and a group only if all in it say so."""
+
+    class NotStartedError(Exception):
+        started = False
+
+    assert has_started(ValueError())
+    assert not has_started(NotStartedError())
+    assert has_started(ExceptionGroup("", [NotStartedError(), ValueError()]))
+    assert not has_started(ExceptionGroup("", [NotStartedError(), NotStartedError()]))
+    group = ExceptionGroup("", [ValueError()])
+    group.started = False
+    assert not has_started(group)
 
 
 def test_a_backoff_grows_up_to_its_maximum():

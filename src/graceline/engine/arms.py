@@ -17,6 +17,7 @@ from graceline.engine.plan import NodePlan
 from graceline.engine.policies import Policies
 from graceline.engine.settling import InnerTimeoutError, judge
 from graceline.engine.strand import Strand
+from graceline.errors import AttemptTimeoutError
 from graceline.resilience import Attempt, Counted, has_started
 from graceline.telemetry import events
 from graceline.work import WorkRefusedError
@@ -34,6 +35,20 @@ class Failed:
     attempt: Attempt
     error: Exception
     blame: Blame | None = None
+
+    @property
+    def kept(self) -> Exception:
+        """What is kept of it among the errors of its node."""
+        error = self.error
+        if not isinstance(error, InnerTimeoutError):
+            return error
+        blame = error.blame
+        source = None if blame.source is None else str(blame.source)
+        kept = AttemptTimeoutError(
+            blame.message, name=blame.name, limit=blame.limit, source=source, result=None
+        )
+        kept.__cause__ = error.raised
+        return kept
 
 
 class Arm:

@@ -102,6 +102,8 @@ class _Line:
         self._strand = Strand(node, node.run.clock())
         self._token: float | None = None
         """When the retry budget was asked for an attempt that has not started yet."""
+        self._last: Failed | None = None
+        """The attempt after which another one was to be made."""
 
     @trio.lowlevel.enable_ki_protection
     async def run(self, permit: Permit | None = None, error: BaseException | None = None) -> Any:
@@ -224,11 +226,10 @@ class _Line:
 
     def _refuse(self, refusal: WorkRefusedError) -> NoReturn:
         """The node is refused; if it was tried before, the last real error stands."""
-        errors = self._node.errors
-        if not errors:
+        if self._last is None:
             raise refusal
-        self._node.errors = errors[:-1]
-        raise _noted(errors[-1], f"retry stopped: {refusal}")
+        self._node.errors = self._node.errors[:-1]
+        raise _noted(self._last.error, f"retry stopped: {refusal}")
 
     async def _go_on(self, failed: Failed) -> None:
         """Wait for the next attempt, or raise what the last one raised.
@@ -248,7 +249,8 @@ class _Line:
                 _noted(failed.error, step.note)
             raise failed.error
         self._tell(failed, delay=step.delay)
-        node.errors += (failed.error,)
+        node.errors += (failed.kept,)
+        self._last = failed
         self._token = strand.now
         strand.aim(inf)  # there is time for it, as was just decided; the node's scope is around it
         CURRENT.set(node)
@@ -293,7 +295,7 @@ class _Line:
     def _stray(self, failed: Failed) -> None:
         """A function of a policy raised, which is the node's failure: what it was asked is kept."""
         self._tell(failed, stop=str(StopReason.NOT_RETRYABLE))
-        self._node.errors += (failed.error,)
+        self._node.errors += (failed.kept,)
 
     def _tell(self, failed: Failed, *, delay: float | None = None, stop: str | None = None) -> None:
         blame = failed.blame

@@ -185,7 +185,7 @@ class _Copies:
             other.supersede(self._policies.hedge.loser_grace)
         elif other.failed is not None:
             failed = other.failed
-            self._node.errors += (failed.error,)
+            self._node.errors += (failed.kept,)
             tell_attempt(
                 other.level, other.ended_at, failed.attempt.status, blame=failed.blame,
                 error_type=None if failed.blame else type(failed.error).__name__,
