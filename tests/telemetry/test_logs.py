@@ -293,3 +293,10 @@ def test_a_mode_that_cuts_nothing_is_announced(caplog):
     assert record.levelno == logging.WARNING
     assert (record.event_type, record.mode) == ("mode", "observe")
     assert "no limit cancels anything" in record.getMessage()
+
+
+@pytest.mark.parametrize("hedge", [False, True])
+def test_copies_of_an_attempt(write, hedge):
+    """A record tells a hedge from the attempt that it is a copy of."""
+    [record] = write(make(events.AttemptFinished, hedge=hedge))
+    assert ("attempt 2, second copy" in record.getMessage()) is hedge

@@ -14,6 +14,7 @@ from graceline import (
     Kind,
     Node,
     Pipeline,
+    Retry,
     Stage,
     Status,
     Timeouts,
@@ -548,6 +549,16 @@ def test_without_rich_the_picture_is_a_list(monkeypatch):
     lines = picture(recording.timeline, recording.result).splitlines()
     assert lines[0] == "s: failed, from 0s, worked until 1s, ended at 1s"
     assert lines[-1] == "  never: skipped, from -, worked until -, ended at -"
+
+    async def raises(value):
+        raise ValueError(value)
+
+    twice = Node(raises, name="node", retry=Retry(attempts=2, backoff=0))
+    tried = seen(Pipeline("p", [twice]))
+    assert picture(tried.timeline).splitlines()[-2:] == [
+        "    attempt 1: failed, from 0s, ended at 0s",
+        "    attempt 2: failed, from 0s, ended at 0s",
+    ]
 
 
 def test_the_message_can_be_acted_on():

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.pretty import pretty_repr
 
+from graceline.telemetry.attempts import earlier_errors, has_items, numbers_of, why_no_more
 from graceline.telemetry.places import place_of
+from graceline.telemetry.timeline import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from graceline.deadlines import Blame
-    from graceline.results import PipelineResult
-    from graceline.telemetry.timeline import Row, Timeline
+    from graceline.results import NodeOutcome, PipelineResult
+    from graceline.telemetry.timeline import Timeline
 
 __all__ = ["closing_facts"]
 
@@ -42,6 +44,7 @@ def closing_facts(
         yield "error", _error(result.error)
     for name in timeline.degraded:
         yield "degraded", f"{name}{_why(places.get(name), result)}"
+    yield from _attempts(rows, result)
     abandoned = [row for row in rows if row.abandoned]
     labelled = list(zip(abandoned, _labels(abandoned), strict=True))
     for hangs, word in ((True, "went on"), (False, "ended since")):
@@ -60,7 +63,7 @@ def closing_facts(
         yield "partial", f"{name} = {_brief(value)}"
     if len(result.partial) > _MANY:
         yield "partial", f"and of {len(result.partial) - _MANY} more"
-    for where, error in _secondary(result):
+    for where, error in _secondary(rows, result):
         yield "cleanup", f"{where}: {_error(error)}"
 
 
@@ -85,10 +88,40 @@ def _labels(rows: list[Row]) -> list[str]:
     return [row.name if times[row.name] == 1 else f"{row.stage}.{row.name}" for row in rows]
 
 
-def _secondary(result: PipelineResult) -> Iterator[tuple[str, BaseException]]:
+def _attempts(rows: tuple[Row, ...], result: PipelineResult | None) -> Iterator[tuple[str, str]]:
+    """Why nodes were not tried again, and what their earlier attempts raised."""
+    tried = [row for row in rows if row.attempts]
+    labelled = list(zip(tried, _labels(tried), strict=True))
+    for row, label in labelled:
+        why = why_no_more(row, _outcome(row, result))
+        if why is not None:
+            yield "attempts", f"{label}: {max(one.number for one in row.attempts)}, {why}"
+        elif has_items(row) and any(one.number > 1 for one in row.attempts):
+            yield "attempts", f"{label}: {len(row.attempts)}, {numbers_of(row.attempts)}"
+    for row, label in labelled:
+        outcome = _outcome(row, result)
+        errors = [] if outcome is None else earlier_errors(row, outcome)[0]
+        said = Counter(_error(error) for error in errors)
+        for text, times in list(said.items())[:_MANY]:
+            yield "earlier", f"{label}: {f'{times} x ' if times > 1 else ''}{text}"
+        if len(said) > _MANY:
+            yield "earlier", f"{label}: and {len(said) - _MANY} more"
+
+
+def _outcome(row: Row, result: PipelineResult | None) -> NodeOutcome | None:
+    if result is None or row.stage not in result.stages:
+        return None
+    return result.stages[row.stage].nodes[row.name]
+
+
+def _secondary(
+    rows: tuple[Row, ...], result: PipelineResult
+) -> Iterator[tuple[str, BaseException]]:
+    nodes = {(row.stage, row.name): row for row in rows if row.level == "node"}
     for stage in result.stages.values():
         for node in stage.nodes.values():
-            for error in node.secondary:
+            row = nodes.get((stage.name, node.name), Row(level="node", stage="", name=""))
+            for error in earlier_errors(row, node)[1]:
                 yield node.name, error
         for error in stage.secondary:
             yield stage.name, error

@@ -1,7 +1,7 @@
 """Folding: which lines of a waterfall stay where there are more of them than fit.
 
-What is at work is looked at, so it stays longest. The nodes of stages that have ended go first,
-then those of stages to come, then single nodes beside running ones, then whole stages.
+What is at work is looked at, so it stays longest. Attempts go first; then the nodes of stages that
+have ended, those of stages to come, single nodes beside running ones, and whole stages.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from graceline.telemetry.timeline import Row
+from graceline.telemetry.attempts import numbers_of
+from graceline.telemetry.timeline import Row
 
-__all__ = ["folded", "told"]
+if TYPE_CHECKING:
+    from graceline.telemetry.timeline import AttemptRow
+
+__all__ = ["folded", "told", "told_attempts"]
 
 _ENDED, _WAITS, _RUNS = range(3)
 _NODES, _STAGES = 2, 4  # ranks, to which the state of a line is added; 0 and 1 are nodes of a stage
-_FROM_THE_TOP = (_ENDED, _NODES + _ENDED, _STAGES + _ENDED)
+_TRIED, _TRYING = -2, -1  # ranks of attempts: of a node that has ended, and of one at work
+_FROM_THE_TOP = (_TRIED, _TRYING, _ENDED, _NODES + _ENDED, _STAGES + _ENDED)
 
 
 def folded(lines: list[tuple[int, Row]], height: int) -> tuple[list[tuple[int, Row]], list[Row]]:
@@ -30,7 +34,14 @@ def folded(lines: list[tuple[int, Row]], height: int) -> tuple[list[tuple[int, R
         return lines, []
     stages = {row.stage: _state(row) for indent, row in lines if not indent}
     groups: dict[tuple[int, str | int], list[int]] = {}
+    node, parent = Row(level="node", stage="", name=""), 0
     for index, (indent, row) in enumerate(lines):
+        if row.level in ("attempt", "more"):
+            ended = node.status is not None
+            rank, group = (_TRIED, parent) if ended else (_TRYING, index)
+            groups.setdefault((rank, group), []).append(index)
+            continue
+        node, parent = row, index
         state = _state(row)
         rank = _rank(indent, state, stages.get(row.stage, _RUNS))
         # The nodes of a stage that is not at work go together.
@@ -50,10 +61,20 @@ def folded(lines: list[tuple[int, Row]], height: int) -> tuple[list[tuple[int, R
 
 
 def told(rows: list[Row]) -> str:
-    """How many parts are not shown, and what they are at."""
+    """How many lines are not shown, and what their parts are at."""
     words = {_ENDED: "", _WAITS: "to come", _RUNS: "running"}
-    times = Counter(words[_state(row)] or str(row.status) for row in rows)
-    return f"{len(rows)} more: " + ", ".join(f"{count} {word}" for word, count in times.items())
+    parts = [row for row in rows if row.level in ("node", "stage")]
+    attempts = sum(len(row.attempts) or 1 for row in rows if row.level in ("attempt", "more"))
+    times = Counter(words[_state(row)] or str(row.status) for row in parts)
+    if attempts:
+        times["attempt" if attempts == 1 else "attempts"] = attempts
+    said = ", ".join(f"{count} {word}" for word, count in times.items())
+    return f"{len(parts) + attempts} more: {said}"
+
+
+def told_attempts(attempts: tuple[AttemptRow, ...]) -> str:
+    """How many attempts are not shown, and how they ended."""
+    return f"{len(attempts)} more: {numbers_of(attempts)}"
 
 
 def _state(row: Row) -> int:

@@ -1,7 +1,8 @@
 """The timeline: a sink that keeps the events of one run and turns them into rows of plain data.
 
-A row tells of one part when its work went on, when it had unwound, which limit stood over it and
-whether it is the one to blame. Drawing them is the business of `graceline.telemetry.waterfall`.
+A row tells of one part when its work went on, when it had unwound, which limit stood over it,
+whether it is the one to blame, and what became of each of its attempts. Drawing them is the
+business of `graceline.telemetry.waterfall`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,43 @@ from graceline.telemetry import events
 if TYPE_CHECKING:
     from graceline.telemetry.events import Event
 
-__all__ = ["Row", "Timeline"]
+__all__ = ["AttemptRow", "Row", "Timeline"]
 
 _Key: TypeAlias = tuple[str, str]
 """Stage and node; a stage is `(stage, "")`, the pipeline is `("", "")`."""
+
+
+@attrs.frozen(kw_only=True)
+class AttemptRow:
+    """One attempt of a node with policies, which has ended. Times are seconds from the submission.
+
+    Attributes:
+        number: which one, from 1; a hedge has that of the attempt it is a copy of.
+        started: when it started.
+        worked_until: when its work ended, or was cut by its own limit.
+        ended: when it had ended, unwinding included.
+        status: its status.
+        limit: its limit in seconds, None if it has none.
+        source: where that limit was stated.
+        blame: the level to blame for it, None if there is nothing to blame.
+        error_type: the class of what it raised, None if it raised nothing of its own.
+        delay: seconds from its end to the next attempt; None if there was to be none.
+        stop: why there was to be none, as `AttemptFinished` says it.
+        hedge: whether it is a second copy of an attempt.
+    """
+
+    number: int
+    started: float
+    worked_until: float
+    ended: float
+    status: Status
+    limit: float | None = None
+    source: Source | None = None
+    blame: Blame | None = None
+    error_type: str | None = None
+    delay: float | None = None
+    stop: str | None = None
+    hedge: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +82,9 @@ class Row:
         partial: whether it saved a partial value.
         abandoned: whether it left a worker thread behind that went on.
         hanging: how many such threads have not ended since.
+        attempts: those of a node with policies that have ended, by their numbers. The items of a
+            node that runs over a list have attempts, and numbers, of their own.
+        unattempted: whether a node ended without any: refused, or cut while it waited for a slot.
     """
 
     level: str
@@ -67,6 +104,8 @@ class Row:
     partial: bool = False
     abandoned: bool = False
     hanging: int = 0
+    attempts: tuple[AttemptRow, ...] = ()
+    unattempted: bool = False
 
 
 _Started: TypeAlias = events.RunStarted | events.StageStarted | events.NodeStarted
@@ -90,6 +129,7 @@ class Timeline:
         self._finished: dict[_Key, _Finished] = {}
         self._cancelled: float | None = None
         self._hanging: dict[_Key, int] = {}
+        self._attempts: dict[_Key, list[events.AttemptFinished]] = {}
 
     def wants_trace(self) -> bool:
         """It does: the parts that end well are most of the picture."""
@@ -97,6 +137,8 @@ class Timeline:
 
     def __call__(self, event: Event) -> None:
         """Keep what an event says, if it is one of this run."""
+        if not event.run_id:
+            return
         if self._run_id is None:
             self._run_id = event.run_id
         if event.run_id != self._run_id:
@@ -112,6 +154,8 @@ class Timeline:
             self._started[key] = event
         elif isinstance(event, _Finished):
             self._finished[key] = event
+        elif isinstance(event, events.AttemptFinished):
+            self._attempts.setdefault(key, []).append(event)
         elif isinstance(event, events.ThreadAbandoned):
             self._hanging[key] = self._hanging.get(key, 0) + 1
         elif isinstance(event, events.ThreadEnded):
@@ -163,6 +207,7 @@ class Timeline:
             name=node or stage or self._pipeline,
             abandoned=key in self._hanging,
             hanging=self._hanging.get(key, 0),
+            attempts=self._attempts_of(key),
         )
         origin = self._origin or 0.0
         if begun is not None:
@@ -197,7 +242,12 @@ class Timeline:
             grace_used=done.grace_used,
             overrun=done.overrun,
             partial=isinstance(done, events.NodeFinished) and done.partial,
+            unattempted=isinstance(done, events.NodeFinished) and done.attempts == 0,
         )
+
+    def _attempts_of(self, key: _Key) -> tuple[AttemptRow, ...]:
+        found = [_attempt(event, self._origin or 0.0) for event in self._attempts.get(key, ())]
+        return tuple(sorted(found, key=lambda one: (one.number, one.hedge)))
 
     def _is_blamed(self, row: Row, done: _Finished) -> bool:
         """Whether the run's outcome blames this part; an item stands for the node it belongs to."""
@@ -205,7 +255,7 @@ class Timeline:
         blame = None if end is None else end.blame
         if blame is None:
             return False
-        if blame.level == row.level == "node":
+        if row.level == "node" and blame.level in ("node", "attempt"):
             return blame.name == row.name and blame == done.blame
         if blame.level == "item" and row.level == "node":
             return blame.name.startswith(f"{row.name}[") and blame == done.blame
@@ -214,3 +264,25 @@ class Timeline:
 
 def _keys(stage: str, nodes: tuple[str, ...]) -> list[_Key]:
     return [(stage, ""), *((stage, node) for node in nodes)]
+
+
+def _attempt(event: events.AttemptFinished, origin: float) -> AttemptRow:
+    started = event.started - origin
+    ended = started + event.elapsed
+    worked_until = ended
+    if event.status is Status.TIMED_OUT and event.limit is not None:
+        worked_until = min(ended, started + event.limit)
+    return AttemptRow(
+        number=event.attempt,
+        started=started,
+        worked_until=worked_until,
+        ended=ended,
+        status=event.status,
+        limit=event.limit,
+        source=event.source,
+        blame=event.blame,
+        error_type=event.error_type,
+        delay=event.delay,
+        stop=event.stop,
+        hedge=event.hedge,
+    )

@@ -6,15 +6,17 @@ Needs rich: `pip install 'graceline[cli]'`. Nothing else in graceline imports th
 from __future__ import annotations
 
 from itertools import groupby
-from math import ceil
+from math import ceil, inf
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import attrs
 from rich.cells import cell_len
 from rich.text import Text
 
-from graceline.deadlines import Status
 from graceline.durations import format_duration
+from graceline.telemetry.attempts import going_since, is_retried
+from graceline.telemetry.bars import STYLES, Bars, Marks, style_of
 from graceline.telemetry.burning import (
     left_of,
     scale_of,
@@ -24,8 +26,9 @@ from graceline.telemetry.burning import (
     urgency_of,
 )
 from graceline.telemetry.facts import closing_facts
-from graceline.telemetry.folding import folded, told
+from graceline.telemetry.folding import folded, told, told_attempts
 from graceline.telemetry.lettering import cropped, fitted, listed, shown
+from graceline.telemetry.timeline import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,43 +36,20 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
     from graceline.results import PipelineResult
-    from graceline.telemetry.timeline import Row, Timeline
+    from graceline.telemetry.timeline import Timeline
 
 __all__ = ["Waterfall"]
 
-_STYLES = {
-    Status.OK: "green",
-    Status.LATE: "yellow",
-    Status.TIMED_OUT: "red",
-    Status.FAILED: "red",
-    Status.CANCELLED: "magenta",
-    Status.SKIPPED: "dim",
-    Status.REJECTED: "red",
-}
-_RUNNING, _UNWINDING, _NOT_YET = "running", "unwinding", "-"
+_RUNNING, _UNWINDING, _NOT_YET, _BACKOFF = "running", "unwinding", "-", "backoff"
 _WIDE = 100  # columns from which there is room for each part's own limit
-_NARROW = 60  # columns below which there is no room for what is left of a limit
+_NARROW = 60  # columns below which there is no room for what is left of a limit, nor for words
 _GAUGE = 10  # cells of the gauge that burns down
+_FIRST, _LAST = 3, 4  # of many attempts these are shown
 _WAITED = 1e-3  # seconds before its first turn that a run has without any queue
 
 
-@attrs.frozen
-class _Marks:
-    """The characters of a picture; each means one thing, so that colour is not needed."""
-
-    work: str = "█"
-    brief: str = "▏"
-    span: str = "─"
-    unwinding: str = "░"
-    limit: str = "┊"
-    blamed: str = "◄"
-    left: str = "▰"
-    burnt: str = "▱"
-    more: str = "…"
-
-
-_UNICODE = _Marks()
-_ASCII = _Marks("#", "#", "-", "~", "|", "<", "=", ".", "...")
+_UNICODE = Marks()
+_ASCII = Marks("#", "#", "-", "~", ".", ":", "x", "|", "<", "=", ".", "...")
 
 
 class Waterfall:
@@ -77,9 +57,11 @@ class Waterfall:
 
     One line per stage and node: a bar for its work, a lighter one while it unwinds (from its cancel
     to its end, with its cleanup or without), a tick where it was to be cancelled, the status and
-    the seconds it took. The lines below name the level to blame, what was raised and where, the
-    degraded parts, the abandoned threads and the partial values. What a console cannot encode is
-    written as an escape.
+    the seconds it took. A node that was tried more than once shows attempts and backoffs in its
+    bar, and each attempt on a line below it; of many those in the middle are only counted. The
+    closing lines name the level to blame, what was raised and where, why there were no more
+    attempts, the degraded parts, the abandoned threads and the partial values. What a console
+    cannot encode is written as an escape.
 
     A run that goes on is drawn as it is at the instant `now`: open bars reach up to it, and what
     runs says how much is left of its limit. The gauge of the first line burns down.
@@ -119,7 +101,7 @@ class Waterfall:
         yield cropped(_headline(run, queued, self._now, width, marks), width, marks.more)
         lines = [
             (indent, attrs.evolve(row, name=shown(row.name, encoding)))
-            for indent, row in _arranged(self._timeline.rows())
+            for indent, row in _arranged(self._timeline.rows(), self._now, width)
         ]
         facts = [
             (word, shown(said, encoding))
@@ -133,13 +115,13 @@ class Waterfall:
         yield from closing
 
 
-def _headline(run: Row, queued: float, now: float, width: int, marks: _Marks) -> Text:
+def _headline(run: Row, queued: float, now: float, width: int, marks: Marks) -> Text:
     text = Text(run.name, style="bold", no_wrap=True, overflow="crop")
     text.append("  ")
     own = None if run.limit is None else f"{format_duration(run.limit)} ({run.source})"
     left, stopped = left_of(run, now), stopped_of(run, now)
     if run.status is not None:
-        text.append(str(run.status), style=_STYLES[run.status])
+        text.append(str(run.status), style=STYLES[run.status])
     elif stopped is None:
         text.append(_RUNNING, style="cyan not bold")
     else:
@@ -163,13 +145,14 @@ def _headline(run: Row, queued: float, now: float, width: int, marks: _Marks) ->
     return text
 
 
-def _arranged(rows: tuple[Row, ...]) -> list[tuple[int, Row]]:
+def _arranged(rows: tuple[Row, ...], now: float, width: int) -> list[tuple[int, Row]]:
     """The rows with their indent; a stage and its only node of the same name share a line."""
     stages = {row.stage: row for row in rows if row.level == "stage"}
     nodes: dict[str, list[Row]] = {}
     for row in rows:
         if row.level == "node":
             nodes.setdefault(row.stage, []).append(row)
+    word = "#" if width < _NARROW else "attempt "
     lines: list[tuple[int, Row]] = []
     for name in dict.fromkeys(row.stage for row in rows):
         stage, inside = stages.get(name), nodes.get(name, [])
@@ -179,11 +162,52 @@ def _arranged(rows: tuple[Row, ...]) -> list[tuple[int, Row]]:
             lines.append((0, attrs.evolve(
                 only, blamed=only.blamed or stage.blamed, limit=limit.limit, source=limit.source
             )))  # fmt: skip
+            lines += [(1, attempt) for attempt in _attempts(only, now, word)]
             continue
         if stage is not None:
             lines.append((0, stage))
-        lines += [(1, node) for node in inside]
+        for node in inside:
+            lines.append((1, node))
+            lines += [(2, attempt) for attempt in _attempts(node, now, word)]
     return lines
+
+
+def _attempts(node: Row, now: float, word: str) -> Iterator[Row]:
+    """A line for each attempt of a node that has more than one, the middle of many on one line."""
+    if not is_retried(node):
+        return
+    end = inf if node.limit_at is None else node.limit_at
+    many = len(node.attempts) > _FIRST + _LAST + 1
+    cut = len(node.attempts) - _LAST if many else 0
+    for index, one in enumerate(node.attempts):
+        if _FIRST <= index < cut:
+            if index == _FIRST:
+                hidden = node.attempts[_FIRST:cut]
+                yield Row(level="more", stage=node.stage, name="", attempts=hidden)
+            continue
+        worked = one.worked_until if node.worked_until is None else node.worked_until
+        yield Row(
+            level="attempt",
+            stage=node.stage,
+            name=f"hedge {one.number}" if one.hedge else f"{word}{one.number}",
+            started=one.started,
+            worked_until=max(one.started, min(one.worked_until, worked)),
+            ended=one.ended,
+            limit=one.limit,
+            limit_at=None if one.limit is None else min(end, one.started + one.limit),
+            source=one.source,
+            status=one.status,
+        )
+    since = going_since(node)
+    if since is not None:
+        number = max((one.number for one in node.attempts if not one.hedge), default=0)
+        yield Row(
+            level="attempt",
+            stage=node.stage,
+            name=f"{word}{number + 1}",
+            started=since if since <= now else None,
+            worked_until=stopped_of(node, now),
+        )
 
 
 def _repeats(stage: Row, inside: list[Row]) -> bool:
@@ -200,23 +224,28 @@ class _Picture:
         width: int,
         now: float,
         queued: float,
-        marks: _Marks,
+        marks: Marks,
     ) -> None:
         self._width = width
         self._lines = lines
         self._marks = marks
-        rows = [run, *(row for _, row in lines)]
+        parts = [row for _, row in lines if row.level in ("node", "stage")]
+        rows = [run, *parts]
         self._now = now
         self._scale = scale_of(run, rows, now) or 1.0
         # A run that did not wait is drawn from its first turn: nothing happened before.
-        self._zero = queued if queued < min(_WAITED, self._scale) else 0.0
-        wanted = max(cell_len(row.name) + 2 * indent for indent, row in lines)
+        zero = queued if queued < min(_WAITED, self._scale) else 0.0
+        self._holding = {row.stage for row in parts if row.level == "node"}
+        wanted = max(
+            cell_len(row.name) + 2 * indent for indent, row in lines if row.level != "more"
+        )
         self._name = min(wanted, max(8, width * 3 // 10))
         self._limits = width >= _WIDE and any(row.limit is not None for _, row in lines)
         self._left = width >= _NARROW and any(left_of(row, now) is not None for row in rows)
         taken = self._name + 2 + 3 + 9 + 1 + 7 + 22 * self._limits + 14 * self._left
         # Two cells more than the scale: a limit at its very end, and the unwinding behind it.
         self._cells = max(8, width - taken - 2)
+        self._bars = Bars(self._cells, zero, self._scale, now, marks)
 
     def lines(self, height: int) -> Iterator[Text]:
         """The axis, one line per part as far as they fit, and what the characters mean."""
@@ -224,14 +253,21 @@ class _Picture:
         seen: set[str] = set()
         visible, others = folded(self._lines, height)
         for indent, row in visible:
+            if row.level == "more":
+                yield self._more(indent, told_attempts(row.attempts))
+                continue
             line, used = self._line(indent, row)
             seen |= used
             yield line
         if others:
-            text = Text(f"{self._marks.more} {told(others)}", style="dim")
-            text.no_wrap, text.overflow = True, "crop"
-            yield cropped(text, self._width, self._marks.more)
+            yield self._more(0, told(others))
         yield self._legend(seen)
+
+    def _more(self, indent: int, said: str) -> Text:
+        text = Text(
+            f"{'  ' * indent}{self._marks.more} {said}", style="dim", no_wrap=True, overflow="crop"
+        )
+        return cropped(text, self._width, self._marks.more)
 
     def _axis(self) -> Text:
         end = _short(self._scale)
@@ -241,29 +277,27 @@ class _Picture:
 
     def _legend(self, seen: set[str]) -> Text:
         marks = self._marks
-        words = {
-            marks.work: "work", marks.span: "stage", marks.unwinding: "unwinding",
-            marks.limit: "limit", marks.blamed: "to blame",
-        }  # fmt: skip
         if marks.brief in seen:
             seen.add(marks.work)
-        said = "  ".join(f"{mark} {word}" for mark, word in words.items() if mark in seen)
-        text = Text(" " * (self._name + 2) + said, style="dim", no_wrap=True, overflow="crop")
+        said = "  ".join(f"{mark} {word}" for mark, word in marks.words().items() if mark in seen)
+        indent = min(self._name + 2, max(0, self._width - cell_len(said)))
+        text = Text(" " * indent + said, style="dim", no_wrap=True, overflow="crop")
         return cropped(text, self._width, marks.more)
 
     def _line(self, indent: int, row: Row) -> tuple[Text, set[str]]:
         stopped = stopped_of(row, self._now) is not None
-        going = "yellow" if stopped else "cyan"
-        style = going if row.status is None else _STYLES[row.status]
+        style = style_of(row, self._now)
         text = Text(no_wrap=True, overflow="crop")
         name = fitted("  " * indent + row.name, self._name, self._marks.more)
         text.append(name, style="bold reverse" if row.blamed else "" if indent else "bold")
         text.append("  ")
-        bar = self._bar(row)
-        for mark, cells in groupby(bar):  # a frame of a live view must not take long
-            text.append("".join(cells), style=self._mark_style(mark, style))
+        holds = row.level == "stage" and row.stage in self._holding
+        bar = self._bars.bar(row, holds=holds)
+        for colour, cells in groupby(bar, itemgetter(1)):  # a live view must not take long
+            text.append("".join(mark for mark, _ in cells), style=colour)
         text.append(f" {self._marks.blamed if row.blamed else ' '} ", style="bold red")
-        word = _NOT_YET if row.started is None else _UNWINDING if stopped else _RUNNING
+        waits = _BACKOFF if row.level == "attempt" else _NOT_YET
+        word = waits if row.started is None else _UNWINDING if stopped else _RUNNING
         status = str(row.status or word)
         text.append(f"{status:<9} ", style=style)
         text.append(self._took(row).rjust(7))
@@ -275,7 +309,8 @@ class _Picture:
             limit = "" if row.limit is None else f"  limit {_limit(row)}"
             text.append(limit, style="dim")
         text.rstrip()
-        return text, {*bar, self._marks.blamed} if row.blamed else set(bar)
+        used = {mark for mark, _ in bar}
+        return text, {*used, self._marks.blamed} if row.blamed else used
 
     def _took(self, row: Row) -> str:
         if row.started is None:
@@ -283,42 +318,6 @@ class _Picture:
         if row.ended is None:
             return ticking(self._now - row.started)
         return _short(max(0.0, row.ended - row.started))
-
-    def _mark_style(self, mark: str, style: str) -> str:
-        if mark == self._marks.unwinding:
-            return "yellow"
-        return "cyan" if mark == self._marks.limit else style
-
-    def _at(self, instant: float) -> int:
-        share = (instant - self._zero) / (self._scale - self._zero)
-        return max(0, min(self._cells, round(share * self._cells)))
-
-    def _bar(self, row: Row) -> str:
-        """The bar of one part, `cells + 2` characters long."""
-        marks = self._marks
-        cells = [" "] * (self._cells + 2)
-        tick = None
-        if row.limit_at is not None and 0 <= row.limit_at <= self._scale:
-            tick = self._at(row.limit_at)
-        if row.started is not None:
-            ended = self._now if row.ended is None else row.ended
-            stopped = stopped_of(row, self._now) if row.status is None else row.worked_until
-            worked = ended if stopped is None else stopped
-            begin, middle, end = self._at(row.started), self._at(worked), self._at(ended)
-            fill = marks.span if row.level == "stage" and self._holds(row) else marks.work
-            if middle == begin and (worked > row.started or ended == worked):
-                begin = min(begin, self._cells - 1)
-                middle, fill = begin + 1, marks.brief
-            cells[begin:middle] = fill * (middle - begin)
-            shift = 1 if tick == middle else 0  # the tick stands between work and unwinding
-            end = max(end, middle)
-            cells[middle + shift : end + shift] = marks.unwinding * (end - middle)
-        if tick is not None:
-            cells[tick] = marks.limit
-        return "".join(cells)
-
-    def _holds(self, row: Row) -> bool:
-        return any(other.stage == row.stage and other.level == "node" for _, other in self._lines)
 
 
 def _limit(row: Row) -> str:

@@ -88,6 +88,11 @@ def _listed(timeline: Timeline) -> str:
             f"{name}: {row.status or 'running'}, from {shown[0]}, worked until {shown[1]}, "
             f"ended at {shown[2]}"
         )
+        lines += [
+            f"    {'hedge' if one.hedge else 'attempt'} {one.number}: {one.status}, "
+            f"from {format_duration(one.started)}, ended at {format_duration(one.ended)}"
+            for one in row.attempts
+        ]
     return "\n".join(lines)
 
 
