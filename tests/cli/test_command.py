@@ -577,3 +577,23 @@ def test_a_command_that_does_not_exist(write, call):
     """A word that is no command points at the list of commands."""
     code, _, err = call("rnu", write(ONE_SECOND % 2))
     assert (code, "see: graceline --help" in err) == (2, True)
+
+
+def test_attempts(write, virtual, call):
+    """A node that was tried again has a line for each attempt, and earlier errors are kept."""
+    path = write("""
+    from graceline import Retry
+    script = [OSError("disk")]
+    async def flaky(given):
+        await trio.sleep(1)
+        if script:
+            raise script.pop()
+    p = Pipeline("p", [Node(flaky, retry=Retry(backoff=0))])
+    """)
+    code, out, _ = call("run", path)
+    assert code == 0
+    assert [line.split()[-2:] for line in out.splitlines() if "attempt " in line] == [
+        ["failed", "1s"],
+        ["ok", "1s"],
+    ]
+    assert "earlier  flaky: OSError: disk (jobs.py:" in out

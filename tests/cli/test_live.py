@@ -138,3 +138,22 @@ async def test_frame_fits_the_terminal():
     assert len(lines) == 11
     assert lines[0] == "p  running for 1.0s"
     assert lines[-2] == "… 34 more: 34 running"
+
+
+def test_attempts_on_a_terminal(write, virtual, terminal, capsys):
+    """While a node is tried again, its frames show the attempt that it is at."""
+    source = """
+    from graceline import Retry
+    async def flaky(given):
+        await trio.sleep(0.4)
+        raise OSError
+    p = Pipeline("p", [Node(flaky, retry=Retry(attempts=2, backoff=0))], timeout="2s")
+    """
+    assert main(["run", write(source)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    words = [line.split() for line in lines if line.startswith("    attempt ")]
+    assert list(dict.fromkeys((word[1], *word[-2:]) for word in words)) == [
+        ("1", "failed", "400ms"),
+        ("2", "running", "100ms"), ("2", "running", "225ms"), ("2", "running", "350ms"),
+        ("2", "failed", "400ms"),
+    ]  # fmt: skip

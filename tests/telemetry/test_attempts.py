@@ -218,7 +218,7 @@ def test_whole_picture():
 def test_without_the_result():
     """The events alone say why there was no further attempt, in a word."""
     timeline, _, _ = observe(quote())
-    assert lines_of(timeline)[-1] == "attempts  price: 4, retry stopped: deadline"
+    assert lines_of(timeline)[-1] == "attempts  price: 4, retry stopped: too little time left"
 
 
 def test_narrow():
@@ -478,12 +478,13 @@ LAST = AttemptRow(number=3, started=0.0, worked_until=1.0, ended=1.0, status=Sta
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"stop": "deadline"}, "retry stopped: deadline"),
+        ({"stop": "deadline"}, "retry stopped: too little time left"),
         ({"stop": "budget"}, "retry budget empty"),
-        ({"stop": "attempts"}, "retry stopped: attempts"),
+        ({"stop": "attempts"}, "retry stopped: all 3 attempts are used up"),
+        ({"stop": "not retryable"}, "retry stopped: not retryable"),
         ({"stop": "attempts", "number": 1}, None),
         ({"stop": "not retryable", "number": 1}, None),
-        ({"stop": "deadline", "number": 1}, "retry stopped: deadline"),
+        ({"stop": "deadline", "number": 1}, "retry stopped: too little time left"),
         ({"delay": 1.0}, "retry stopped: refused"),
     ],
 )

@@ -99,9 +99,12 @@ def why_no_more(row: Row, outcome: NodeOutcome | None) -> str | None:
         return f"{_NOTES[0]}: refused"
     if last.stop == "budget":
         return _NOTES[1]
-    if last.stop == "deadline" or (last.stop is not None and last.number > 1):
-        return f"{_NOTES[0]}: {last.stop}"
-    return None
+    if last.stop == "deadline":
+        return f"{_NOTES[0]}: too little time left"
+    if last.stop is None or last.number == 1:  # nobody may have asked for another one
+        return None
+    used_up = last.stop == "attempts"
+    return f"{_NOTES[0]}: {f'all {last.number} attempts are used up' if used_up else last.stop}"
 
 
 def earlier_errors(
