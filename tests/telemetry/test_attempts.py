@@ -24,7 +24,7 @@ from graceline import (
     sequence,
 )
 from graceline.deadlines import Blame, Kind
-from graceline.definitions import Breaker, Bulkhead, Retry
+from graceline.definitions import Breaker, Bulkhead, Hedge, Retry
 from graceline.telemetry import events
 from graceline.telemetry.attempts import (
     earlier_errors,
@@ -404,6 +404,25 @@ def test_overlapping_copies():
     console = Console(width=80, force_terminal=True, color_system="standard")
     drawn = console.render_lines(Waterfall(timeline, now=2.2), pad=False)[3]
     assert [str(part.style) for part in drawn if "█" in part.text] == ["magenta", "green"]
+
+
+def test_hedges_of_a_run():
+    """The run of a hedge shows both copies; where none could be sent the closing lines say why."""
+    node = scripted(
+        "a", (1, None), (0.5, None), idempotent=True, hedge=Hedge(delay=0.25, max_extra=1.0)
+    )
+    _, _, lines = observe(Pipeline("p", [Stage("s", [node])], timeout=9))
+    assert bar_of(lines, "attempt 1").split()[1:] == ["cancelled", "750ms"]
+    assert bar_of(lines, "hedge 1").split()[1:] == ["ok", "500ms"]
+    shared = Breaker(consecutive=1, name="shared")
+    node = scripted(
+        "a", (1, None), idempotent=True, hedge=Hedge(delay=0.25, max_extra=1.0), breaker=shared
+    )
+    other = scripted("other", (0.1, Down()), breaker=shared, critical=False)
+    timeline, _, lines = observe(Pipeline("p", [Stage("s", [node, other])], timeout=9))
+    assert [one.hedge for one in row_of(timeline, "a").attempts] == [False]
+    reason = row_of(timeline, "a").attempts[0].unhedged
+    assert f"hedges    a: 1 not sent: {reason}" in lines
 
 
 def test_items():

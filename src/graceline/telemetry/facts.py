@@ -98,6 +98,9 @@ def _attempts(rows: tuple[Row, ...], result: PipelineResult | None) -> Iterator[
             yield "attempts", f"{label}: {max(one.number for one in row.attempts)}, {why}"
         elif has_items(row) and any(one.number > 1 for one in row.attempts):
             yield "attempts", f"{label}: {len(row.attempts)}, {numbers_of(row.attempts)}"
+        unhedged = Counter(one.unhedged for one in row.attempts if one.unhedged is not None)
+        for reason, times in unhedged.items():
+            yield "hedges", f"{label}: {times} not sent: {reason}"
     for row, label in labelled:
         outcome = _outcome(row, result)
         errors = [] if outcome is None else earlier_errors(row, outcome)[0]

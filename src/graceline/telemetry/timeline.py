@@ -41,6 +41,7 @@ class AttemptRow:
         delay: seconds from its end to the next attempt; None if there was to be none.
         stop: why there was to be none, as `AttemptFinished` says it.
         hedge: whether it is a second copy of an attempt.
+        unhedged: why no second copy of a slow attempt was sent, as `HedgeSettled` says it.
     """
 
     number: int
@@ -55,6 +56,7 @@ class AttemptRow:
     delay: float | None = None
     stop: str | None = None
     hedge: bool = False
+    unhedged: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -130,6 +132,7 @@ class Timeline:
         self._cancelled: float | None = None
         self._hanging: dict[_Key, int] = {}
         self._attempts: dict[_Key, list[events.AttemptFinished]] = {}
+        self._unhedged: dict[tuple[_Key, int], str | None] = {}
 
     def wants_trace(self) -> bool:
         """It does: the parts that end well are most of the picture."""
@@ -156,6 +159,8 @@ class Timeline:
             self._finished[key] = event
         elif isinstance(event, events.AttemptFinished):
             self._attempts.setdefault(key, []).append(event)
+        elif isinstance(event, events.HedgeSettled):
+            self._unhedged[key, event.attempt] = event.reason
         elif isinstance(event, events.ThreadAbandoned):
             self._hanging[key] = self._hanging.get(key, 0) + 1
         elif isinstance(event, events.ThreadEnded):
@@ -246,7 +251,11 @@ class Timeline:
         )
 
     def _attempts_of(self, key: _Key) -> tuple[AttemptRow, ...]:
-        found = [_attempt(event, self._origin or 0.0) for event in self._attempts.get(key, ())]
+        origin = self._origin or 0.0
+        found = [
+            _attempt(event, origin, self._unhedged.get((key, event.attempt)))
+            for event in self._attempts.get(key, ())
+        ]
         return tuple(sorted(found, key=lambda one: (one.number, one.hedge)))
 
     def _is_blamed(self, row: Row, done: _Finished) -> bool:
@@ -266,7 +275,7 @@ def _keys(stage: str, nodes: tuple[str, ...]) -> list[_Key]:
     return [(stage, ""), *((stage, node) for node in nodes)]
 
 
-def _attempt(event: events.AttemptFinished, origin: float) -> AttemptRow:
+def _attempt(event: events.AttemptFinished, origin: float, unhedged: str | None) -> AttemptRow:
     started = event.started - origin
     ended = started + event.elapsed
     worked_until = ended
@@ -285,4 +294,5 @@ def _attempt(event: events.AttemptFinished, origin: float) -> AttemptRow:
         delay=event.delay,
         stop=event.stop,
         hedge=event.hedge,
+        unhedged=unhedged,
     )
