@@ -22,7 +22,7 @@ from graceline.resilience import Attempt, Counted, has_started
 from graceline.telemetry import events
 from graceline.work import WorkRefusedError
 
-__all__ = ["Arm", "Failed", "tell_attempt"]
+__all__ = ["Arm", "Failed", "Work", "tell_attempt"]
 
 Work: TypeAlias = Callable[[Any], Awaitable[Any]]
 
