@@ -202,7 +202,8 @@ def enforces_in_observe(patch):
     submit = Engine._submit
 
     def enforced(engine, *args):
-        engine._plans._enforced = engine._mode == "observe"
+        plans = engine._plans
+        plans._resources = attrs.evolve(plans._resources, enforced=engine._mode == "observe")
         return submit(engine, *args)
 
     patch.setattr(Engine, "_submit", enforced)
