@@ -98,7 +98,12 @@ class Limit:
         message = (
             f"{self.level} {self.name!r} exceeded its limit of {format_duration(self.timeout)}"
         )
-        if self.source is Source.DEFAULT:
+        if self.source is Source.DEFAULT and self.level == "attempt":
+            message += (
+                ", the engine's default for an attempt: state attempt_timeout= on its node, or on "
+                "a level above, or change open_engine(attempt_timeout=...)"
+            )
+        elif self.source is Source.DEFAULT:
             message += (
                 f", the engine's default for a {self.level}: state timeout= on it or on a level "
                 f"above, or change open_engine(timeouts=Timeouts({self.level}=...))"

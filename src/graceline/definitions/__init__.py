@@ -7,10 +7,10 @@ from graceline.definitions.command import Command
 from graceline.definitions.compose import each, parallel, sequence
 from graceline.definitions.graph import Graph
 from graceline.definitions.hedge import Hedge
-from graceline.definitions.inherit import INHERIT, resolve, stated_policies
+from graceline.definitions.inherit import INHERIT, Defaults, Inheritable, resolve, stated_policies
 from graceline.definitions.nodes import Each, Node, node
 from graceline.definitions.part import PASS_INPUT, Part
-from graceline.definitions.pipeline import Pipeline, Stage
+from graceline.definitions.pipeline import Pipeline, Stage, check_learned_limit
 from graceline.definitions.retry import Retry
 from graceline.definitions.timeouts import Timeouts
 
@@ -21,15 +21,18 @@ __all__ = [
     "Breaker",
     "Bulkhead",
     "Command",
+    "Defaults",
     "Each",
     "Graph",
     "Hedge",
+    "Inheritable",
     "Node",
     "Part",
     "Pipeline",
     "Retry",
     "Stage",
     "Timeouts",
+    "check_learned_limit",
     "each",
     "node",
     "parallel",

@@ -14,8 +14,6 @@ from typing import Any, TypeAlias, cast
 import attrs
 
 from graceline.definitions.adaptive import Adaptive
-from graceline.definitions.breaker import Breaker
-from graceline.definitions.bulkhead import Bulkhead, as_bulkhead
 from graceline.definitions.checks import (
     as_callables,
     brief,
@@ -26,9 +24,7 @@ from graceline.definitions.checks import (
     frozen_metadata,
     optional_duration,
 )
-from graceline.definitions.hedge import Hedge
-from graceline.definitions.inherit import INHERIT
-from graceline.definitions.retry import Retry
+from graceline.definitions.inherit import Inheritable
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError, DefinitionWarning
 
@@ -61,10 +57,6 @@ def _handlers(value: _Function | Iterable[_Function] | None) -> tuple[_Function,
     return cast("tuple[_Function, ...]", value)
 
 
-def _bulkhead(value: Bulkhead | int | None) -> Bulkhead | None:
-    return cast("Bulkhead | None", value)
-
-
 def _after(value: _Names) -> tuple[str, ...] | None:
     return cast("tuple[str, ...] | None", value)
 
@@ -75,8 +67,8 @@ def where_of(part: Part) -> str:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Part:
-    """What nodes, stages and pipelines have in common.
+class Part(Inheritable):
+    """What nodes, stages and pipelines have in common; their policies are those of `Inheritable`.
 
     Attributes:
         timeout: seconds from its start; None = not stated, `math.inf` = stated to be unlimited,
@@ -91,14 +83,6 @@ class Part:
         metadata: free-form; only its key `timeout` has a meaning, where `timeout=` is not given.
         on_cleanup: functions of the outcome, called after the work has unwound, in a bounded
             shielded scope. A handler that raises is attached to the outcome and replaces nothing.
-        retry: how a node is tried again, as a default for the nodes of a stage or a pipeline; None
-            switches off what a level above says.
-        attempt_timeout: seconds for one attempt, or an `Adaptive`; inherited like `retry`, while
-            `timeout` bounds all attempts and the waiting in between.
-        breaker: a circuit breaker of each node; inherited like `retry`.
-        limit: how many attempts of a node may run at once, a number or a `Bulkhead`; inherited.
-        hedge: when a second copy of a slow attempt is sent; inherited by the nodes that say
-            `idempotent=True`.
     """
 
     name: str
@@ -110,11 +94,6 @@ class Part:
     slo: float | None = attrs.field(default=None, converter=_seconds)
     metadata: Mapping[str, Any] = attrs.field(default=None, converter=_metadata)
     on_cleanup: tuple[Callable[[Any], Any], ...] = attrs.field(default=None, converter=_handlers)
-    retry: Retry | None = INHERIT
-    attempt_timeout: float | Adaptive | None = attrs.field(default=INHERIT, converter=_limit)
-    breaker: Breaker | None = INHERIT
-    limit: Bulkhead | None = attrs.field(default=INHERIT, converter=_bulkhead)
-    hedge: Hedge | None = INHERIT
 
     def __attrs_post_init__(self) -> None:
         kind = type(self).__name__
@@ -136,29 +115,7 @@ class Part:
                 f"{where}: work that stops politely before a learned limit would teach it to "
                 "become ever shorter; state a timeout with stop_before="
             )
-        if self.retry not in (INHERIT, None) and not isinstance(self.retry, Retry):
-            raise DefinitionError(
-                f"{where}, retry= takes a Retry such as Retry(attempts=3), not {brief(self.retry)}"
-            )
-        if self.breaker not in (INHERIT, None) and not isinstance(self.breaker, Breaker):
-            raise DefinitionError(
-                f"{where}, breaker= takes a Breaker such as Breaker(failure_rate=0.3), not "
-                f"{brief(self.breaker)}"
-            )
-        if self.hedge not in (INHERIT, None) and not isinstance(self.hedge, Hedge):
-            raise DefinitionError(
-                f"{where}, hedge= takes a Hedge such as Hedge(max_extra=0.02), not "
-                f"{brief(self.hedge)}"
-            )
-        if self.limit not in (INHERIT, None):
-            put(self, "limit", as_bulkhead(self.limit, where))
-        if self.attempt_timeout is not INHERIT and not isinstance(self.attempt_timeout, Adaptive):
-            seconds = optional_duration(self.attempt_timeout, f"{where}, attempt_timeout=")
-            if seconds == 0.0:
-                raise DefinitionError(
-                    f"{where}, attempt_timeout= must be above 0; an attempt of 0 s never starts"
-                )
-            put(self, "attempt_timeout", seconds)
+        self._check_policies(where)
         if self.strict is not None:
             check_flag(self.strict, f"{where}, strict=")
         put(self, "metadata", frozen_metadata(self.metadata, where))

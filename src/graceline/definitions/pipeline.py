@@ -13,13 +13,13 @@ from graceline.definitions.adaptive import Adaptive
 from graceline.definitions.checks import brief, check_flag
 from graceline.definitions.command import Command
 from graceline.definitions.graph import Graph, build_graph
-from graceline.definitions.inherit import resolve
+from graceline.definitions.inherit import Inheritable, resolve
 from graceline.definitions.nodes import Node, as_node
 from graceline.definitions.part import Part, Step, warn_part, where_of
 from graceline.durations import format_duration
 from graceline.errors import DefinitionError
 
-__all__ = ["BUDGETS", "Pipeline", "Stage"]
+__all__ = ["BUDGETS", "Pipeline", "Stage", "check_learned_limit"]
 
 _Function: TypeAlias = Callable[[Any], Any]
 
@@ -141,7 +141,7 @@ class Pipeline(Part):
                     if not self.is_soft(stage, part):
                         warn_part(part, self)
             for part in stage.nodes:
-                _check_one_learned_limit(part, stage, self)
+                check_learned_limit(part, stage, self)
         if self.sum_must_fit:
             _check_sum(self, self.graph, {stage.name: stage for stage in stages})
             for stage in stages:
@@ -162,7 +162,8 @@ def _as_stages(parts: list[Any], pipeline: Pipeline) -> tuple[Stage, ...]:
     return (Stage(pipeline.name, [as_node(part, where) for part in parts]),)
 
 
-def _check_one_learned_limit(part: Node, *above: Part) -> None:
+def check_learned_limit(part: Node, *above: Inheritable) -> None:
+    """Raise where a node that is retried learns its own limit, and not that of an attempt."""
     retry = resolve("retry", part, *above)
     if retry is not None and isinstance(part.timeout, Adaptive):
         raise DefinitionError(

@@ -14,6 +14,7 @@ from graceline.deadlines import Limit, Source, Status
 from graceline.definitions import (
     INHERIT,
     Adaptive,
+    Defaults,
     Each,
     Graph,
     Node,
@@ -22,6 +23,7 @@ from graceline.definitions import (
     Retry,
     Stage,
     Timeouts,
+    check_learned_limit,
     resolve,
 )
 from graceline.engine.attempts import attempted
@@ -44,7 +46,8 @@ class Resources:
     """What all plans of one engine are made with.
 
     Attributes:
-        timeouts: the engine's defaults.
+        timeouts: the engine's default limits.
+        defaults: the engine's default policies.
         enforced: whether limits cut anything.
         stats: where the aggregates live.
         workers: where work runs that does not run in the event loop.
@@ -55,6 +58,7 @@ class Resources:
     """
 
     timeouts: Timeouts
+    defaults: Defaults
     enforced: bool
     stats: Stats
     workers: Workers
@@ -257,16 +261,20 @@ class _Compiler:
 
     def _source(self, field: str, node: Node, stage: Stage) -> Source:
         """The level that states an inherited limit."""
-        levels = ((Source.NODE, node), (Source.STAGE, stage))
+        levels = (
+            (Source.NODE, node), (Source.STAGE, stage), (Source.PIPELINE, self._pipeline),
+        )  # fmt: skip
         stated = (source for source, part in levels if getattr(part, field) is not INHERIT)
-        return next(stated, Source.PIPELINE)
+        return next(stated, Source.DEFAULT)
 
     def _policies(self, node: Node, stage: Stage, call: Bound) -> Policies | None:
-        retry = resolve("retry", node, stage, self._pipeline)
-        timeout = resolve("attempt_timeout", node, stage, self._pipeline)
-        breaker = resolve("breaker", node, stage, self._pipeline)
-        limit = resolve("limit", node, stage, self._pipeline)
-        hedge = resolve("hedge", node, stage, self._pipeline) if node.idempotent else None
+        levels = (node, stage, self._pipeline, self._resources.defaults)
+        check_learned_limit(*levels)
+        retry = resolve("retry", *levels)
+        timeout = resolve("attempt_timeout", *levels)
+        breaker = resolve("breaker", *levels)
+        limit = resolve("limit", *levels)
+        hedge = resolve("hedge", *levels) if node.idempotent else None
         if retry is timeout is breaker is limit is hedge is None:
             return None
         protections = self._resources.protections

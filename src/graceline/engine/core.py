@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import trio
 
 from graceline.deadlines import Kind, Verdict
-from graceline.definitions import Pipeline, Timeouts
+from graceline.definitions import Defaults, Pipeline, Timeouts
 from graceline.definitions.checks import check_name
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
@@ -53,6 +53,7 @@ class Engine:
         self,
         *,
         timeouts: Timeouts,
+        defaults: Defaults,
         mode: Mode,
         admission: Admission,
         workers: Workers,
@@ -76,6 +77,7 @@ class Engine:
         self._plans = Plans(
             Resources(
                 timeouts=timeouts,
+                defaults=defaults,
                 enforced=mode == "enforce",
                 stats=self._stats,
                 workers=workers,

@@ -12,8 +12,9 @@ import trio
 
 from graceline.adaptive import Store
 from graceline.adaptive.lanes import default_lane
-from graceline.definitions import Timeouts
+from graceline.definitions import Adaptive, Breaker, Bulkhead, Defaults, Hedge, Retry, Timeouts
 from graceline.definitions.checks import brief, check_name, nearest
+from graceline.durations import Duration
 from graceline.engine.admission import Admission
 from graceline.engine.core import Engine, Mode
 from graceline.engine.endings import split_cancelled
@@ -81,6 +82,11 @@ def open_engine(
     sinks: Iterable[Sink] = (),
     watchdog: Watchdog | None = Watchdog(),  # noqa: B008 - frozen
     history: Store | None = None,
+    retry: Retry | None = None,
+    attempt_timeout: Duration | Adaptive | None = None,
+    breaker: Breaker | None = None,
+    limit: Bulkhead | int | None = None,
+    hedge: Hedge | None = None,
 ) -> AbstractAsyncContextManager[Engine]:
     """Give an engine to a block of code: `async with open_engine() as engine`.
 
@@ -103,15 +109,26 @@ def open_engine(
         watchdog: what reports stuck nodes and a blocked event loop; None for nothing.
         history: where learned limits come from and go to, and the durations of every node, such as
             a `SqliteStore`; it stays open. None keeps what limits learn for the life of the engine.
+        retry: how each node is tried again whose pipeline, stage and own definition say nothing of
+            retries; None there switches it off. None here for no retries.
+        attempt_timeout: seconds for one attempt, in the same way a default for each node.
+        breaker: a circuit breaker for each node, in the same way.
+        limit: how many attempts of each node may run at once, in the same way.
+        hedge: when a second copy of a slow attempt is sent, in the same way for each node that says
+            `idempotent=True`.
 
     Raises:
-        DefinitionError: for an unknown mode or a bad number.
+        DefinitionError: for an unknown mode, a bad number, or what is no policy.
         GracelineError: outside of Trio, or for a plain `with`.
     """
+    policies = {
+        "retry": retry, "attempt_timeout": attempt_timeout, "breaker": breaker, "limit": limit,
+        "hedge": hedge,
+    }  # fmt: skip
     return _Block(
         _opened(
             timeouts, mode, max_concurrent_pipelines, max_queue, max_threads,
-            max_abandoned_threads, max_processes, lane, sinks, watchdog, history,
+            max_abandoned_threads, max_processes, lane, sinks, watchdog, history, policies,
         )
     )  # fmt: skip
 
@@ -128,6 +145,7 @@ def _make(
     sinks: Iterable[Sink],
     watchdog: Watchdog | None,
     history: Store | None,
+    policies: dict[str, Any],
 ) -> Engine:
     """An engine by its options, once they are checked."""
     if not trio.lowlevel.in_trio_task():
@@ -162,6 +180,7 @@ def _make(
         log_mode(chosen)
     return Engine(
         timeouts=timeouts or Timeouts.realtime(),
+        defaults=Defaults(**policies),
         mode=chosen,
         admission=admission,
         workers=Workers(threads, abandoned, processes),
