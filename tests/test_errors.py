@@ -93,5 +93,8 @@ def test_a_recorded_error_reads_like_the_original(text, shown):
 @pytest.mark.parametrize("name", errors.__all__)
 def test_who_refused_or_gave_up_is_not_asked_again(name):
     """Refusals, cancels and mistakes say that trying again is of no use; no other error does."""
-    never = {"CircuitOpenError", "DefinitionError", "OverloadedError", "PipelineCancelledError"}
+    never = {
+        "CircuitOpenError", "DeadlineSpentError", "DefinitionError", "OverloadedError",
+        "PipelineCancelledError",
+    }  # fmt: skip
     assert (getattr(getattr(errors, name), "retryable", None) is False) is (name in never)

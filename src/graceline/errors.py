@@ -15,6 +15,7 @@ __all__ = [
     "CircuitOpenError",
     "CommandFailedError",
     "DeadlineExceededError",
+    "DeadlineSpentError",
     "DefinitionError",
     "DefinitionWarning",
     "GracelineError",
@@ -85,6 +86,12 @@ class DeadlineExceededError(_OutcomeError, TimeoutError):
         self.limit = limit
         self.source = source
         self.completed: tuple[str, ...] = () if result is None else result.completed
+
+
+class DeadlineSpentError(GracelineError):
+    """`outgoing_headers()` has nothing to hand on: the deadline has passed, or the work is over."""
+
+    retryable: ClassVar[bool] = False
 
 
 class AttemptTimeoutError(DeadlineExceededError):

@@ -62,7 +62,7 @@ def test_nan_is_no_time():
 @example(0.1)
 @example(99.99999999)
 @example(math.nextafter(100.0, 0))
-def test_only_ever_shorter_and_by_less_than_a_hundredth(remaining):
+def test_only_shortens_and_loses_less_than_one_percent(remaining):
     """From 101 ns to the end of the syntax: never more than there is, and hardly less."""
     text = encode(remaining)
     assert re.fullmatch("[0-9]{1,8}[HMSmun]", text)
@@ -74,6 +74,15 @@ def test_only_ever_shorter_and_by_less_than_a_hundredth(remaining):
 def test_no_number_becomes_longer_on_its_way(remaining):
     """For any finite number: what is read is at most what was left, and never below 0."""
     assert 0 <= decode(encode(remaining)) <= max(remaining, 0)
+
+
+@repeatable
+@given(st.floats(max_value=0, allow_nan=False))
+@example(-math.inf)
+def test_never_omitted_when_expired(remaining):
+    """A spent deadline is said to be one: a header that is left out would mean that there is none."""
+    assert encode(remaining) == "0n"
+    assert decode("0n") == 0
 
 
 @repeatable

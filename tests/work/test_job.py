@@ -8,7 +8,17 @@ from math import inf
 
 import pytest
 
-from graceline import GracelineError, cleanup, current, remaining, save_partial, stopping
+from graceline import (
+    DeadlineSpentError,
+    GracelineError,
+    cleanup,
+    current,
+    outgoing_headers,
+    remaining,
+    save_partial,
+    stopping,
+)
+from graceline.resilience import decode
 from graceline.work import job as jobs
 from graceline.work.channel import Board
 from graceline.work.here import Here, current_job
@@ -421,3 +431,28 @@ def test_an_item_saves_no_partial_value(do):
     """Inside an item of `each()` the finished items are the partial value, in a worker too."""
     reply = do(lambda _: save_partial(1), has_partial=False, node="n[0]")
     assert "an item of each()" in str(unpack(reply.parcel, "error"))
+
+
+def test_a_header_tells_the_time_of_the_work_and_never_grace(do, board):
+    """After its cancel a job has nothing to hand on, in its cleanup block either; before, at most the block's."""
+    seen = []
+
+    def work(_):
+        seen.append(decode(outgoing_headers()["grpc-timeout"]))
+        with cleanup():
+            seen.append(decode(outgoing_headers()["grpc-timeout"]))
+            board.cancel(1, inf)
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(DeadlineSpentError):
+                outgoing_headers()
+            seen.append(remaining())
+
+    assert do(work).kind == "cancelled"
+    long, block, grace = seen
+    assert 100 < long <= 1000
+    assert 0 < block <= 100
+    assert 0 < grace <= 100
+    late = do(lambda _: outgoing_headers(), number=2, remaining=0.0)
+    assert isinstance(unpack(late.parcel, "error"), DeadlineSpentError)
+    unlimited = do(lambda _: outgoing_headers(), number=3, remaining=inf)
+    assert unpack(unlimited.parcel, "value") == {}

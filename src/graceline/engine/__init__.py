@@ -12,6 +12,7 @@ from graceline.engine.context import (
 )
 from graceline.engine.core import Engine, Mode
 from graceline.engine.handle import Run
+from graceline.engine.header import incoming_budget, outgoing_headers
 from graceline.engine.health import AbandonedThread, Health, RunHealth
 from graceline.engine.opening import open_engine
 from graceline.engine.portal import Portal, PortalRun
@@ -37,7 +38,9 @@ __all__ = [
     "Watchdog",
     "cleanup",
     "current",
+    "incoming_budget",
     "open_engine",
+    "outgoing_headers",
     "remaining",
     "save_partial",
     "stopping",

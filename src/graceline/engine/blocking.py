@@ -21,6 +21,7 @@ from graceline.engine.line import EngineClosedError, Flag, Line, see_out
 from graceline.engine.opening import open_engine
 from graceline.engine.portal import Portal, PortalRun
 from graceline.errors import GracelineError
+from graceline.resilience import Malformed
 from graceline.results import PipelineResult
 from graceline.telemetry.hub import Sink
 from graceline.telemetry.stats import Stats
@@ -174,7 +175,7 @@ class BlockingEngine:
         *,
         run_id: str | None = None,
         timeout: Duration | None = None,
-        budget: Duration | None = None,
+        budget: Duration | Malformed | None = None,
     ) -> PipelineResult:
         """Run a pipeline, block until it has ended, and return its result; see `Portal.run`."""
         return self._opened.portal.run(
@@ -188,7 +189,7 @@ class BlockingEngine:
         *,
         run_id: str | None = None,
         timeout: Duration | None = None,
-        budget: Duration | None = None,
+        budget: Duration | Malformed | None = None,
     ) -> Any:
         """Run a pipeline and return its value or raise its error; see `Portal.execute`."""
         return self._opened.portal.execute(
@@ -202,7 +203,7 @@ class BlockingEngine:
         *,
         run_id: str | None = None,
         timeout: Duration | None = None,
-        budget: Duration | None = None,
+        budget: Duration | Malformed | None = None,
     ) -> PortalRun:
         """Submit a run and return its handle; see `Portal.start`."""
         return self._opened.portal.start(

@@ -19,6 +19,7 @@ from graceline.engine.admission import Admission
 from graceline.engine.calls import limited, runs_around, surroundings
 from graceline.engine.compiling import Resources
 from graceline.engine.handle import Run
+from graceline.engine.header import MalformedHeaders
 from graceline.engine.health import Health, abandoned_threads, run_health
 from graceline.engine.late import LateWatch
 from graceline.engine.learning import Learning
@@ -32,6 +33,7 @@ from graceline.engine.scopes import DeadlineScope, TimeoutHandler
 from graceline.engine.state import RunState, Shared
 from graceline.engine.watchdog import LoopWatch, StuckWatch, Watchdog
 from graceline.errors import GracelineError
+from graceline.resilience import Malformed
 from graceline.results import PipelineResult
 from graceline.telemetry.hub import Hub, Sink
 from graceline.telemetry.logs import LoggingSink
@@ -87,6 +89,7 @@ class Engine:
                 crowded=lambda: admission.queued > 0,
             )
         )
+        self._malformed = MalformedHeaders(lane)
         self._live: dict[str, RunState] = {}
         self._prefix = os.urandom(4).hex()
         self._numbers = count(1)
@@ -149,6 +152,7 @@ class Engine:
             abandoned_threads=abandoned_threads(self._workers.threads.hung()),
             breakers=self._protections.breakers(self._clock()),
             bulkheads=self._protections.bulkheads(),
+            malformed_headers=self._malformed.count,
             stuck_nodes=() if self._stuck is None else self._stuck.found(),
             blocked=None if self._loop is None else self._loop.found(),
         )
@@ -207,7 +211,7 @@ class Engine:
         *,
         run_id: str | None = None,
         timeout: Duration | None = None,
-        budget: Duration | None = None,
+        budget: Duration | Malformed | None = None,
     ) -> PipelineResult:
         """Run a pipeline in the calling task and return its result, whatever happened.
 
@@ -216,7 +220,8 @@ class Engine:
             input: what nodes without a predecessor get.
             run_id: the id for `cancel`; by default a fresh one.
             timeout: limit of this run in seconds, instead of the pipeline's; 0 or less is expired.
-            budget: seconds that the requester still waits; it can only shorten the limit.
+            budget: seconds that the requester still waits, as `incoming_budget` finds them; it can
+                only shorten the limit.
 
         Raises:
             Cancelled: if the calling task is cancelled.
@@ -238,7 +243,7 @@ class Engine:
         *,
         run_id: str | None = None,
         timeout: Duration | None = None,
-        budget: Duration | None = None,
+        budget: Duration | Malformed | None = None,
     ) -> Any:
         """Run a pipeline and return its value; arguments as for `run`.
 
@@ -258,7 +263,7 @@ class Engine:
         *,
         run_id: str | None = None,
         timeout: Duration | None = None,
-        budget: Duration | None = None,
+        budget: Duration | Malformed | None = None,
     ) -> Run:
         """Start a run in the engine's own nursery; arguments and errors as for `run`.
 
@@ -376,7 +381,7 @@ class Engine:
         value: Any,
         run_id: str | None,
         timeout: Duration | None,
-        budget: Duration | None,
+        budget: Duration | Malformed | None,
         parent: LevelRun | None,
         deadline: float,
     ) -> RunState:
@@ -389,8 +394,9 @@ class Engine:
                 raise GracelineError(f"a run with the id {run_id!r} is live; ids must be unique")
         stated = timeout is not None or (parent is not None and parent.limit.stated)
         plan = self._plans.plan(self._plans.find(pipeline), stated=stated)
-        if timeout is not None or budget is not None:
-            plan = limited(plan, timeout, budget)
+        patience = self._malformed.sift(budget)
+        if timeout is not None or patience is not None:
+            plan = limited(plan, timeout, patience)
         run = RunState(plan, value, self._shared, name, parent, deadline)
         self._live[name] = run
         if self._stuck is not None:

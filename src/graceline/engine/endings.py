@@ -7,8 +7,12 @@ from collections.abc import Iterator
 import trio
 
 from graceline.deadlines import Ending
+from graceline.errors import DeadlineSpentError
 
 __all__ = ["classify", "contains", "split_cancelled"]
+
+_OVER = (trio.Cancelled, DeadlineSpentError)
+"""What says that the time of the work was over when an error was raised."""
 
 
 def _lineage(error: BaseException) -> Iterator[BaseException]:
@@ -56,6 +60,6 @@ def classify(error: BaseException) -> tuple[Ending, Exception | None]:
     if cancelled:
         return Ending.CANCELLED, rest
     assert rest is not None  # noqa: S101 - without a Cancelled, the rest is the error
-    if any(isinstance(current, trio.Cancelled) for current in _lineage(rest)):
+    if any(isinstance(current, _OVER) for current in _lineage(rest)):
         return Ending.ERROR_IN_CANCEL, rest
     return Ending.ERROR, rest

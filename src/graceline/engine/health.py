@@ -74,6 +74,7 @@ class Health:
         abandoned_threads: worker threads that nobody waits for.
         breakers: the circuit breakers, and what they count.
         bulkheads: the bulkheads, and who waits for a slot.
+        malformed_headers: deadline headers so far that said nothing, and were ignored.
         stuck_nodes: nodes that do not end, as the watchdog last saw them.
         blocked: what blocks the event loop at this moment; None if nothing does.
     """
@@ -88,6 +89,7 @@ class Health:
     abandoned_threads: tuple[AbandonedThread, ...]
     breakers: tuple[BreakerSnapshot, ...]
     bulkheads: tuple[BulkheadHealth, ...]
+    malformed_headers: int
     stuck_nodes: tuple[Stuck, ...]
     blocked: Blocked | None
 

@@ -18,6 +18,7 @@ from graceline.engine.levels import CURRENT
 from graceline.engine.line import EngineClosedError, Flag, Line, see_out
 from graceline.engine.state import RunState
 from graceline.errors import GracelineError
+from graceline.resilience import Malformed
 from graceline.results import PipelineResult
 from graceline.telemetry.events import Event
 
@@ -239,7 +240,7 @@ class Portal:
         *,
         run_id: str | None = None,
         timeout: Duration | None = None,
-        budget: Duration | None = None,
+        budget: Duration | Malformed | None = None,
     ) -> PipelineResult:
         """Run a pipeline, block until it has ended, and return its result, whatever happened.
 
@@ -256,7 +257,7 @@ class Portal:
         *,
         run_id: str | None = None,
         timeout: Duration | None = None,
-        budget: Duration | None = None,
+        budget: Duration | Malformed | None = None,
     ) -> Any:
         """Run a pipeline and return its value; arguments as for `run`.
 
@@ -271,7 +272,7 @@ class Portal:
         *,
         run_id: str | None = None,
         timeout: Duration | None = None,
-        budget: Duration | None = None,
+        budget: Duration | Malformed | None = None,
     ) -> PortalRun:
         """Submit a run and return as soon as it has its place; arguments as for `engine.run`.
 

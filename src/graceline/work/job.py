@@ -123,6 +123,11 @@ class Job:
         end = blocks[-1].deadline if blocks else outside
         return max(0.0, end - time.monotonic())
 
+    def work_left(self) -> float:
+        """Seconds until its work is cancelled; 0 or less once it is, also in a cleanup block."""
+        end = -inf if self._told else self._fires
+        return min([end, *(block.deadline for block in self._blocks)]) - time.monotonic()
+
     def save_partial(self, value: Any) -> None:
         """Keep a value where the engine finds it, whatever becomes of this process."""
         what = f"node {self.order.node!r}: what save_partial() was given"

@@ -1,0 +1,113 @@
+"""The deadline header: a node hands on what is left of its time, and a run keeps to what it got."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from graceline.definitions.checks import brief
+from graceline.durations import Duration
+from graceline.engine.cleanup import enclosing_cleanup
+from graceline.engine.levels import CURRENT, current_level
+from graceline.errors import DeadlineSpentError, DefinitionError
+from graceline.resilience import DEFAULT_HEADER, Malformed, decode, encode
+from graceline.work.here import current_job
+
+__all__ = ["MalformedHeaders", "incoming_budget", "outgoing_headers"]
+
+_SPENT = encode(0.0)
+
+_log = logging.getLogger("graceline.header")
+
+
+def outgoing_headers(name: str = DEFAULT_HEADER) -> dict[str, str]:
+    """The header that tells another service how long the work of this attempt may still take.
+
+    Ask again for every call: the time is relative. It is that of the work, inside a cleanup block
+    too: grace is never handed on. Empty if nothing limits the work. Works in worker threads and
+    worker processes too.
+
+    Args:
+        name: of the header.
+
+    Raises:
+        DeadlineSpentError: if nothing is left; do not make the call.
+        GracelineError: outside of a run.
+    """
+    text = encode(_work_left())
+    if text == _SPENT:
+        raise DeadlineSpentError(
+            f"nothing is left of the deadline that {name!r} would hand on; a call that cleanup has "
+            "to make is made without this header, within its cleanup() block"
+        )
+    return {} if text is None else {name: text}
+
+
+def _work_left() -> float:
+    """Seconds until the work of this level is cancelled; 0 or less once it is."""
+    level = CURRENT.get()
+    if level is None and (job := current_job()) is not None:
+        return job.work_left()
+    level = current_level()
+    end = level.fired()
+    block = enclosing_cleanup(level)
+    if block is not None:  # it has noticed a cancel that is not ours
+        end = min(end, level.foreign_at, block.deadline)
+    return end - level.run.clock()
+
+
+def incoming_budget(
+    headers: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]],
+    name: str = DEFAULT_HEADER,
+) -> float | Malformed | None:
+    """What a request says of the requester's patience, for `engine.run(..., budget=)`.
+
+    Args:
+        headers: those of the request, a mapping or pairs; case does not matter.
+        name: of the header.
+
+    Returns:
+        Seconds, 0 if nothing is left; None without the header. `Malformed` if it says nothing, or
+        comes twice: the run then has the limits that it has without, and the engine counts it.
+
+    Raises:
+        DefinitionError: for a value in place of the headers.
+    """
+    if headers is None or isinstance(headers, str | bytes):
+        raise DefinitionError(
+            f"incoming_budget() takes all headers of a request, not {brief(headers)}; write "
+            f"incoming_budget({{{name!r}: ...}}) for the value of one"
+        )
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    wanted = name.lower()
+    found = [_text(value) for key, value in pairs if _text(key).lower() == wanted]
+    return decode(", ".join(found)) if found else None
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+class MalformedHeaders:
+    """Counts the deadline headers that said nothing; the first one is logged.
+
+    Args:
+        lane: of the engine that got them.
+    """
+
+    def __init__(self, lane: str) -> None:
+        self.count: int = 0
+        self._lane = lane
+
+    def sift(self, budget: Duration | Malformed | None) -> Duration | None:
+        """A budget as it is; what is malformed is counted, and is none."""
+        if not isinstance(budget, Malformed):
+            return budget
+        self.count += 1
+        if self.count == 1:  # a peer must not fill the log
+            _log.warning(
+                "a deadline header is malformed and was ignored: %s; engine.health() counts more",
+                budget.text,
+                extra={"event_type": "malformed_header", "lane": self._lane, "text": budget.text},
+            )
+        return None
