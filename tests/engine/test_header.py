@@ -345,7 +345,8 @@ async def test_malformed_is_counted_and_ignored(autojump_clock, engine, caplog):
         await engine.start(hang, math.inf, budget=budget).wait(),
     ):
         assert (result.status, result.elapsed) == ("timed_out", 3 if result.limit == 3 else 5)
-    assert await engine.execute(pipeline_of(trio.sleep), 0, budget=budget) is None
+    result = await engine.run(pipeline_of(trio.sleep), 0, budget=budget)
+    assert (result.status, result.limit) == ("ok", None)
     assert engine.health().malformed_headers == 4
     (record,) = [one for one in caplog.records if one.name == "graceline.header"]
     assert (record.levelname, record.event_type, record.lane) == (
