@@ -19,12 +19,14 @@ from graceline import (
     Stage,
     Timeouts,
     cleanup,
+    current,
     each,
     incoming_budget,
     open_engine,
     outgoing_headers,
     parallel,
 )
+from graceline.definitions import Hedge
 from graceline.resilience import Malformed, decode
 from graceline.virtual import run_virtual
 
@@ -212,6 +214,25 @@ async def test_grace_is_never_handed_on(autojump_clock, cancelled_after, cause, 
                 engine.cancel_all("the end")
             await run.wait()
     assert seen == [DeadlineSpentError]
+
+
+async def test_the_loser_of_a_hedge_hands_on_nothing(autojump_clock, engine):
+    """Each copy has the time of its attempt, and the one that was too slow has none for its cleanup."""
+    seen = {}
+
+    async def work(_):
+        copy = current().hedge
+        seen[copy] = [told()]
+        try:
+            await trio.sleep(0 if copy else 60)
+        finally:
+            with cleanup():
+                seen[copy].append(told())
+
+    hedge = Hedge(delay=1, max_extra=1)
+    pipeline = pipeline_of(work, timeout=10, attempt_timeout=4, idempotent=True, hedge=hedge)
+    assert (await engine.run(pipeline)).status == "ok"
+    assert seen == {False: [4, DeadlineSpentError], True: [4, 1]}
 
 
 async def test_cleanup_in_time_hands_on_at_most_its_own(autojump_clock, engine):
