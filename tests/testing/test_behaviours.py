@@ -4,7 +4,15 @@ import math
 import pytest
 import trio
 
-from graceline import DefinitionError, GracelineError, Node, Pipeline, Timeouts, open_engine
+from graceline import (
+    DefinitionError,
+    GracelineError,
+    Node,
+    Pipeline,
+    Retry,
+    Timeouts,
+    open_engine,
+)
 from graceline.testing import ModelError, run_virtual
 from graceline.testing.behaviours import (
     AtDeadline,
@@ -25,6 +33,7 @@ from graceline.testing.behaviours import (
 )
 from graceline.testing.latency import Constant, Trace
 from graceline.testing.nested import RunsNested, running_on
+from graceline.testing.world import simulate
 
 ALL = [
     Obeys(),
@@ -348,3 +357,14 @@ def test_model_errors_are_recognised():
     """`Raises` raises the error that the models of the oracle raise."""
     with pytest.raises(ModelError, match=r"^boom$"):
         run_virtual(ModelledFunction(0, Raises("boom")), None)
+
+
+def test_raises_in_its_first_attempts():
+    """`Raises(attempts=)` raises in that many attempts and then works; its repr says so."""
+    behaviour = Raises(attempts=2)
+    node = Node(modelled(0.5, behaviour), name="n", retry=Retry(attempts=3, backoff=0))
+    result = simulate(Pipeline("p", [node], timeout=9), 7).result
+    assert (result.value, result.node("n").attempts, result.elapsed) == (7, 3, 1.5)
+    assert repr(behaviour) == "Raises(message='modelled', attempts=2)"
+    with pytest.raises(DefinitionError, match="whole number of at least 1"):
+        Raises(attempts=0)

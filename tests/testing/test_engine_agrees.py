@@ -7,14 +7,19 @@ import logging
 import os
 from math import inf
 
+import attrs
 import pytest
+import trio
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from graceline.deadlines.level import Level
+from graceline.engine import arms, attempts
+from graceline.resilience import RetryBudget
+from graceline.resilience import retry as retrying
 from graceline.testing.agreement import disagreements
-from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageModel
+from graceline.testing.models import NodeModel, PipelineModel, RetryModel, Scenario, StageModel
 from graceline.testing.oracle import admissible
 from graceline.testing.strategies import scenarios
 
@@ -67,6 +72,27 @@ def test_agrees_under_a_caller(scenario, trace):
 @given(scenarios(depth=2), st.booleans())
 def test_agrees_on_nested_runs(scenario, trace):
     """Runs inside nodes agree with the oracle too, to a depth of two."""
+    agree(scenario, trace)
+
+
+@profile(500, 20_000)
+@given(scenarios(depth=0, caller=False, attempts=True), st.booleans())
+def test_agrees_on_attempts(scenario, trace):
+    """Nodes with policies agree attempt by attempt: instants, backoffs, errors, notes, blame; in all modes."""
+    agree(scenario, trace)
+
+
+@profile(500, 20_000)
+@given(scenarios(depth=0, attempts=True), st.booleans())
+def test_agrees_on_attempts_under_a_caller(scenario, trace):
+    """So they do under a caller that has a deadline or cancels, in an attempt or in a backoff."""
+    agree(scenario, trace)
+
+
+@profile(300, 20_000)
+@given(scenarios(depth=2, attempts=True), st.booleans())
+def test_agrees_on_nested_attempts(scenario, trace):
+    """Where attempts run pipelines whose nodes have policies too, only the innermost layer retries."""
     agree(scenario, trace)
 
 
@@ -204,6 +230,63 @@ REGRESSIONS = {
 }
 
 
+def broken(_):
+    raise ValueError
+
+
+RETRY = RetryModel(3, min_attempt=0.5)
+TRIED = {
+    "a backoff and an attempt that just do not fit are not begun": Scenario(
+        PipelineModel("p", (part(NodeModel("a", 1, "raises", hint=1, retry=RETRY, timeout=2.5)),))
+    ),
+    "what is expected is at most the limit of an attempt": Scenario(
+        PipelineModel(
+            "p",
+            (part(NodeModel("a", 1, retry=RetryModel(min_attempt=9), attempt_timeout=0.5)),),
+            timeout=1.25,
+        )
+    ),
+    "the fourth retry within ten seconds has no token": Scenario(
+        PipelineModel("p", (part(NodeModel("a", 1, "raises", retry=RetryModel(9))),))
+    ),
+    "tokens come back after ten seconds": Scenario(
+        PipelineModel("p", (part(NodeModel("a", 4, "raises", retry=RetryModel(9))),))
+    ),
+    "a sibling's failure cuts a backoff": Scenario(
+        PipelineModel(
+            "p",
+            (part(NodeModel("a", 2, "raises"), NodeModel("b", 1, "raises", hint=5, retry=RETRY)),),
+        )
+    ),
+    "a free slot is asked for within the instant": Scenario(
+        PipelineModel(
+            "p",
+            (
+                part(NodeModel("a", 1, cleanups=(0.25,), guarded=True)),
+                StageModel("t", (NodeModel("b", 1, when=broken),), after=()),
+            ),
+        )
+    ),
+    "an attempt that outlasts its limit is late, and its node is not": Scenario(
+        PipelineModel("p", (part(NodeModel("a", 5, "swallows", 1, attempt_timeout=2)),)),
+    ),
+    "the limit of an attempt leaves its cleanup the grace of the node": Scenario(
+        PipelineModel(
+            "p",
+            (part(NodeModel("a", 5, cleanups=(1, 1), retry=RETRY, attempt_timeout=2, grace=1.5)),),
+            timeout=9,
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("trace", [False, True])
+@pytest.mark.parametrize("scenario", TRIED.values(), ids=TRIED)
+def test_attempts_by_example(scenario, trace):
+    """The rules of attempts at the instants that chance does not hit."""
+    agree(scenario, trace)
+
+
 @pytest.mark.parametrize("scenario", REGRESSIONS.values(), ids=REGRESSIONS)
 def test_found_by_the_oracle(scenario):
     """What the oracle found once stays right."""
@@ -250,6 +333,23 @@ def cleanup_relative(self, now):
     return now + self.grace
 
 
+def found(examples, **options):
+    """Whether the comparison sees a difference among that many scenarios."""
+    try:
+        find(
+            scenarios(depth=0, caller=False, **options),
+            lambda scenario: bool(disagreements(scenario)),
+            settings=settings(
+                profile(examples, examples),
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    except NoSuchExample:
+        return False
+    return True
+
+
 MUTANTS = [
     ("hard", hard_without_parent),
     ("hard", hard_from_now),
@@ -264,13 +364,79 @@ MUTANTS = [
 def test_mutants_are_found(monkeypatch, method, broken):
     """A subtly wrong equation in the engine is found within 400 scenarios."""
     monkeypatch.setattr(Level, method, broken)
-    try:
-        find(
-            scenarios(depth=0, caller=False),
-            lambda scenario: bool(disagreements(scenario)),
-            settings=settings(
-                profile(400, 400), phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-            ),
-        )
-    except NoSuchExample:
-        pytest.fail(f"{broken.__name__} was not found")
+    assert found(400)
+
+
+def one_more(patch):
+    decide = attempts.decide_retry
+    patch.setattr(
+        attempts,
+        "decide_retry",
+        lambda retry, *args, **kw: decide(
+            attrs.evolve(retry, attempts=retry.attempts + 1), *args, **kw
+        ),
+    )
+
+
+def grows_too_early(patch):
+    delay = retrying.backoff_delay
+    patch.setattr(
+        retrying, "backoff_delay", lambda retry, number, random: delay(retry, number + 1, random)
+    )
+
+
+def without_a_look_at_the_time(patch):
+    decide = attempts.decide_retry
+    patch.setattr(
+        attempts, "decide_retry", lambda *args, **kw: decide(*args, **{**kw, "remaining": inf})
+    )
+
+
+def blames_the_node(patch):
+    class Wrong(arms.InnerTimeoutError):
+        def __init__(self, blame, *args):
+            super().__init__(attrs.evolve(blame, level="node"), *args)
+
+    patch.setattr(arms, "InnerTimeoutError", Wrong)
+
+
+def keeps_the_last_error_only(patch):
+    go_on = attempts._Line._go_on
+
+    async def forgets(self, failed):
+        self._node.errors = ()
+        await go_on(self, failed)
+
+    patch.setattr(attempts._Line, "_go_on", forgets)
+
+
+def sleeps_past_the_deadline(patch):
+    go_on = attempts._Line._go_on
+
+    async def shielded(self, failed):
+        with trio.CancelScope(shield=True):
+            await go_on(self, failed)
+
+    patch.setattr(attempts._Line, "_go_on", shielded)
+
+
+def asks_no_budget(patch):
+    patch.setattr(RetryBudget, "take", lambda *_: True)
+
+
+POLICIES = [
+    one_more,
+    grows_too_early,
+    without_a_look_at_the_time,
+    blames_the_node,
+    keeps_the_last_error_only,
+    sleeps_past_the_deadline,
+    asks_no_budget,
+]
+
+
+@pytest.mark.parametrize("plant", POLICIES, ids=[plant.__name__ for plant in POLICIES])
+def test_mutants_of_attempts_are_found(monkeypatch, plant):
+    """A subtly wrong rule of retries in the engine is found within 400 scenarios."""
+    plant(monkeypatch)
+    assert found(400, attempts=True)

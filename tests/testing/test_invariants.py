@@ -25,6 +25,7 @@ from graceline import (
     save_partial,
 )
 from graceline.telemetry.timeline import Timeline
+from graceline.testing.behaviours import Raises, modelled
 from graceline.testing.breach import InvariantError, picture
 from graceline.testing.clock import virtual_time
 from graceline.testing.invariants import (
@@ -472,6 +473,33 @@ def test_a_child_that_ends_later_is_found():
     finished = recording.timeline._finished
     finished["s", ""] = attrs.evolve(finished["s", ""], elapsed=0.25)
     assert "ended at 500ms, after stage 's'" in str(broken(recording, check_children_end_first))
+
+
+@pytest.mark.parametrize(("number", "change"), [
+    (1, {"started": 0.25}),  # begins before the end of the one before
+    (1, {"elapsed": 9}),  # outlasts its node
+    (0, {"started": -1}),  # begins before its node
+], ids=str)  # fmt: skip
+def test_attempts_out_of_line_are_found(number, change):
+    """I6: attempts lie within their node, one behind the other."""
+    work = modelled(0.5, Raises(attempts=1))
+    node = Node(work, name="n", retry=Retry(attempts=2, backoff=0.25), timeout=5)
+    recording = simulate(Pipeline("p", [node]), timeouts=NONE)
+    check_invariants(recording.result, recording.timeline)
+    made = recording.timeline.attempts
+    assert [attempt.attempt for attempt in made] == [1, 2]
+    made[number] = attrs.evolve(made[number], **change)
+    message = f"attempt {number + 1} of node 'n' of stage 'p' went from"
+    assert message in str(broken(recording, check_children_end_first))
+
+
+def test_attempts_of_items_may_overlap():
+    """I6: the items of a list are tried side by side, within their node."""
+    work = modelled(0.5, Raises(attempts=1))
+    node = each(Node(work, name="n", retry=Retry(attempts=2, backoff=0)), max_parallel=2)
+    recording = simulate(Pipeline("p", [node]), [1, 2], timeouts=NONE)
+    check_invariants(recording.result, recording.timeline)
+    assert len(recording.timeline.attempts) == 4
 
 
 # -- I8 and I11 -------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 import ast
 from pathlib import Path
 
-from graceline.testing import accounts, oracle
+from graceline.testing import accounts, oracle, phases, retrying
 from graceline.testing.agreement import disagreements
-from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageModel
+from graceline.testing.models import NodeModel, PipelineModel, RetryModel, Scenario, StageModel
 from graceline.testing.oracle import admissible, play
 
 
@@ -24,7 +24,10 @@ def times(part):
 def test_shares_nothing():
     """At run time the oracle imports nothing of the package but its own tree, which imports nothing."""
     assert _imports(accounts) == set()
-    assert _imports(oracle) == {"graceline.testing.accounts"}
+    assert _imports(retrying) == set()
+    tree = {"graceline.testing.accounts", "graceline.testing.retrying"}
+    assert _imports(phases) == tree
+    assert _imports(oracle) == {"graceline.testing.accounts", "graceline.testing.phases"}
 
 
 def _imports(module):
@@ -242,3 +245,92 @@ def test_ties_within_an_instant():
     blames = {answer["p"].blame for answer in admissible(made)}
     assert blames == {("node", "a", "timeout"), ("node", "b", "timeout")}
     assert disagreements(made) == []
+
+
+def tried(*args, **options):
+    """The account of the node `a` alone."""
+    return run(nodes=[NodeModel("a", *args, **options)]).parts["s.a"]
+
+
+def test_attempts():
+    """Backoffs double up to the longest; the errors of all attempts are kept; the last one counts."""
+    retry = RetryModel(4, backoff=1, max_backoff=3, factor=2)
+    part = tried(1, "raises", retry=retry)
+    assert [(made.start, made.end, made.delay) for made in part.tries] == [
+        (0, 1, 1),
+        (2, 3, 2),
+        (5, 6, 3),
+        (9, 10, None),
+    ]
+    assert (part.status, part.attempts, part.error) == ("failed", 4, "a#4")
+    assert (part.secondary, part.note) == (("a", "a#2", "a#3"), ("attempts",))
+
+
+def test_an_attempt_that_does_not_fit():
+    """Of 6 s with backoffs of 4 s a node takes 5 s, and fails with the last real error."""
+    retry = RetryModel(9, backoff=4, factor=1, min_attempt=0.8)
+    part = tried(0.5, "raises", retry=retry, timeout=6)
+    assert (part.end, part.error, part.note) == (5, "a#2", ("deadline", 1, 4, 0.8))
+
+
+def test_the_limit_of_an_attempt():
+    """The attempt's limit is blamed, the node's where it is earlier or the same."""
+    retry = RetryModel(2)
+    part = tried(9, retry=retry, attempt_timeout=2)
+    assert (part.blame, part.end, part.secondary) == (("attempt", "a", "timeout"), 4, ("timeout",))
+    part = tried(9, retry=retry, attempt_timeout=2, timeout=3)
+    assert (part.blame, part.end, part.attempts) == (("node", "a", "timeout"), 3, 2)
+    part = tried(9, retry=retry, attempt_timeout=2, timeout=2)
+    assert (part.blame, part.attempts) == (("node", "a", "timeout"), 1)
+
+
+def test_what_is_not_retried():
+    """An error that says so, a group with such a leaf, what `on=` does not name, and effects twice."""
+    retry = RetryModel(3)
+    for part in (
+        tried(1, "final", retry=retry),
+        tried(1, "mixed", retry=retry),
+        tried(1, "raises", retry=RetryModel(3, on=False)),
+        tried(1, "raises", retry=retry, idempotent=False),
+    ):
+        assert (part.attempts, part.note) == (1, ("not retryable",))
+    assert tried(1, "several", retry=retry).attempts == 3
+
+
+def test_retry_budget():
+    """Three tokens are in reserve; what was taken comes back after ten seconds."""
+    part = tried(1, "raises", retry=RetryModel(9))
+    assert (part.attempts, part.note) == (4, ("budget",))
+    assert tried(4, "raises", retry=RetryModel(9)).attempts == 9
+
+
+def test_modes_without_limits():
+    """Where limits cut nothing attempts go on, whatever time they take."""
+    for mode in ("observe", "off"):
+        part = run(
+            nodes=[
+                NodeModel(
+                    "a", 5, "raises", retry=RetryModel(3, backoff=2), attempt_timeout=1, timeout=2
+                )
+            ],
+            scenario={"mode": mode},
+        ).parts["s.a"]
+        assert (part.status, part.attempts, part.end) == ("failed", 3, 21)
+
+
+def test_the_innermost_layer_retries():
+    """What a pipeline inside an attempt has tried again is not tried again outside of it."""
+    for nested, attempts in ((False, 1), (True, 2)):
+        inner = NodeModel("b", 1, "raises", retry=RetryModel(2))
+        outer = NodeModel(
+            "a",
+            1,
+            "raises",
+            retry=RetryModel(2, nested=nested),
+            nested=PipelineModel("q", (StageModel("t", (inner,)),)),
+        )
+        made = Scenario(PipelineModel("p", (StageModel("s", (outer,)),)))
+        assert disagreements(made) == []
+        accounts = play(made)
+        assert accounts["p"].parts["s.a"].attempts == attempts
+        assert sorted(accounts) == ["p", "q", "q#2"][: attempts + 1]

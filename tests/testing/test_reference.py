@@ -24,6 +24,7 @@ from graceline.testing.behaviours import (
     SwallowsOnce,
     modelled,
 )
+from graceline.testing.latency import Trace
 from graceline.testing.reference import reference_run
 from graceline.testing.world import Cancels, simulate
 
@@ -151,8 +152,8 @@ def test_a_shared_budget_is_not_modelled(budget):
     (Node(modelled(1, AtDeadline()), name="sly"), "does not model AtDeadline"),
     (Node(modelled(1), name="handled", on_cleanup=print), "'handled': the oracle does not model handlers"),
     (Node(modelled(1), name="n", timeout=Adaptive(initial=1, ceiling=2)), "'n': the oracle does not model learned"),
-    (Node(modelled(1), name="n", retry=Retry()), "'n': the oracle does not model retry="),
-    (Node(modelled(1), name="n", attempt_timeout=1), "'n': the oracle does not model attempt_timeout="),
+    (Node(modelled(1), name="n", retry=Retry()), "node 'n': the oracle does not model backoffs"),
+    (Node(modelled(1), name="n", attempt_timeout=Adaptive(initial=1, ceiling=2)), "'n': the oracle does not model learned"),
     (Stage("s", [Node(modelled(1), name="n")], breaker=Breaker()), "'s': the oracle does not model breaker="),
     (Stage("s", [Node(modelled(1), name="n")], limit=5), "'s': the oracle does not model limit="),
 ])  # fmt: skip
@@ -162,10 +163,35 @@ def test_what_the_oracle_does_not_model_is_said(part, message):
         reference_run(Pipeline("p", [part]))
 
 
-def test_policies_of_the_whole_are_not_modelled():
-    """A policy that the pipeline states is refused too; None, which switches off, is no policy."""
-    with pytest.raises(DefinitionError, match="'p': the oracle does not model retry="):
-        reference_run(Pipeline("p", [Node(modelled(1), name="n")], retry=Retry()))
-    off = Pipeline("p", [Node(modelled(1), name="n", retry=None)], timeout=2)
-    (answer,) = reference_run(off)
-    assert answer.status == "ok"
+def test_policies_of_the_whole():
+    """Policies are inherited; None switches one off; what other runs decide is refused."""
+    with pytest.raises(DefinitionError, match="'p': the oracle does not model breaker="):
+        reference_run(Pipeline("p", [Node(modelled(1), name="n")], breaker=Breaker()))
+    again = Retry(attempts=2, backoff=0)
+    nodes = [
+        Node(modelled(0.05, Raises(attempts=1)), name="a", retry=None, critical=False),
+        Node(modelled(0.05, Raises(attempts=1)), name="b"),
+    ]
+    (answer,) = assert_agrees(Pipeline("p", [Stage("s", sequence(*nodes))], retry=again))
+    parts = answer.parts
+    assert [(parts[f"s.{n}"].status, parts[f"s.{n}"].attempts) for n in "ab"] == [
+        ("failed", 1),
+        ("ok", 2),
+    ]
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"timeout": 0.5}, {"attempt_timeout": 0.15}, {"retry": Retry(attempts=3, backoff=0, on=OSError)},
+    {"retry": Retry(attempts=3, backoff=0, on=lambda error: "odd" in str(error))},
+    {"retry": Retry(attempts=3, backoff=0, retry_after=lambda _: 0.25)},
+    {"retry": Retry(attempts=3, backoff=0, min_attempt=0.9), "timeout": 1}, {"idempotent": False},
+], ids=repr)  # fmt: skip
+@pytest.mark.parametrize("body", [
+    modelled(0.2, Raises("odd", attempts=2)), modelled(0.2, Raises("odd")),
+    modelled(Trace((0.5, 0.1, 0.3)), seed=3), modelled(9, SlowCleanup(0.05)),
+], ids=repr)  # fmt: skip
+def test_attempts_are_those_of_the_reference(body, options):
+    """What is tried again, how long each attempt takes and why there is no other one: the same in both."""
+    options = {"retry": Retry(attempts=3, backoff=0), **options}
+    node = Node(body, name="n", **options)
+    assert_agrees(Pipeline("p", [Stage("s", [node])], timeout=2, grace=0.125))

@@ -100,6 +100,7 @@ def is_round(seconds):
         (cancellations(), Cancels),
         (loads(), Load),
         (scenarios(), Scenario),
+        (scenarios(attempts=True), Scenario),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

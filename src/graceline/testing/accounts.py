@@ -23,6 +23,7 @@ __all__ = [
     "Run",
     "RunAccount",
     "Stage",
+    "TryAccount",
 ]
 
 KEEP_INPUT: Any = type("KeepInput", (), {"__repr__": lambda _: "KEEP_INPUT"})()
@@ -33,14 +34,46 @@ Blamed = tuple[str, str, str]
 
 
 @attrs.frozen
+class TryAccount:
+    """What happened in one attempt of a node with policies.
+
+    Attributes:
+        delay: seconds that were waited for the next attempt; None if there was to be none.
+        stop: why there was to be none; `ok` for a success that took several attempts, None where
+            nobody asked.
+    """
+
+    number: int
+    status: str
+    start: float
+    end: float
+    delay: float | None = None
+    stop: str | None = None
+
+
+@attrs.frozen
 class PartAccount:
-    """What happened to a node or a stage; the instants of a skipped part mean nothing."""
+    """What happened to a node or a stage; the instants of a skipped part mean nothing.
+
+    Attributes:
+        attempts: how many were begun; of nodes only, as what follows.
+        error: the text of the error that counts.
+        secondary: the texts of the errors of earlier attempts; `timeout` for an attempt's limit.
+        note: why there was no further attempt: a word, and for `deadline` the seconds left, those
+            of the backoff and those that an attempt was expected to take.
+        tries: the attempts one by one, of a node with policies.
+    """
 
     status: str
     blame: Blamed | None = None
     start: float = 0.0
     end: float = 0.0
     value: Any = None
+    attempts: int = attrs.field(default=0, kw_only=True)
+    error: str | None = attrs.field(default=None, kw_only=True)
+    secondary: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    note: tuple[Any, ...] = attrs.field(default=(), kw_only=True)
+    tries: tuple[TryAccount, ...] = attrs.field(default=(), kw_only=True)
 
 
 @attrs.frozen
@@ -176,6 +209,7 @@ class Run(Holder):
         self.above: Level = above
         self.owner: Node | None = owner
         self.start: float = level.start
+        self.key: str = model.name
         names = [node.name for stage in model.stages for node in stage.nodes]
         self.repeated: set[str] = {name for name in names if names.count(name) > 1}
         self.noticed = inf  # when an explicit cancel of the caller's was first noticed
@@ -203,18 +237,29 @@ class Stage(Holder):
 
 @attrs.define(eq=False)
 class Node:
-    """A node that is alive."""
+    """A node that is alive.
+
+    `does` is what its attempt does and `at` the level of that: the node's own without policies.
+    """
 
     model: Any
     stage: Stage
     level: Level
     input: Any
-    ends: float
-    absorbs: float
     rank: float
-    phase: str = "body"
+    does: Any = None
+    at: Level = attrs.field(default=attrs.Factory(lambda self: self.level, takes_self=True))
+    number: int = 0
+    ends: float = inf
+    absorbs: float = inf
+    phase: str = "backoff"
+    asked: bool = False
     ending: str = "value"
     inner: Any = None
     blocks: int = 0
     opened_cut: float = inf
     noticed: float = inf
+    errors: tuple[str, ...] = ()
+    tries: tuple[TryAccount, ...] = ()
+    note: tuple[Any, ...] = ()
+    retried_inside: bool = False

@@ -6,6 +6,8 @@ run agrees if one of the oracle's admissible answers fits.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,9 +16,10 @@ import trio
 
 from graceline.definitions import Pipeline, Timeouts
 from graceline.engine import Run, open_engine
+from graceline.errors import AttemptTimeoutError
 from graceline.results import NodeOutcome, PipelineResult, StageOutcome
-from graceline.telemetry.events import Event, RunFinished
-from graceline.testing.accounts import Blamed, PartAccount, RunAccount
+from graceline.telemetry.events import AttemptFinished, Event, RunFinished
+from graceline.testing.accounts import Blamed, PartAccount, RunAccount, TryAccount
 from graceline.testing.models import Scenario, build
 from graceline.testing.oracle import admissible
 from graceline.virtual import run_virtual
@@ -24,6 +27,7 @@ from graceline.virtual import run_virtual
 __all__ = ["Observation", "differences", "disagreements", "observe"]
 
 _SAME = 1e-9
+_ROUNDED = 0.051  # notes are for people: they show tenths of a second
 
 
 @attrs.define
@@ -37,6 +41,7 @@ class Observation:
         raised: whether it came back with the caller's `Cancelled`.
         starts: the instant of submission of each run.
         nested_raised: for each run inside a node, whether it came back with a `Cancelled`.
+        tries: the attempts by run and node; None if the run was not traced.
     """
 
     results: dict[str, PipelineResult] = attrs.field(factory=dict)
@@ -44,6 +49,7 @@ class Observation:
     raised: bool = False
     starts: dict[str, float] = attrs.field(factory=dict)
     nested_raised: dict[str, bool] = attrs.field(factory=dict)
+    tries: dict[tuple[str, str], tuple[TryAccount, ...]] | None = None
 
 
 class _Watcher:
@@ -53,6 +59,7 @@ class _Watcher:
         self.trace = trace
         self.engine: Any = None
         self.ended: list[Run] = []
+        self.tries: dict[tuple[str, str], tuple[TryAccount, ...]] = {}
 
     def wants_trace(self) -> bool:
         """Traced runs take the engine's slow path, others the fast one; both are wanted."""
@@ -62,6 +69,13 @@ class _Watcher:
         """The result itself is there as soon as the run is over."""
         if isinstance(event, RunFinished):
             self.ended += [run for run in self.engine.runs() if run.run_id == event.run_id]
+        elif isinstance(event, AttemptFinished):
+            start, key = event.started, (event.run_id, f"{event.stage}.{event.node}")
+            made = TryAccount(
+                event.attempt, str(event.status), start, start + event.elapsed, event.delay,
+                event.stop,
+            )  # fmt: skip
+            self.tries[key] = (*self.tries.get(key, ()), made)
 
 
 def observe(scenario: Scenario, *, trace: bool = False) -> Observation:
@@ -73,25 +87,34 @@ async def _observe(scenario: Scenario, watcher: _Watcher) -> Observation:
     seen = Observation()
     timeouts = Timeouts(node=None, pipeline=None, grace=scenario.engine_grace)
     async with (
-        open_engine(timeouts=timeouts, sinks=[watcher], watchdog=None) as engine,
+        open_engine(
+            timeouts=timeouts, mode=scenario.mode, sinks=[watcher], watchdog=None
+        ) as engine,
         trio.open_nursery() as nursery,
     ):
         watcher.engine = engine
+        plans = engine._plans  # noqa: SLF001 - jitter comes from nowhere else
+        plans._resources = attrs.evolve(plans._resources, random=lambda: scenario.jitter)  # noqa: SLF001
+        runs = Counter[str]()
 
         async def nested(pipeline: Pipeline, value: Any) -> Any:
-            seen.starts[pipeline.name] = trio.current_time()
-            seen.nested_raised[pipeline.name] = True
-            result = await engine.run(pipeline, value)
-            seen.nested_raised[pipeline.name] = False
-            seen.results[pipeline.name] = result
+            name = pipeline.name
+            runs[name] += 1
+            key = name if runs[name] == 1 else f"{name}#{runs[name]}"
+            seen.starts[key] = trio.current_time()
+            seen.nested_raised[key] = True
+            result = await engine.run(pipeline, value, run_id=key)
+            seen.nested_raised[key] = False
+            seen.results[key] = result
             return (str(result.status), result.value)
 
         pipeline = build(scenario.pipeline, nested)
+        top = pipeline.name
         scope = trio.CancelScope()
         if scenario.caller_deadline is not None:
             scope.deadline = scenario.caller_deadline
         if scenario.user_cancel_at is not None:
-            nursery.start_soon(_cancel_user, engine, scenario.user_cancel_at)
+            nursery.start_soon(_cancel_user, engine, top, scenario.user_cancel_at)
         if scenario.drain_at is not None:
             nursery.start_soon(_drain, engine, scenario.drain_at)
         if scenario.caller_cancel_at is not None:
@@ -100,7 +123,7 @@ async def _observe(scenario: Scenario, watcher: _Watcher) -> Observation:
         with scope:
             seen.raised = True
             try:
-                result = await engine.run(pipeline, scenario.input, run_id="top")
+                result = await engine.run(pipeline, scenario.input, run_id=top)
                 seen.raised = False
                 seen.results[pipeline.name] = result
             finally:
@@ -108,13 +131,14 @@ async def _observe(scenario: Scenario, watcher: _Watcher) -> Observation:
         nursery.cancel_scope.cancel()
     for run in watcher.ended:
         if run.result is not None:
-            seen.results.setdefault(run.pipeline, run.result)
+            seen.results.setdefault(run.run_id, run.result)
+    seen.tries = watcher.tries if watcher.trace else None
     return seen
 
 
-async def _cancel_user(engine: Any, at: float) -> None:
+async def _cancel_user(engine: Any, run_id: str, at: float) -> None:
     await trio.sleep_until(at)
-    await engine.cancel("top", "the user asks", wait=False)
+    await engine.cancel(run_id, "the user asks", wait=False)
 
 
 async def _drain(engine: Any, at: float) -> None:
@@ -155,10 +179,7 @@ def differences(top: str, answer: dict[str, RunAccount], seen: Observation) -> l
     found: list[str] = []
 
     def check(what: str, engine: Any, oracle: Any) -> None:
-        same = engine == oracle
-        if isinstance(engine, float) and isinstance(oracle, float):
-            same = abs(engine - oracle) <= _SAME
-        if not same:
+        if not _same(engine, oracle, _ROUNDED if what.endswith(" note") else _SAME):
             found.append(f"{what}: engine {engine!r}, oracle {oracle!r}")
 
     check("runs", sorted(seen.starts), sorted(answer))
@@ -184,10 +205,16 @@ def differences(top: str, answer: dict[str, RunAccount], seen: Observation) -> l
         check(f"{name} parts", sorted(parts), sorted(account.parts))
         for path in parts.keys() & account.parts.keys():
             shown = _shown(parts[path], start)
+            if seen.tries is None:
+                shown = attrs.evolve(shown, tries=account.parts[path].tries)
+            else:
+                shown = attrs.evolve(shown, tries=seen.tries.get((name, path), ()))
             if account.raised and _never_ran(shown) and _never_ran(account.parts[path]):
                 continue  # cancelled before its first step, or not even started: the caller's
             for field, oracle in attrs.asdict(account.parts[path], recurse=False).items():
                 if shown.status == "skipped" and field in ("start", "end"):
+                    continue
+                if field in ("error", "secondary") and path in result.stages:
                     continue
                 check(f"{name}/{path} {field}", getattr(shown, field), oracle)
     return found
@@ -204,6 +231,52 @@ def _blamed(outcome: NodeOutcome | StageOutcome | PipelineResult) -> Blamed | No
 
 def _shown(outcome: NodeOutcome | StageOutcome, origin: float) -> PartAccount:
     start = origin + outcome.started
-    return PartAccount(
+    shown = PartAccount(
         str(outcome.status), _blamed(outcome), start, start + outcome.elapsed, outcome.value
     )
+    if not isinstance(outcome, NodeOutcome):
+        return shown
+    return attrs.evolve(
+        shown,
+        attempts=outcome.attempts,
+        error=None if outcome.error is None else _text(outcome.error),
+        secondary=tuple(map(_text, outcome.secondary)),
+        note=_note(outcome),
+    )
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, ExceptionGroup):
+        return error.message
+    return "timeout" if isinstance(error, AttemptTimeoutError) else str(error)
+
+
+_LEFT = re.compile(r"retry stopped: ([\d.]+) s left, ([\d.]+) s backoff \+ ([\d.]+) s expected")
+
+
+def _note(outcome: NodeOutcome) -> tuple[Any, ...]:
+    """Why there was no further attempt, as the notes of the error say, or the blame."""
+    notes = getattr(outcome.error, "__notes__", [])
+    blame = outcome.blame
+    if blame is not None and blame.level == "attempt" and "; " in blame.message:
+        notes = [blame.message.split("; ", 1)[1]]
+    if not notes:
+        return ()
+    (note,) = notes
+    left = _LEFT.fullmatch(note)
+    if left:
+        return "deadline", *map(float, left.groups())
+    if note == "retry budget empty":
+        return ("budget",)
+    return ("attempts",) if note.endswith("used up") else ("not retryable",)
+
+
+def _same(engine: Any, oracle: Any, within: float) -> bool:
+    if isinstance(engine, tuple) and isinstance(oracle, tuple):
+        pairs = zip(engine, oracle, strict=False)
+        return len(engine) == len(oracle) and all(_same(*pair, within) for pair in pairs)
+    if isinstance(engine, TryAccount) and isinstance(oracle, TryAccount):
+        return _same(attrs.astuple(engine), attrs.astuple(oracle), within)
+    if isinstance(engine, float) and isinstance(oracle, float):
+        return abs(engine - oracle) <= within
+    return bool(engine == oracle)

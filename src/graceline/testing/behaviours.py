@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from graceline.definitions.checks import brief
 from graceline.durations import Duration, parse_duration
-from graceline.engine import cleanup, remaining, save_partial
+from graceline.engine import cleanup, current, remaining, save_partial
 from graceline.errors import DefinitionError, GracelineError
 from graceline.testing.latency import Constant, Latency, as_latency
 from graceline.testing.models import ModelError
@@ -172,19 +172,32 @@ class SyncBurst(_Timed):
         return value
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Raises:
     """Works, and then raises `ModelError`.
 
     Attributes:
         message: the text of the error.
+        attempts: how many attempts of a node with `retry=` do so, at least 1; None for all.
     """
 
     message: str = "modelled"
+    attempts: int | None = None
 
-    async def run(self, seconds: float, value: Any) -> Any:  # noqa: ARG002 - the protocol's
+    def __attrs_post_init__(self) -> None:
+        if self.attempts is not None:
+            _check_count(self, "attempts")
+
+    def __repr__(self) -> str:
+        some = "" if self.attempts is None else f", attempts={self.attempts!r}"
+        return f"Raises(message={self.message!r}{some})"
+
+    async def run(self, seconds: float, value: Any) -> Any:
         """See `Behaviour`."""
+        again = self.attempts is not None and current().attempt > self.attempts
         await trio.sleep(seconds)
+        if again:
+            return value
         raise ModelError(self.message)
 
 

@@ -278,7 +278,8 @@ def _contradiction(
 def check_children_end_first(result: PipelineResult, timeline: RecordedTimeline) -> None:
     """I6: a part ends before what holds it does, and no task of the run survives it.
 
-    A task that a node starts in a nursery from outside of the run counts as well.
+    So do the attempts of a node, of which each begins after the end of the one before. A task that
+    a node starts in a nursery from outside of the run counts as well.
 
     Raises:
         InvariantError: if a part or a task outlives what it belongs to.
@@ -308,12 +309,30 @@ def check_children_end_first(result: PipelineResult, timeline: RecordedTimeline)
                 node=node,
                 at=row.ended,
             )
+        if row.level == "node":
+            _check_attempts(promise, key, row.started, row.ended or 0.0)
     if timeline.survivors:
         promise.broken(
             f"when the run had its result, {' and '.join(timeline.survivors)} went on",
             "start tasks in a nursery inside of the node, and leave it before the node returns",
             at=result.elapsed,
         )
+
+
+def _check_attempts(promise: Promise, key: Key, started: float, ended: float) -> None:
+    """Attempts lie within their node and, but for those of items, one behind the other."""
+    made = promise.timeline.attempts_of(key)
+    items = [number for number, _, _ in made].count(1) > 1
+    free = started
+    for number, begun, over in made:
+        if begun < free - _SAME or over > ended + _SAME:
+            promise.broken(
+                f"attempt {number} of {label_of(key)} went from {_at(begun)} to {_at(over)}",
+                f"within {_at(free)} and {_at(ended)}",
+                node=key[1],
+                at=begun,
+            )
+        free = started if items else over
 
 
 def _whose(step: Step, timeline: RecordedTimeline) -> str:

@@ -6,7 +6,7 @@ The method
 Between two instants nothing happens, and every next instant follows from the equations of the
 contract (`fired`, `hard`, `cause` of a tree of levels). So the oracle keeps the levels and the
 nodes that are alive, asks each node when it changes next, goes to the earliest of those instants
-and applies that one change. A node is in one of four phases, and leaves it at
+and applies that one change. A node is in one of five phases, and leaves it at
 
     body      the end of its latency, or fired(node), or a cancel of the caller's, or its own
               `move_on_after`, whichever is first; at equal instants the cancel wins
@@ -14,6 +14,10 @@ and applies that one change. A node is in one of four phases, and leaves it at
     nested    the end of the run inside it
     cleanup   the end of the block's duration, or the block's cut: min(opened + grace, hard), where
               hard alone decides if the block was opened after the cancel
+    backoff   its end, or fired(node), or a cancel of the caller's: a node that is tried again
+
+A node with policies works in a level of its own for each attempt, below that of the node; in all
+phases but the last, read fired and hard of that one.
 
 A cancel by a failing sibling needs no search for a fixed point: when its instant is known, it has
 come, and nothing before it can depend on it.
@@ -28,6 +32,7 @@ of. It is *noticed* where Trio shows it: at a checkpoint, and at both ends of a 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -45,6 +50,7 @@ from graceline.testing.accounts import (
     RunAccount,
     Stage,
 )
+from graceline.testing.phases import Phases
 
 if TYPE_CHECKING:
     from graceline.testing.models import PipelineModel, Scenario, StageModel
@@ -57,6 +63,8 @@ _BY_CALLER: Blamed = ("caller", "caller", "caller")
 
 def play(scenario: Scenario, order: int = 0) -> dict[str, RunAccount]:
     """The accounts of the run and of the runs inside it, by the name of the pipeline.
+
+    What a node runs in its second attempt is `name#2`, and so on.
 
     Args:
         scenario: what is run.
@@ -72,25 +80,25 @@ def admissible(scenario: Scenario, orders: int = 60) -> Iterator[dict[str, RunAc
     yield from (play(scenario, order) for order in range(orders))
 
 
-class _World:
+class _World(Phases):
     """All that is alive, and the instant."""
 
     def __init__(self, scenario: Scenario, order: int) -> None:
-        self.scenario = scenario
-        self.now = 0.0
+        super().__init__(scenario)
         cancels = ((scenario.user_cancel_at, "user"), (scenario.drain_at, "shutdown"))
         self.outside = sorted((at, kind) for at, kind in cancels if at is not None)
-        self.caller_at = inf if scenario.caller_cancel_at is None else scenario.caller_cancel_at
-        self.alive: list[Node] = []
         self.starts: list[tuple[float, Holder, Run, Any]] = []
         self.accounts: dict[str, RunAccount] = {}
+        self.runs: Counter[str] = Counter()
         self.started = self.batch = 0
         self.order, self.random = order, random.Random(order)  # noqa: S311 - no secret
 
     def play(self) -> dict[str, RunAccount]:
         scenario = self.scenario
         top = scenario.pipeline
-        caller = Level("caller", "caller", None, 0.0, None, scenario.engine_grace)
+        enforced = scenario.mode == "enforce"
+        grace = scenario.engine_grace if enforced else inf
+        caller = Level("caller", "caller", None, 0.0, None, grace)
         if scenario.caller_deadline is not None:
             caller.deadline = scenario.caller_deadline
         root = self._submit(top, caller, None, scenario.input).level
@@ -116,69 +124,13 @@ class _World:
         if level.cancelled_at == inf:  # the first one wins
             level.cancelled_at, level.cancel_kind = self.now, kind
 
+    def _level(self, kind: str, name: str, parent: Level, model: Any) -> Level:
+        level = Level(kind, name, parent, self.now, model, 0.0)
+        if self.scenario.mode != "enforce":
+            level.deadline, level.grace = inf, inf
+        return level
+
     # -- nodes --------------------------------------------------------------------------------
-
-    def _next(self, node: Node) -> float:
-        if node.phase == "nested":
-            return inf
-        if node.phase == "body":
-            at = min(node.ends, node.absorbs, node.level.fired(), self.caller_at)
-        elif node.phase == "cleanup":
-            at = min(node.ends, node.opened_cut, node.level.hard())
-        else:
-            at = node.ends
-        return max(at, self.now)
-
-    def _cancelled(self, level: Level) -> bool:
-        return min(level.fired(), self.caller_at) <= self.now
-
-    def _step(self, node: Node) -> None:
-        if node.phase == "cleanup":
-            self._notice(node)
-            self._clean(node)
-        elif node.phase == "tail":
-            self._clean(node)
-        elif self._cancelled(node.level):
-            self._unwind(node)
-        elif node.absorbs <= self.now or node.model.nested is None:
-            self._work_done(node)
-        else:
-            node.phase = "nested"
-            above = node.level
-            if node.absorbs < above.fired():
-                above = Level("caller", "caller", above, self.now, None, 0.0)
-                above.deadline = node.absorbs
-            self._submit(node.model.nested, above, node, node.input)
-
-    def _work_done(self, node: Node) -> None:
-        node.ending = "error" if node.model.ending == "raises" else "value"
-        self._clean(node)
-
-    def _unwind(self, node: Node) -> None:
-        if node.model.ending == "swallows":
-            node.phase, node.ends = "tail", self.now + node.model.tail
-            node.inner = "swallowed"
-            node.noticed = node.level.foreign_at = inf  # absorbed
-        else:
-            node.ending = "cancelled"
-            self._clean(node)
-
-    def _notice(self, node: Node) -> None:
-        if self.caller_at <= self.now < node.level.fired() and node.noticed == inf:
-            node.noticed = node.level.foreign_at = self.now
-
-    def _clean(self, node: Node) -> None:
-        """Open the next cleanup block, or end the node."""
-        if node.blocks == len(node.model.cleanups):
-            self._node_ended(node)
-            return
-        self._notice(node)
-        node.phase = "cleanup"
-        node.ends = self.now + node.model.cleanups[node.blocks]
-        node.blocks += 1
-        level = node.level
-        before = min(level.fired(), level.foreign_at) > self.now
-        node.opened_cut = self.now + level.grace if before else inf
 
     def _node_ended(self, node: Node) -> None:
         self.alive.remove(node)
@@ -190,6 +142,8 @@ class _World:
         blame: Blamed | None
         if node.ending == "error":
             status, blame, value = "failed", ("node", level.name, "failed"), None
+        elif node.ending == "expired":
+            status, blame, value = "timed_out", ("attempt", level.name, "timeout"), None
         elif node.ending == "cancelled":
             seen = min(node.noticed, now)
             found = level.cause(seen)
@@ -203,7 +157,12 @@ class _World:
             status, blame, value = self._returned(level, now, value, strict=strict)
         if status in ("ok", "late"):
             stage.run.completed.append(stage.run.label(stage.level.name, level.name))
-        account = PartAccount(status, blame, level.start, now, value)
+        account = PartAccount(
+            status, blame, level.start, now, value, attempts=node.number, note=node.note,
+            tries=node.tries,
+            error=node.model.error_text(node.number) if node.ending == "error" else None,
+            secondary=node.errors,
+        )  # fmt: skip
         stage.alive -= 1
         self._part_ended(stage, stage.run, node.model, node.input, account)
 
@@ -213,7 +172,7 @@ class _World:
         for above in level.line()[len(run.above.line()) :]:
             above.foreign_at = min(above.foreign_at, seen)
         if run.owner is not None and run.owner.noticed == inf:  # its own budget begins, too
-            run.owner.noticed = run.owner.level.foreign_at = seen
+            run.owner.noticed = run.owner.at.foreign_at = seen
 
     @staticmethod
     def _returned(
@@ -258,9 +217,13 @@ class _World:
         else:
             try:
                 holder.values[part.name] = self._substitute(part, given)
-            except Exception:  # noqa: BLE001 - a fallback that raises is a failure that counts
+            except Exception as error:  # noqa: BLE001 - a fallback that raises is a failure that counts
                 blamed = ("stage" if holder is run else "node", part.name, "failed")
-                account = attrs.evolve(account, status="failed", blame=blamed)
+                lost = () if account.error is None else (account.error,)
+                account = attrs.evolve(
+                    account, status="failed", blame=blamed, error=str(error), note=(),
+                    secondary=(*lost, *account.secondary),
+                )  # fmt: skip
                 run.parts[path] = account
                 self._fail(holder, account)
             else:
@@ -309,7 +272,7 @@ class _World:
             return
         given = holder.input(part.name)
         kind = "stage" if holder is run else "node"
-        level = Level(kind, part.name, holder.level, self.now, part, 0.0)
+        level = self._level(kind, part.name, holder.level, part)
         found = level.cause(self.now)
         if run.noticed < level.fired():
             found = ("cancelled", _BY_CALLER)
@@ -326,9 +289,9 @@ class _World:
             holder.alive -= 1
             self._part_ended(holder, run, part, given, decided)
         elif isinstance(holder, Stage):
-            absorbs = inf if part.absorb_after is None else self.now + part.absorb_after
-            ends = self.now + part.latency
-            self.alive.append(Node(part, holder, level, given, ends, absorbs, self._rank()))
+            node = Node(part, holder, level, given, self._rank(), ends=self.now)
+            self.alive.append(node)
+            self._attempt_due(node)
         else:
             self._advance(Stage(part, run, level, given), run)
 
@@ -337,8 +300,9 @@ class _World:
         try:
             if part.when is None or part.when(given):
                 return None
-        except Exception:  # noqa: BLE001 - the part's failure
-            return PartAccount("failed", (kind, part.name, "failed"), self.now, self.now)
+        except Exception as error:  # noqa: BLE001 - the part's failure
+            blame = (kind, part.name, "failed")
+            return PartAccount("failed", blame, self.now, self.now, error=str(error))
         return PartAccount("skipped", None, self.now, self.now)
 
     def _skip(self, run: Run, stage: StageModel) -> None:
@@ -368,8 +332,11 @@ class _World:
         if above.kind == "caller":  # the virtual level has the grace of the pipeline below it
             stated = [grace for grace in (model.reserve, model.grace) if grace is not None]
             above.grace = (stated or [above.parent.grace if above.parent else above.grace])[0]
-        level = Level("pipeline", model.name, above, self.now, model, 0.0)
+        level = self._level("pipeline", model.name, above, model)
         run = Run(model, level, above, owner, value)
+        self.runs[model.name] += 1
+        if self.runs[model.name] > 1:
+            run.key = f"{model.name}#{self.runs[model.name]}"
         found = level.cause(self.now)
         if found is None:
             self._advance(run, run)
@@ -385,7 +352,7 @@ class _World:
         for stage in run.model.stages:
             run.parts.setdefault(stage.name, PartAccount("skipped"))
             self._skip(run, stage)
-        self.accounts[run.model.name] = RunAccount(
+        self.accounts[run.key] = RunAccount(
             status, blame, run.start, self.now, value, tuple(run.completed),
             tuple(sorted(run.degraded)), run.raised, run.parts,
         )  # fmt: skip
@@ -395,8 +362,8 @@ class _World:
         if not run.raised:
             node.inner = (status, value)
             self._work_done(node)
-        elif node.absorbs <= self.now and not self._cancelled(node.level):
+        elif node.absorbs <= self.now and not self._cancelled(node.at):
             self._work_done(node)
         else:
-            node.noticed = node.level.foreign_at = run.noticed
+            node.noticed = node.at.foreign_at = run.noticed
             self._unwind(node)

@@ -125,6 +125,8 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
         super().__init__(run_id)
         self.finished: list[tuple[str, str]] = []
         """Stage and node of every part that has ended, in that order; `("", "")` is the run."""
+        self.attempts: list[events.AttemptFinished] = []
+        """The attempts of nodes with policies, in the order of their ends."""
         self.returns: list[Return] = []
         """What the bodies of the nodes returned, where somebody watched them (`simulate` does)."""
         self.survivors: tuple[str, ...] = ()
@@ -173,6 +175,15 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
             last = self._ends[tick]
         return at + origin > last + _SAME + (self._slack or 0.0)
 
+    def attempts_of(self, key: tuple[str, str]) -> list[tuple[int, float, float]]:
+        """Number, start and end of the attempts of a node, in seconds from the submission."""
+        return [
+            (made.attempt, made.started - origin, made.started - origin + made.elapsed)
+            for origin in [self._origin or 0.0]
+            for made in self.attempts
+            if (made.stage, made.node) == key
+        ]
+
     def note_return(self, stage: str, node: str, value: Any, *, item: bool = False) -> None:
         """Note that the body of a node returns a value now."""
         at = trio.current_time() - (self._origin or 0.0)
@@ -192,6 +203,8 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
         if not self._ends:  # recording began within this step, and no work did so far
             self._begins.append(event.at)
             self._ends.append(event.at)
+        if isinstance(event, events.AttemptFinished):
+            self.attempts.append(event)
         if not isinstance(event, events.NodeFinished | events.StageFinished | events.RunFinished):
             return
         key = (getattr(event, "stage", ""), getattr(event, "node", ""))

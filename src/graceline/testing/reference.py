@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from graceline.definitions import (
     PASS_INPUT,
     Adaptive,
     Node,
     Part,
     Pipeline,
+    Retry,
     Stage,
     Timeouts,
+    resolve,
     stated_policies,
 )
 from graceline.errors import DefinitionError
@@ -31,7 +35,15 @@ from graceline.testing.behaviours import (
     SlowCleanup,
     SwallowsOnce,
 )
-from graceline.testing.models import NodeModel, PipelineModel, Scenario, StageModel
+from graceline.testing.models import (
+    AttemptModel,
+    ModelError,
+    NodeModel,
+    PipelineModel,
+    RetryModel,
+    Scenario,
+    StageModel,
+)
 from graceline.testing.oracle import admissible
 from graceline.testing.replace import replace_latencies
 from graceline.testing.world import Cancels
@@ -57,7 +69,7 @@ def reference_run(
 
     There are several where things happen within one instant, since Trio shuffles their order. But
     a cancel from outside always comes before what else happens at its instant: keep such instants
-    apart. Each node takes as long as its first call does.
+    apart. Each attempt of a node takes as long as the call of that number does.
 
     Args:
         pipeline: the definition.
@@ -71,9 +83,10 @@ def reference_run(
 
     Raises:
         DefinitionError: for nodes that the oracle does not model: bodies of your own, threads,
-            `each()`, handlers, learned limits, policies such as `retry=`, and behaviours other than
-            `Obeys`, `Raises`, `SwallowsOnce`, `SlowCleanup`, `OwnScope` and `SavesPartials`; and
-            for a pipeline whose parts share its budget.
+            `each()`, handlers, learned limits, backoffs, whose jitter is drawn (write `backoff=0`,
+            or `retry_after=` for a wait that is known), breakers, bulkheads, hedges, and behaviours
+            other than `Obeys`, `Raises`, `SwallowsOnce`, `SlowCleanup`, `OwnScope` and
+            `SavesPartials`; and for a pipeline whose parts share its budget.
     """
     modelled = pipeline
     if latencies is not None:
@@ -123,17 +136,17 @@ def _pipeline(pipeline: Pipeline, timeouts: Timeouts) -> PipelineModel:
     if pipeline.strict is None:
         limits["strict"] = timeouts.strict
     fail_fast = timeouts.fail_fast if pipeline.fail_fast is None else pipeline.fail_fast
-    stages = tuple(_stage(stage, timeouts, stated=stated) for stage in pipeline.stages)
+    stages = tuple(_stage(stage, pipeline, timeouts, stated=stated) for stage in pipeline.stages)
     return PipelineModel(pipeline.name, stages, fail_fast=fail_fast, **limits)
 
 
-def _stage(stage: Stage, timeouts: Timeouts, *, stated: bool) -> StageModel:
+def _stage(stage: Stage, pipeline: Pipeline, timeouts: Timeouts, *, stated: bool) -> StageModel:
     _refuse(stage)
     limits = _limits(stage, timeouts.stage, stated_above=stated)
     stated = stated or stage.stated_timeout is not None
     return StageModel(
         stage.name,
-        tuple(_node(node, timeouts, stated=stated) for node in stage.nodes),
+        tuple(_node(node, (stage, pipeline), timeouts, stated=stated) for node in stage.nodes),
         after=stage.after,
         fail_fast=stage.fail_fast,
         **_step(stage),
@@ -141,7 +154,9 @@ def _stage(stage: Stage, timeouts: Timeouts, *, stated: bool) -> StageModel:
     )
 
 
-def _node(node: Node, timeouts: Timeouts, *, stated: bool) -> NodeModel:
+def _node(
+    node: Node, above: tuple[Stage, Pipeline], timeouts: Timeouts, *, stated: bool
+) -> NodeModel:
     _refuse(node)
     where = f"reference_run(): node {node.name!r}"
     function = node.function
@@ -151,12 +166,23 @@ def _node(node: Node, timeouts: Timeouts, *, stated: bool) -> NodeModel:
         )
     if node.each is not None:
         raise DefinitionError(f"{where}: the oracle does not model each()")
+    retry: Retry | None = resolve("retry", node, *above)
+    attempts = 1 if retry is None else retry.attempts
+    first, *later = (
+        AttemptModel(function.sample(number), **_behaviour(function, number, retry, where))
+        for number in range(attempts)
+    )
     return NodeModel(
         node.name,
-        function.first(),
+        **attrs.asdict(first),
+        later=tuple(later),
+        text=getattr(function.behaviour, "message", None),
+        retry=None if retry is None else _retry(retry, function, where),
+        attempt_timeout=_attempt_timeout(resolve("attempt_timeout", node, *above)),
+        idempotent=node.idempotent,
         after=node.after or (),
+        absorb_after=getattr(function.behaviour, "after", None),
         returns=function.returns or _same,
-        **_behaviour(function, where),
         **_step(node),
         **_limits(node, timeouts.node, stated_above=stated),
     )
@@ -193,23 +219,59 @@ def _refuse(part: Part) -> None:
             f"reference_run(): {part.name!r}: the oracle does not model learned limits"
         )
     for field in stated_policies(part):
+        if field not in ("retry", "attempt_timeout"):
+            raise DefinitionError(
+                f"reference_run(): {part.name!r}: the oracle does not model {field}=, whose answer "
+                "depends on other runs"
+            )
+    if isinstance(part.attempt_timeout, Adaptive):
         raise DefinitionError(
-            f"reference_run(): {part.name!r}: the oracle does not model {field}=; it knows one "
-            "attempt per node, which nothing refuses"
+            f"reference_run(): {part.name!r}: the oracle does not model learned limits, such as "
+            "its attempt_timeout="
         )
 
 
-def _behaviour(function: ModelledFunction, where: str) -> dict[str, Any]:
+def _retry(retry: Retry, function: ModelledFunction, where: str) -> RetryModel:
+    if retry.backoff and retry.attempts > 1:
+        raise DefinitionError(
+            f"{where}: the oracle does not model backoffs, whose jitter is drawn; write backoff=0, "
+            "or retry_after= for a wait that is known"
+        )
+    error, on = _error(function), retry.on
+    return RetryModel(
+        retry.attempts,
+        min_attempt=retry.min_attempt,
+        nested=retry.nested,
+        on=isinstance(error, on) if isinstance(on, tuple) else bool(on(error)),
+    )
+
+
+def _attempt_timeout(seconds: float | None) -> float | None:
+    return None if seconds == inf else seconds
+
+
+def _error(function: ModelledFunction) -> ModelError:
+    return ModelError(getattr(function.behaviour, "message", ""))
+
+
+def _hint(function: ModelledFunction, retry: Retry | None) -> float | None:
+    """The wait that the policy reads off the error."""
+    asked = None if retry is None else retry.retry_after
+    return None if asked is None else asked(_error(function))
+
+
+def _behaviour(
+    function: ModelledFunction, number: int, retry: Retry | None, where: str
+) -> dict[str, Any]:
+    """What a call does, by its number from 0."""
     match function.behaviour:
-        case Obeys() | SavesPartials():
+        case Raises(attempts=attempts) if attempts is None or number < attempts:
+            return {"ending": "raises", "hint": _hint(function, retry)}
+        case Obeys() | SavesPartials() | OwnScope() | Raises():
             return {}
-        case Raises():
-            return {"ending": "raises"}
         case SwallowsOnce(tail=tail):
             return {"ending": "swallows", "tail": tail}
         case SlowCleanup(seconds=seconds):
             return {"cleanups": seconds}
-        case OwnScope(after=after):
-            return {"absorb_after": after}
         case other:
             raise DefinitionError(f"{where}: the oracle does not model {other!r}")

@@ -9,12 +9,23 @@ sums: the virtual clock and the oracle agree to the last bit.
 from __future__ import annotations
 
 import random
-from typing import Any, Literal
+from typing import Any
 
+import attrs
 from hypothesis import strategies as st
 
+from graceline.engine import Mode
 from graceline.testing.accounts import KEEP_INPUT
-from graceline.testing.models import ModelError, NodeModel, PipelineModel, Scenario, StageModel
+from graceline.testing.models import (
+    AttemptModel,
+    Ending,
+    ModelError,
+    NodeModel,
+    PipelineModel,
+    RetryModel,
+    Scenario,
+    StageModel,
+)
 
 __all__ = ["draw_scenario"]
 
@@ -26,14 +37,23 @@ _TINY = [  # multiples of 2**-42, all below 2**-12; sums of a few of them are di
 
 _DURATION = st.integers(1, 12).map(_UNIT.__mul__)
 _LIMIT = st.sampled_from([None, None, *(n * _UNIT for n in (0, 2, 4, 4, 6, 8, 8, 10, 14, 20))])
+_WIDE = st.sampled_from([None, None, None, *(n * _UNIT for n in (4, 8, 12, 16, 24, 32, 48))])
 _GRACE = st.sampled_from([None, None, None, *(n * _UNIT for n in (0, 1, 2, 4, 8, 16))])
 _CLEANUPS = st.sampled_from([(), (), (), (1,), (2,), (4,), (1, 2), (3, 3), (1, 2, 4), (8, 1)])
-_ENDINGS: list[Literal["value", "raises", "swallows"]] = ["value", "raises", "swallows"]
+_ENDINGS: list[Ending] = ["value", "raises", "swallows"]
 _ENDING = st.sampled_from([*_ENDINGS, *_ENDINGS, "value", "value", "value"])
+_FAILING: list[Ending] = ["raises"] * 8
+_TRIED: list[Ending] = ["value", *_FAILING, "several", "swallows", "final", "mixed"]
+_TRIED_ENDING = st.sampled_from(_TRIED)
+_SHORT = st.integers(1, 4).map(_UNIT.__mul__)
+_WAIT = st.sampled_from([None, None, None, *(n * _UNIT for n in (1, 3, 6))])
+_BACKOFF = st.sampled_from([n * _UNIT for n in (0, 1, 2, 4)])
+_MODE: st.SearchStrategy[Mode] = st.sampled_from(["enforce"] * 6 + ["observe", "off"])
 _CRITICAL = st.sampled_from([True, True, False])
 _STRICT = st.sampled_from([None, None, None, True, False])
 _FAIL_FAST = st.sampled_from([None, None, True, False])
 _SHAPE = st.sampled_from(["sequence", "sequence", "parallel", "graph"])
+_OFTEN = st.sampled_from([True, True, True, False])
 _SOMETIMES = st.sampled_from([False, False, False, True])
 _AT = st.one_of(st.none(), st.none(), st.integers(1, 30).map(_UNIT.__mul__))
 
@@ -53,7 +73,8 @@ _FALLBACK = st.sampled_from([KEEP_INPUT, KEEP_INPUT, "instead", _breaks])
 class _Names:
     """Unique names, and a unique tiny amount for each duration."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, attempts: bool = False) -> None:
+        self.attempts = attempts
         self.used = 0
         self.tiny = iter(_TINY)
 
@@ -66,7 +87,8 @@ class _Names:
 
 
 def _limits(draw: st.DrawFn, names: _Names) -> dict[str, Any]:
-    timeout, grace = draw(_LIMIT), draw(_GRACE)
+    timeout = draw(_WIDE if names.attempts and draw(_OFTEN) else _LIMIT)
+    grace = draw(_GRACE)
     strict = draw(_STRICT)
     if timeout and grace is not None and grace + _UNIT <= timeout and draw(st.booleans()):
         return {"timeout": timeout, "reserve": names.own(grace), "strict": strict}
@@ -106,12 +128,49 @@ def _node(draw: st.DrawFn, names: _Names, after: tuple[str, ...], depth: int) ->
     )
 
 
+def _attempt(draw: st.DrawFn, names: _Names) -> AttemptModel:
+    ending = draw(_TRIED_ENDING)
+    hint = draw(_WAIT) if ending in ("raises", "several", "mixed") else None
+    return AttemptModel(
+        names.own(draw(_SHORT)),
+        ending,
+        names.own(draw(_SHORT)) if ending == "swallows" else 0.0,
+        tuple(names.own(length * _UNIT) for length in draw(_CLEANUPS)),
+        hint=None if hint is None else names.own(hint),
+    )
+
+
+def _tried(draw: st.DrawFn, names: _Names, node: NodeModel) -> NodeModel:
+    """The same node with policies, and with attempts that differ."""
+    first, *later = (_attempt(draw, names) for _ in range(draw(st.integers(1, 3))))
+    backoff = names.own(draw(_BACKOFF))
+    retry = RetryModel(
+        draw(st.sampled_from([3, 2, 4, 6, 9, 1])),
+        backoff=backoff if draw(st.booleans()) else 0.0,
+        factor=draw(st.sampled_from([1.0, 2.0])),
+        max_backoff=backoff + draw(st.sampled_from([8.0, 0.0, 3 * _UNIT])),
+        min_attempt=draw(st.sampled_from([n * _UNIT for n in (0, 0, 1, 4)])),
+        nested=draw(_SOMETIMES),
+        on=not draw(_SOMETIMES) or not draw(_SOMETIMES),
+    )
+    return attrs.evolve(
+        node,
+        **attrs.asdict(first),
+        later=tuple(later),
+        retry=None if draw(_SOMETIMES) else retry,
+        attempt_timeout=draw(st.sampled_from([None, None, *(n * _UNIT for n in (2, 3, 4, 8))])),
+        idempotent=draw(st.sampled_from([None, None, None, None, True, True, False])),
+        guarded=draw(_SOMETIMES),
+    )
+
+
 def _stage(draw: st.DrawFn, names: _Names, after: tuple[str, ...] | None, depth: int) -> StageModel:
     shape = draw(_SHAPE)
     nodes: list[NodeModel] = []
     for _ in range(draw(st.integers(1, 3 if depth else 2))):
         earlier = [node.name for node in nodes]
-        nodes.append(_node(draw, names, _after(draw, shape, earlier), depth))
+        node = _node(draw, names, _after(draw, shape, earlier), depth)
+        nodes.append(_tried(draw, names, node) if names.attempts and draw(_OFTEN) else node)
     return StageModel(
         names.name("s"),
         tuple(nodes),
@@ -134,9 +193,10 @@ def _pipeline(draw: st.DrawFn, names: _Names, depth: int) -> PipelineModel:
     )
 
 
-def draw_scenario(draw: st.DrawFn, *, depth: int, caller: bool) -> Scenario:
+def draw_scenario(draw: st.DrawFn, *, depth: int, caller: bool, attempts: bool) -> Scenario:
     """Draw a scenario; see `graceline.testing.strategies.scenarios`."""
-    names = _Names()
+    names = _Names(attempts=attempts)
+    mode = draw(_MODE) if attempts and not caller else "enforce"
 
     def at() -> float | None:
         instant = draw(_AT)
@@ -149,4 +209,6 @@ def draw_scenario(draw: st.DrawFn, *, depth: int, caller: bool) -> Scenario:
         drain_at=at(),
         caller_cancel_at=at() if caller else None,
         caller_deadline=at() if caller else None,
+        jitter=draw(st.sampled_from([1.0, 0.5, 0.0])) if attempts else 1.0,
+        mode=mode,
     )

@@ -45,15 +45,18 @@ __all__ = [
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, *, depth: int = 2, caller: bool = True) -> Scenario:
+def scenarios(
+    draw: st.DrawFn, *, depth: int = 2, caller: bool = True, attempts: bool = False
+) -> Scenario:
     """A pipeline of up to three stages of up to three nodes, and the cancels that meet it.
 
     Args:
         draw: given by Hypothesis.
         depth: how deep runs inside nodes may nest.
         caller: whether the caller may have a deadline and may be cancelled.
+        attempts: whether nodes may have policies; without a caller, the mode is drawn as well.
     """
-    return draw_scenario(draw, depth=depth, caller=caller)
+    return draw_scenario(draw, depth=depth, caller=caller, attempts=attempts)
 
 
 def timeouts() -> st.SearchStrategy[Timeouts]:
