@@ -19,7 +19,14 @@ from graceline.engine import arms, attempts
 from graceline.resilience import RetryBudget
 from graceline.resilience import retry as retrying
 from graceline.testing.agreement import disagreements
-from graceline.testing.models import NodeModel, PipelineModel, RetryModel, Scenario, StageModel
+from graceline.testing.models import (
+    AttemptModel,
+    NodeModel,
+    PipelineModel,
+    RetryModel,
+    Scenario,
+    StageModel,
+)
 from graceline.testing.oracle import admissible
 from graceline.testing.strategies import scenarios
 
@@ -269,6 +276,22 @@ TRIED = {
     ),
     "an attempt that outlasts its limit is late, and its node is not": Scenario(
         PipelineModel("p", (part(NodeModel("a", 5, "swallows", 1, attempt_timeout=2)),)),
+    ),
+    "an attempt may swallow its cancel after one that did not": Scenario(
+        PipelineModel(
+            "p",
+            (
+                part(
+                    NodeModel(
+                        "a",
+                        5,
+                        later=(AttemptModel(5, "swallows", 1),),
+                        retry=RETRY,
+                        attempt_timeout=2,
+                    )
+                ),
+            ),
+        )
     ),
     "the limit of an attempt leaves its cleanup the grace of the node": Scenario(
         PipelineModel(

@@ -295,6 +295,7 @@ def test_what_is_not_retried():
     ):
         assert (part.attempts, part.note) == (1, ("not retryable",))
     assert tried(1, "several", retry=retry).attempts == 3
+    assert tried(1, "unstarted", retry=retry, idempotent=False).attempts == 3
 
 
 def test_retry_budget():

@@ -32,12 +32,13 @@ __all__ = [
 ]
 
 
-Ending: TypeAlias = Literal["value", "raises", "final", "several", "mixed", "swallows"]
+Ending: TypeAlias = Literal["value", "raises", "final", "unstarted", "several", "mixed", "swallows"]
 """What modelled work does at its end.
 
-`value` returns; `raises` raises `ModelError`, `final` one that is not retryable, `several` a group
-of retryable ones, `mixed` a group of which one is not retryable; `swallows` catches a cancel and
-returns a value after `tail` seconds in a shield of its own.
+`value` returns; `raises` raises `ModelError`, `final` one that is not retryable, `unstarted` one
+that says that nothing was done yet, `several` a group of retryable ones, `mixed` a group of which
+one is not retryable; `swallows` catches a cancel and returns a value after `tail` seconds in a
+shield of its own.
 """
 
 
@@ -46,6 +47,7 @@ class ModelError(Exception):
 
     retryable = True
     retry_after: float | None = None
+    started = True
 
 
 class _Short:
@@ -307,9 +309,9 @@ def _body(model: NodeModel, run_nested: RunNested) -> Callable[[Any], Awaitable[
 def _error(text: str, does: AttemptModel) -> Exception:
     error = ModelError(text)
     error.retry_after = does.hint
-    if does.ending == "final":
-        error.retryable = False
-    if does.ending in ("raises", "final"):
+    error.retryable = does.ending != "final"
+    error.started = does.ending != "unstarted"
+    if does.ending in ("raises", "final", "unstarted"):
         return error
     other = ModelError(text)
     other.retryable = does.ending != "mixed"

@@ -112,7 +112,7 @@ class Phases:
                 node.at.deadline = self.now + node.model.attempt_timeout
         own = node.model.absorb_after
         node.phase, node.inner, node.blocks, node.retried_inside = "body", None, 0, False
-        node.asked = False
+        node.asked, node.ending = False, "value"
         node.ends = self.now + node.does.latency
         node.absorbs = inf if own is None else self.now + own
         node.opened_cut = node.noticed = inf

@@ -69,12 +69,14 @@ def next_attempt(
 ) -> float | tuple[Any, ...]:
     """The backoff before the next attempt, or why there is none."""
     retry = model.retry
-    again = ended.ending in (None, "raises", "several")
+    again = ended.ending in (None, "raises", "unstarted", "several")
     if ended.ending is not None and retry is not None:
         again = again and retry.on
     if ended.retried_inside:
         again = again and retry is not None and retry.nested
-    if not again or model.idempotent is False:
+    if model.idempotent is False:
+        again = again and ended.ending == "unstarted"
+    if not again:
         return ("not retryable",)
     if retry is None or ended.number == retry.attempts:
         return ("attempts",)

@@ -43,7 +43,7 @@ _CLEANUPS = st.sampled_from([(), (), (), (1,), (2,), (4,), (1, 2), (3, 3), (1, 2
 _ENDINGS: list[Ending] = ["value", "raises", "swallows"]
 _ENDING = st.sampled_from([*_ENDINGS, *_ENDINGS, "value", "value", "value"])
 _FAILING: list[Ending] = ["raises"] * 8
-_TRIED: list[Ending] = ["value", *_FAILING, "several", "swallows", "final", "mixed"]
+_TRIED: list[Ending] = ["value", *_FAILING, "several", "unstarted", "swallows", "final", "mixed"]
 _TRIED_ENDING = st.sampled_from(_TRIED)
 _SHORT = st.integers(1, 4).map(_UNIT.__mul__)
 _WAIT = st.sampled_from([None, None, None, *(n * _UNIT for n in (1, 3, 6))])
@@ -130,7 +130,7 @@ def _node(draw: st.DrawFn, names: _Names, after: tuple[str, ...], depth: int) ->
 
 def _attempt(draw: st.DrawFn, names: _Names) -> AttemptModel:
     ending = draw(_TRIED_ENDING)
-    hint = draw(_WAIT) if ending in ("raises", "several", "mixed") else None
+    hint = draw(_WAIT) if ending in ("raises", "unstarted", "several", "mixed") else None
     return AttemptModel(
         names.own(draw(_SHORT)),
         ending,
