@@ -192,6 +192,10 @@ class Raises:
         some = "" if self.attempts is None else f", attempts={self.attempts!r}"
         return f"Raises(message={self.message!r}{some})"
 
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:  # noqa: FBT001 - a protocol
+        """For the reports of Hypothesis and IPython, which would show every field."""
+        printer.text(repr(self))
+
     async def run(self, seconds: float, value: Any) -> Any:
         """See `Behaviour`."""
         again = self.attempts is not None and current().attempt > self.attempts
