@@ -3,8 +3,9 @@
 from graceline.definitions.adaptive import Adaptive
 from graceline.definitions.breaker import Breaker
 from graceline.definitions.bulkhead import Bulkhead
+from graceline.definitions.choice import Choice
 from graceline.definitions.command import Command
-from graceline.definitions.compose import each, parallel, sequence
+from graceline.definitions.compose import choose, each, parallel, sequence
 from graceline.definitions.graph import Graph
 from graceline.definitions.hedge import Hedge
 from graceline.definitions.inherit import INHERIT, Defaults, Inheritable, resolve, stated_policies
@@ -20,6 +21,7 @@ __all__ = [
     "Adaptive",
     "Breaker",
     "Bulkhead",
+    "Choice",
     "Command",
     "Defaults",
     "Each",
@@ -33,6 +35,7 @@ __all__ = [
     "Stage",
     "Timeouts",
     "check_learned_limit",
+    "choose",
     "each",
     "node",
     "parallel",

@@ -1,4 +1,4 @@
-"""Sugar that fills `after` and `each`: `sequence`, `parallel`, `each`."""
+"""Sugar for nodes that belong together: `sequence`, `parallel`, `each`, `choose`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from graceline.definitions.checks import check_options, optional_duration
+from graceline.definitions.choice import Choice
 from graceline.definitions.nodes import Each, Node, NodeOptions, as_node
 from graceline.definitions.pipeline import Stage
 from graceline.errors import DefinitionError
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
 
+    from graceline.definitions.command import Command
     from graceline.durations import Duration
 
-__all__ = ["each", "parallel", "sequence"]
+__all__ = ["choose", "each", "parallel", "sequence"]
 
 _Group: TypeAlias = tuple[Any, ...]
 
@@ -108,3 +110,30 @@ def each(
     loop = Each(max_parallel, optional_duration(item_timeout, f"{where}, item_timeout="))
     check_options(options, NodeOptions.__annotations__, where)
     return attrs.evolve(inner, each=loop, **options)
+
+
+def choose(
+    *alternatives: Node | Command | Callable[[Any], Any], **options: Unpack[NodeOptions]
+) -> Node:
+    """Do the same work in one of several ways: the healthiest is tried first, then the next.
+
+    The node's own `timeout` bounds all of it. What raises, exceeds its own limit or is refused
+    gives way to the next alternative; a cancel and a limit above end the node.
+
+    Args:
+        alternatives: two or more nodes, functions or commands; those of equal health are tried in
+            this order. Each may have its own name, limit and cleanup time, `stop_before`, policies
+            and `runs_on`. One with `idempotent=False` gives way only if it was refused.
+        options: any option of `Node` but `runs_on`. By default the name is that of the
+            alternatives with `_or_` in between. Policies hold for each alternative that says
+            nothing itself.
+
+    Raises:
+        DefinitionError: for fewer than two alternatives, a name used twice, a choice or `each()`
+            among them, and an option that does not belong where it stands.
+    """
+    where = "choose()"
+    if "runs_on" in options:
+        raise DefinitionError(f"{where}: runs_on= is for the alternatives; state it on each")
+    check_options(options, NodeOptions.__annotations__, where)
+    return Node(Choice(tuple(as_node(part, where) for part in alternatives)), **options)

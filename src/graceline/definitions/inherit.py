@@ -15,7 +15,7 @@ from graceline.definitions.retry import Retry
 from graceline.durations import Duration
 from graceline.errors import DefinitionError
 
-__all__ = ["INHERIT", "Defaults", "Inheritable", "resolve", "stated_policies"]
+__all__ = ["INHERIT", "Defaults", "Inheritable", "inherited", "resolve", "stated_policies"]
 
 INHERIT: Any = type("Inherit", (), {"__repr__": lambda _: "INHERIT"})()
 """Not stated here: what the level above says holds. None, in contrast, switches a policy off."""
@@ -103,6 +103,12 @@ def resolve(field: str, *levels: Inheritable) -> Any:
     """The first statement of a policy, from the innermost level outwards; None if there is none."""
     stated = (getattr(level, field) for level in levels)
     return next((value for value in stated if value is not INHERIT), None)
+
+
+def inherited(level: Inheritable, above: Inheritable) -> dict[str, Any]:
+    """The policies that a level takes over from the one above it, by field."""
+    fields = (field.name for field in attrs.fields(Inheritable))
+    return {field: getattr(above, field) for field in fields if getattr(level, field) is INHERIT}
 
 
 def stated_policies(level: Inheritable) -> tuple[str, ...]:

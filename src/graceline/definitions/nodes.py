@@ -11,16 +11,17 @@ from graceline.definitions.adaptive import Adaptive
 from graceline.definitions.breaker import Breaker
 from graceline.definitions.bulkhead import Bulkhead
 from graceline.definitions.checks import brief, check_callable, check_flag, check_options, is_async
+from graceline.definitions.choice import Choice
 from graceline.definitions.command import Command
 from graceline.definitions.hedge import Hedge
-from graceline.definitions.part import Part, Step, warn_clamped, where_of
+from graceline.definitions.part import Part, Step, warn_clamped, warn_part, where_of
 from graceline.definitions.retry import Retry
 from graceline.durations import Duration
 from graceline.errors import DefinitionError
 
 __all__ = ["Each", "Node", "NodeOptions", "as_node", "node"]
 
-_Kind: TypeAlias = Literal["coroutine", "thread", "process", "command"]
+_Kind: TypeAlias = Literal["coroutine", "thread", "process", "command", "choice"]
 
 
 def _runs_on(value: _Kind | None) -> _Kind:
@@ -46,12 +47,14 @@ class Node(Step):
 
     An async function runs in the event loop. A plain function runs in a worker thread, which is
     abandoned at the node's deadline, or with `runs_on="process"` in a worker process, which is
-    ended. A `Command` is a child program.
+    ended. A `Command` is a child program, and `choose()` makes a node of several others.
 
     Attributes:
-        function: called with the input; its return value is the node's value. Or a `Command`.
+        function: called with the input; its return value is the node's value. Or a `Command`, or
+            the alternatives of a choice.
         name: unique within its stage; by default the name of the function or the program.
-        runs_on: `coroutine`, `thread`, `process` or `command`; None chooses by the function.
+        runs_on: `coroutine`, `thread`, `process`, `command` or `choice`; None chooses by the
+            function.
         each: set by `each()`: run over a list.
         idempotent: whether its work may be done twice. False retries only what had not started;
             True lets it be hedged.
@@ -61,7 +64,7 @@ class Node(Step):
             negative or unit-less limit, both `grace` and `reserve`, a fallback on a critical node.
     """
 
-    function: Callable[[Any], Any] | Command
+    function: Callable[[Any], Any] | Command | Choice
     name: str = attrs.field(default="", kw_only=True)
     runs_on: _Kind = attrs.field(default=None, converter=_runs_on, kw_only=True)
     each: Each | None = attrs.field(default=None, kw_only=True)
@@ -69,7 +72,7 @@ class Node(Step):
 
     def __attrs_post_init__(self) -> None:
         own_name = getattr(self.function, "__name__", "")
-        if not isinstance(self.function, Command):
+        if not isinstance(self.function, Command | Choice):
             check_callable(self.function, f"node {self.name or own_name or '?'!r}")
         if not self.name and not own_name:
             raise DefinitionError(
@@ -96,18 +99,28 @@ class Node(Step):
             if not isinstance(self.each, Each):
                 raise DefinitionError(f"node {self.name!r}: write each(node, ...), not each=")
             warn_clamped("each item", self.each.item_timeout, self)
+        for one in self.alternatives:
+            warn_part(one, self)
 
     def __call__(self, value: Any) -> Any:
         """Call the bare function, without any limit: for its own unit tests."""
-        if isinstance(self.function, Command):
-            raise DefinitionError(f"node {self.name!r}: a Command is no function; run a pipeline")
+        if isinstance(self.function, Command | Choice):
+            what = _kinds(self.function)[0]
+            raise DefinitionError(f"node {self.name!r}: {what} is no function; run a pipeline")
         return self.function(value)
 
+    @property
+    def alternatives(self) -> tuple[Node, ...]:
+        """Those of a choice, as they run in this node; of any other node there are none."""
+        return self.function.within(self) if isinstance(self.function, Choice) else ()
 
-def _kinds(function: Callable[[Any], Any] | Command) -> tuple[str, tuple[_Kind, ...]]:
+
+def _kinds(function: Callable[[Any], Any] | Command | Choice) -> tuple[str, tuple[_Kind, ...]]:
     """What a node runs, in words, and where that may run; by default on the first."""
     if isinstance(function, Command):
         return "a Command", ("command",)
+    if isinstance(function, Choice):
+        return "a choice", ("choice",)
     if is_async(function):
         return "an async function", ("coroutine",)
     return "a plain function", ("thread", "process")

@@ -142,6 +142,8 @@ class Pipeline(Part):
                         warn_part(part, self)
             for part in stage.nodes:
                 check_learned_limit(part, stage, self)
+                for one in part.alternatives:
+                    check_learned_limit(one, stage, self)
         if self.sum_must_fit:
             _check_sum(self, self.graph, {stage.name: stage for stage in stages})
             for stage in stages:
