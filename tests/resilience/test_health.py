@@ -245,3 +245,20 @@ def test_the_order_is_a_sorted_permutation(histories, now):
     keys = [(-healths[number].value(now), number) for number in order]
     assert keys == sorted(keys)
     assert sorted(order) == list(range(len(healths)))
+
+
+def test_a_snapshot_is_the_value_and_changes_nothing():
+    """Whoever looks sees what the next call would go by, and forgets nothing on its behalf."""
+    health = after(OK, OK, (Counted.OK, 1.0, 1.0), ERROR)
+    before = health.snapshot("p.s.n.a", 29.9)
+    assert (before.name, before.value, before.unhealthy_since) == ("p.s.n.a", 0.375, 0.0)
+    assert health.value(29.9) == before.value
+    healthy = after(OK, OK, ERROR)
+    assert healthy.snapshot("a", 30.0).value == 1.0
+    assert healthy.snapshot("a", 29.9).value == healthy.value(29.9) == pytest.approx(2 / 3)
+
+
+def test_a_snapshot_of_an_ill_one_stays_as_of_its_last_call():
+    """As its health does: age alone cures nobody."""
+    assert after(ERROR).snapshot("a", 99.0).value == 0.0
+    assert after(ERROR).snapshot("a", 99.0).unhealthy_since == 0.0

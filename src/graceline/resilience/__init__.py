@@ -11,7 +11,7 @@ from graceline.resilience.breaker import (
 from graceline.resilience.budget import RetryBudget
 from graceline.resilience.counting import Counted
 from graceline.resilience.header import DEFAULT_HEADER, Malformed, decode, encode
-from graceline.resilience.health import AlternativeHealth, rank
+from graceline.resilience.health import AlternativeHealth, AlternativeSnapshot, rank
 from graceline.resilience.hedge import (
     HedgeBudget,
     NoHedge,
@@ -34,6 +34,7 @@ from graceline.resilience.retry import (
 __all__ = [
     "DEFAULT_HEADER",
     "AlternativeHealth",
+    "AlternativeSnapshot",
     "Attempt",
     "BreakerRefusal",
     "BreakerSnapshot",

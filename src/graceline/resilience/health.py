@@ -45,9 +45,11 @@ from collections.abc import Sequence
 from math import ceil, inf
 from typing import TypeAlias
 
+import attrs
+
 from graceline.resilience.counting import Counted
 
-__all__ = ["AlternativeHealth", "rank"]
+__all__ = ["AlternativeHealth", "AlternativeSnapshot", "rank"]
 
 _WINDOW = 30.0
 """Seconds that a call counts."""
@@ -69,6 +71,27 @@ _Call: TypeAlias = tuple[float, float | None, float | None]
 def _p95(ordered: Sequence[float]) -> float:
     """The smallest value that 95 % of them do not exceed."""
     return ordered[ceil(0.95 * len(ordered)) - 1]
+
+
+def _closeness(shares: Sequence[float]) -> float:
+    """How far calls stay from their limit, by their sorted shares of it."""
+    return 1.0 - max(0.0, _p95(shares) - 0.5) if shares else 1.0
+
+
+@attrs.frozen
+class AlternativeSnapshot:
+    """The health of an alternative at one moment.
+
+    Attributes:
+        name: the alternative, as `pipeline.stage.node.alternative`.
+        value: its health, in [0, 1].
+        unhealthy_since: when it became unhealthy, in absolute seconds of the engine's clock; None
+            while it is healthy.
+    """
+
+    name: str
+    value: float
+    unhealthy_since: float | None
 
 
 class AlternativeHealth:
@@ -127,6 +150,14 @@ class AlternativeHealth:
         self._forget(now)
         return self._value
 
+    def snapshot(self, name: str, now: float) -> AlternativeSnapshot:
+        """Its health for people; changes nothing, so any thread may ask."""
+        since = self.unhealthy_since
+        value = self._value
+        if since is None:
+            value = _health([call for call in tuple(self._calls) if call[0] > now - _WINDOW])
+        return AlternativeSnapshot(name, value, since)
+
     def retry_due(self, now: float) -> bool:
         """Whether it is unhealthy, and was not tried on purpose, for 30 seconds."""
         return self.unhealthy_since is not None and now - self._tried >= _RETRY_AFTER
@@ -169,8 +200,16 @@ class AlternativeHealth:
     def _compute(self) -> float:
         if not self._calls:
             return 1.0
-        closeness = 1.0 - max(0.0, _p95(self._shares) - 0.5) if self._shares else 1.0
-        return self._successes / len(self._calls) * closeness
+        return self._successes / len(self._calls) * _closeness(self._shares)
+
+
+def _health(calls: Sequence[_Call]) -> float:
+    """What these calls come to, counted from scratch."""
+    if not calls:
+        return 1.0
+    shares = sorted(share for _, _, share in calls if share is not None)
+    successes = sum(took is not None for _, took, _ in calls)
+    return successes / len(calls) * _closeness(shares)
 
 
 def rank(alternatives: Sequence[AlternativeHealth], now: float) -> list[int]:
