@@ -103,7 +103,10 @@ class AttemptTimeoutError(DeadlineExceededError):
 
 
 class NodeTimeoutError(DeadlineExceededError):
-    """A node, or one item of a node that runs over a list, exceeded its limit."""
+    """A node exceeded its limit, or one item of its list, or one of its alternatives.
+
+    Among the errors of a choice that went on its `result` is None, as for an attempt.
+    """
 
 
 class StageTimeoutError(DeadlineExceededError):

@@ -31,6 +31,7 @@ __all__ = ["CommandOutput", "NodeOutcome", "PipelineResult", "StageOutcome", "dr
 T = TypeVar("T")
 
 _TIMEOUT_ERRORS: dict[str, type[DeadlineExceededError]] = {
+    "alternative": NodeTimeoutError,
     "attempt": AttemptTimeoutError,
     "item": NodeTimeoutError,
     "node": NodeTimeoutError,
@@ -82,7 +83,9 @@ class NodeOutcome:
         grace_used: seconds between its cancel and its end.
         overrun: seconds past the cancel at which it returned a value (`late`).
         blame: the one level to blame; None if it is `ok`, or `skipped` by its condition.
-        secondary: errors of its cleanup and its handlers; they never replace the outcome.
+        secondary: errors of its cleanup and its handlers, and of attempts and alternatives that
+            others came after; they never replace the outcome.
+        alternative: which alternative of a choice gave the value; None if none did.
     """
 
     name: str
@@ -99,6 +102,7 @@ class NodeOutcome:
     overrun: float
     blame: Blame | None
     secondary: tuple[BaseException, ...]
+    alternative: str | None = None
 
     @property
     def completed(self) -> bool:

@@ -43,6 +43,8 @@ SAMPLES = {
     "hard_at": 13.0,
     "late_after": 0.125,
     "attempt": 2,
+    "alternative": "primary",
+    "health": 0.5,
     "delay": 0.05,
     "stop": None,
     "hedge": True,

@@ -9,6 +9,7 @@ from graceline import (
     Source,
     Stage,
     Status,
+    choose,
     cleanup,
     each,
     open_engine,
@@ -134,6 +135,18 @@ def test_blamed_item():
     timeline, result = observe(Pipeline("p", [Stage("s", [loop])], timeout=20), input=[0.5, 3])
     assert result.blame.level == "item"
     assert [row.name for row in timeline.rows() if row.blamed] == ["loop"]
+
+
+@pytest.mark.parametrize("options", [{"timeout": 1}, {"attempt_timeout": 1}])
+def test_blamed_alternative(options):
+    """So does an alternative of a choice, and an attempt."""
+    pick = choose(sleeper("a", 9, **options), sleeper("b", 9, **options), name="pick")
+    timeline, result = observe(Pipeline("p", [Stage("s", [pick])], timeout=20))
+    assert (result.blame.level, result.blame.name) == (
+        "alternative" if "timeout" in options else "attempt",
+        "pick.b",
+    )
+    assert [row.name for row in timeline.rows() if row.blamed] == ["pick"]
 
 
 def test_never_started():

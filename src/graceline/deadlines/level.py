@@ -63,7 +63,7 @@ class Limit:
     """The fixed part of a level: what its definition says, resolved once per pipeline.
 
     Attributes:
-        level: `pipeline`, `stage`, `node`, `item` or `caller`.
+        level: `pipeline`, `stage`, `node`, `alternative`, `attempt`, `item` or `caller`.
         name: the level's name.
         timeout: seconds from the level's start, `inf` if unlimited.
         reserve: seconds of `timeout` that are kept for cleanup.

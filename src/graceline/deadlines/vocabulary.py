@@ -77,8 +77,8 @@ class Blame:
     """The one level that is to blame for an outcome that is not ok.
 
     Attributes:
-        level: `pipeline`, `stage`, `node`, `item`, `deadline`, `timer`; `caller` for a limit of the
-            caller's own.
+        level: `pipeline`, `stage`, `node`, `alternative`, `attempt`, `item`, `deadline`, `timer`;
+            `caller` for a limit of the caller's own.
         name: that level's name.
         kind: why it was cut.
         limit: the level's limit in seconds, None if it has none.

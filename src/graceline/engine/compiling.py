@@ -14,6 +14,7 @@ from graceline.deadlines import Limit, Source, Status
 from graceline.definitions import (
     INHERIT,
     Adaptive,
+    Choice,
     Defaults,
     Each,
     Graph,
@@ -27,18 +28,25 @@ from graceline.definitions import (
     resolve,
 )
 from graceline.engine.attempts import attempted
+from graceline.engine.choosing import bind_choice
 from graceline.engine.learning import Learning, Recorded
-from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan, Surrounded
+from graceline.engine.plan import Alternative, NodePlan, PipelinePlan, StagePlan, Surrounded
 from graceline.engine.policies import Policies
 from graceline.engine.protections import Protections
 from graceline.engine.sharing import Share
 from graceline.engine.site import current_site
+from graceline.resilience import AlternativeHealth
 from graceline.telemetry.stats import Stats
 from graceline.work import Bound, Workers, bind_coroutine
 
 __all__ = ["Resources", "compile_pipeline"]
 
-_SOURCES = {"node": Source.NODE, "stage": Source.STAGE, "pipeline": Source.PIPELINE}
+_SOURCES = {
+    "alternative": Source.NODE,
+    "node": Source.NODE,
+    "stage": Source.STAGE,
+    "pipeline": Source.PIPELINE,
+}
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -55,6 +63,7 @@ class Resources:
         protections: breakers, bulkheads and retry budgets.
         random: gives numbers in [0, 1), for the jitter of backoffs.
         crowded: whether runs wait for a slot of the engine.
+        health: that of the alternatives of choices, by `pipeline.stage.node.alternative`.
     """
 
     timeouts: Timeouts
@@ -66,6 +75,7 @@ class Resources:
     protections: Protections
     random: Callable[[], float]
     crowded: Callable[[], bool]
+    health: dict[str, AlternativeHealth]
 
 
 def compile_pipeline(pipeline: Pipeline, resources: Resources, *, stated: bool) -> PipelinePlan:
@@ -164,16 +174,23 @@ class _Compiler:
         if history is not None:
             self._histories[stage.name, node.name] = history
         share = self._share(node, stage.name, node.name, soft=soft)
-        call = self._work(node)
-        policies = self._policies(node, stage, call)
+        limit = self._limit(
+            node, "node", self._resources.timeouts.node, stated_above=above.stated, soft=soft
+        )
+        alternatives = tuple(
+            self._alternative(name, one, stage, limit) for name, one in _alternatives(node)
+        )
+        policies: Policies | None = None
+        if alternatives:
+            call = bind_choice(alternatives)
+        else:
+            call, policies = self._called(node, stage)
         item = None if node.each is None else self._item(node, node.each)
-        special = node.on_cleanup or node.when or item or share
+        special = node.on_cleanup or node.when or item or share or alternatives
         return NodePlan(
             name=node.name,
             label=node.name if self._names[node.name] == 1 else f"{stage.name}.{node.name}",
-            limit=self._limit(
-                node, "node", self._resources.timeouts.node, stated_above=above.stated, soft=soft
-            ),
+            limit=limit,
             strict=strict if node.strict is None else node.strict,
             stop_before=node.stop_before,
             handlers=node.on_cleanup,
@@ -181,7 +198,7 @@ class _Compiler:
             when=node.when,
             critical=node.critical,
             fallback=node.fallback,
-            call=call if policies is None else attempted(policies),
+            call=call,
             stage=stage.name,
             item=item,
             max_parallel=1 if node.each is None else node.each.max_parallel,
@@ -190,6 +207,45 @@ class _Compiler:
             history=history,
             share=share,
             add_ok=stats[Status.OK].add,
+            alternatives=alternatives,
+        )
+
+    def _called(self, node: Node, stage: Stage) -> tuple[Bound, Policies | None]:
+        """The work of a node with its policies around it, and these."""
+        work = self._work(node)
+        policies = self._policies(node, stage, work)
+        return work if policies is None else attempted(policies), policies
+
+    def _alternative(self, name: str, one: Node, stage: Stage, above: Limit) -> Alternative:
+        """One of the alternatives of a choice. Its limit is hard: others stand in for it."""
+        stats = self._resources.stats.part(self._pipeline.name, stage.name, one.name)
+        call, policies = self._called(one, stage)
+        plan = NodePlan(
+            name=one.name,
+            label=one.name,
+            limit=self._limit(one, "alternative", inf, stated_above=above.stated),
+            strict=False,
+            stop_before=one.stop_before,
+            handlers=(),
+            stats=stats,
+            call=call,
+            stage=stage.name,
+            item=None,
+            max_parallel=1,
+            plain=False,
+            policies=policies,
+            history=self._history(one, stage.name, one.name, "node"),
+            add_ok=stats[Status.OK].add,
+        )
+        place = f"{self._pipeline.name}.{stage.name}.{one.name}"
+        health = self._resources.health.setdefault(place, AlternativeHealth())
+        stated = one.stated_timeout
+        return Alternative(
+            name=name,
+            plan=plan,
+            health=health,
+            limit=inf if stated is None else stated - (one.reserve or 0.0),
+            once=one.idempotent is False,
         )
 
     def _work(self, node: Node) -> Bound:
@@ -313,6 +369,16 @@ class _Compiler:
             hedges=None if hedge is None else protections.hedges(hedge, name),
             crowded=self._resources.crowded,
         )
+
+
+def _alternatives(node: Node) -> tuple[tuple[str, Node], ...]:
+    """The alternatives of a choice, each with the name that it was given."""
+    if not isinstance(node.function, Choice):
+        return ()
+    return tuple(
+        (given.name, one)
+        for given, one in zip(node.function.alternatives, node.alternatives, strict=True)
+    )
 
 
 def _roots(graph: Graph) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ def save_partial(value: Any) -> None:
         job.save_partial(value)
         return
     kind = "item" if job is not None else partial_kind(level or current_level())
-    if kind not in ("node", "attempt"):
+    if kind != "node":
         where = "an item of each()" if kind == "item" else f"a {kind}"
         raise GracelineError(
             f"save_partial() belongs in a node, and this is {where}"
@@ -131,9 +131,14 @@ def save_partial(value: Any) -> None:
 def partial_kind(level: LevelRun) -> str:
     """Whose partial value is saved at a level: an attempt of an item belongs to the item."""
     kind = level.limit.level
-    if kind == "attempt" and getattr(level.plan, "item", None) is not None:
-        return "item"
-    return kind
+    if kind not in ("attempt", "alternative"):
+        return kind
+    owner: Level = level
+    while owner.limit.level in ("attempt", "alternative") and owner.parent is not None:
+        owner = owner.parent
+    # A copy that was superseded has left its item, and its definition remembers it.
+    listed = owner.limit.level == "item" or getattr(level.plan, "item", None) is not None
+    return "item" if listed else "node"
 
 
 class StopSignal:

@@ -33,7 +33,7 @@ from graceline.engine.scopes import DeadlineScope, TimeoutHandler
 from graceline.engine.state import RunState, Shared
 from graceline.engine.watchdog import LoopWatch, StuckWatch, Watchdog
 from graceline.errors import GracelineError
-from graceline.resilience import Malformed
+from graceline.resilience import AlternativeHealth, Malformed
 from graceline.results import PipelineResult
 from graceline.telemetry.hub import Hub, Sink
 from graceline.telemetry.logs import LoggingSink
@@ -76,6 +76,7 @@ class Engine:
         self._protections = Protections(
             self._hub, lane, enforced=mode == "enforce", random=random.random
         )
+        self._alternatives: dict[str, AlternativeHealth] = {}
         self._plans = Plans(
             Resources(
                 timeouts=timeouts,
@@ -87,6 +88,7 @@ class Engine:
                 protections=self._protections,
                 random=random.random,
                 crowded=lambda: admission.queued > 0,
+                health=self._alternatives,
             )
         )
         self._malformed = MalformedHeaders(lane)
@@ -141,6 +143,7 @@ class Engine:
 
     def health(self) -> Health:
         """What the engine is doing: an immutable snapshot, which any thread may take."""
+        now = self._clock()
         return Health(
             mode=self._mode,
             lane=self._lane,
@@ -150,9 +153,12 @@ class Engine:
             slots=self._admission.slots,
             queued=self._admission.queued,
             abandoned_threads=abandoned_threads(self._workers.threads.hung()),
-            breakers=self._protections.breakers(self._clock()),
+            breakers=self._protections.breakers(now),
             bulkheads=self._protections.bulkheads(),
             malformed_headers=self._malformed.count,
+            alternatives=tuple(
+                one.snapshot(name, now) for name, one in tuple(self._alternatives.items())
+            ),
             stuck_nodes=() if self._stuck is None else self._stuck.found(),
             blocked=None if self._loop is None else self._loop.found(),
         )

@@ -10,7 +10,7 @@ import attrs
 from graceline.engine.protections import BulkheadHealth
 from graceline.engine.stacks import thread_stack
 from graceline.engine.watchdog import Blocked, Stuck
-from graceline.resilience import BreakerSnapshot
+from graceline.resilience import AlternativeSnapshot, BreakerSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,6 +75,7 @@ class Health:
         breakers: the circuit breakers, and what they count.
         bulkheads: the bulkheads, and who waits for a slot.
         malformed_headers: deadline headers so far that said nothing, and were ignored.
+        alternatives: the alternatives of choices, and how healthy they are.
         stuck_nodes: nodes that do not end, as the watchdog last saw them.
         blocked: what blocks the event loop at this moment; None if nothing does.
     """
@@ -90,6 +91,7 @@ class Health:
     breakers: tuple[BreakerSnapshot, ...]
     bulkheads: tuple[BulkheadHealth, ...]
     malformed_headers: int
+    alternatives: tuple[AlternativeSnapshot, ...]
     stuck_nodes: tuple[Stuck, ...]
     blocked: Blocked | None
 

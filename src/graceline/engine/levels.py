@@ -35,12 +35,13 @@ class LevelRun(Level):
 
     Of a node, `attempt` is how often it was begun, and `errors` are those of the attempts that were
     made again; of an attempt, `attempt` is its number, `hedge` says that it is the second copy, and
-    `retried_inside` that a layer inside it has retried.
+    `retried_inside` that a layer inside it has retried. `alternative` is the one that gave the
+    value of a choice.
     """
 
     __slots__ = (
-        "_limit", "applied", "attempt", "ended", "errors", "hedge", "input", "lease", "notice",
-        "partial", "plan", "retried_inside", "run",
+        "_limit", "alternative", "applied", "attempt", "ended", "errors", "hedge", "input", "lease",
+        "notice", "partial", "plan", "retried_inside", "run",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +73,7 @@ class LevelRun(Level):
         self.errors: tuple[Exception, ...] = ()
         self.retried_inside: bool = False
         self.hedge: bool = False
+        self.alternative: str | None = None
 
     @property
     def limit(self) -> Limit:

@@ -129,6 +129,7 @@ def node_outcome(
         overrun=verdict.overrun,
         blame=verdict.blame,
         secondary=secondary,
+        alternative=level.alternative,
     )
 
 

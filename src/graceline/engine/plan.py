@@ -16,10 +16,11 @@ from graceline.definitions import (
 from graceline.engine.learning import Recorded
 from graceline.engine.policies import Policies
 from graceline.engine.sharing import Share
+from graceline.resilience import AlternativeHealth
 from graceline.telemetry.stats import Durations
 from graceline.work import Bound
 
-__all__ = ["NodePlan", "PipelinePlan", "Plan", "StagePlan", "Surrounded"]
+__all__ = ["Alternative", "NodePlan", "PipelinePlan", "Plan", "StagePlan", "Surrounded"]
 
 
 class Surrounded:
@@ -72,6 +73,7 @@ class NodePlan(Plan):
         max_parallel: how many items run at once.
         plain: nothing but its limit has to be looked at: the hot path may take it.
         add_ok: counts the duration of a run that ended well.
+        alternatives: those that `call` chooses from; empty for a node that is no choice.
     """
 
     call: Bound
@@ -81,6 +83,27 @@ class NodePlan(Plan):
     plain: bool
     policies: Policies | None
     add_ok: Callable[[float], None]
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Alternative:
+    """One of the alternatives of a choice.
+
+    Attributes:
+        name: its own name; that of its plan has the name of the node in front.
+        plan: what runs.
+        health: how well it did of late, in all runs of the engine.
+        limit: its own limit in seconds, by which its health is measured; of a learned one the
+            ceiling, `inf` for none.
+        once: what it has begun must not be done again, by another alternative either.
+    """
+
+    name: str
+    plan: NodePlan
+    health: AlternativeHealth
+    limit: float
+    once: bool
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -130,7 +130,8 @@ async def settle_node(
     assert isinstance(plan, NodePlan)  # noqa: S101 - the level is a node's
     now = strand.now
     failure: Exception | None = None
-    attempts = 1 if plan.policies is None or plan.item is not None else level.attempt
+    several = plan.policies is not None or plan.alternatives
+    attempts = level.attempt if several and plan.item is None else 1
     if error is None:
         verdict = settle(level, Ending.VALUE, now, strict=plan.strict)
         if verdict.status not in (Status.OK, Status.LATE):

@@ -59,7 +59,7 @@ class Site:
     @property
     def has_partial(self) -> bool:
         """See `WorkContext`. The finished items of a list are the partial value of its node."""
-        return partial_kind(self._level) in ("node", "attempt")
+        return partial_kind(self._level) == "node"
 
     def remaining(self) -> float:
         """See `WorkContext`."""

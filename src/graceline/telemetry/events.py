@@ -12,6 +12,7 @@ import attrs
 from graceline.deadlines import Blame, Source, Status
 
 __all__ = [
+    "AlternativeFinished",
     "AttemptFinished",
     "BreakerChanged",
     "CancelRequested",
@@ -147,6 +148,27 @@ class HedgeSettled(Event):
     attempt: int
     result: str
     reason: str | None
+
+
+@attrs.frozen(kw_only=True)
+class AlternativeFinished(Event):
+    """An alternative of a choice has ended, all its attempts included.
+
+    `health` is what it has now, in [0, 1]. If its status is not `ok` or `late`, and the node was
+    not cut, the next alternative comes.
+    """
+
+    stage: str
+    node: str
+    alternative: str
+    status: Status
+    started: float
+    elapsed: float
+    limit: float | None
+    source: Source | None
+    blame: Blame | None
+    error_type: str | None
+    health: float
 
 
 @attrs.frozen(kw_only=True)

@@ -114,6 +114,9 @@ def _classify(event: Event) -> tuple[int, str]:
     if isinstance(event, events.AttemptFinished):
         calm = event.status is Status.OK and event.stop is None
         return logging.DEBUG if calm else logging.INFO, f"attempt_{_SUFFIX[event.status]}"
+    if isinstance(event, events.AlternativeFinished):
+        calm = event.status is Status.OK
+        return logging.DEBUG if calm else logging.INFO, f"alternative_{_SUFFIX[event.status]}"
     name = _NAMES[type(event)]
     if name in _WARNINGS:
         return logging.WARNING, name
@@ -153,6 +156,8 @@ def _describe(event: Event) -> str:
     if isinstance(event, events.HedgeSettled):
         why = "" if event.reason is None else f": {event.reason}"
         said.append(f"hedge of attempt {event.attempt} {event.result}{why}")
+    if isinstance(event, events.AlternativeFinished):
+        said.append(f"alternative {event.alternative!r}, health {event.health:.2f}")
     if isinstance(event, events.BreakerChanged):
         said = [f"breaker {event.breaker}: {event.old} -> {event.new}"]
     late_after = getattr(event, "late_after", None)

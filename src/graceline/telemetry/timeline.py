@@ -259,15 +259,17 @@ class Timeline:
         return tuple(sorted(found, key=lambda one: (one.number, one.hedge)))
 
     def _is_blamed(self, row: Row, done: _Finished) -> bool:
-        """Whether the run's outcome blames this part; an item stands for the node it belongs to."""
+        """Whether the run's outcome blames this part, or or what this node was doing."""
         end = self._finished.get(("", ""))
         blame = None if end is None else end.blame
         if blame is None:
             return False
         if row.level == "node" and blame.level in ("node", "attempt"):
             return blame.name == row.name and blame == done.blame
-        if blame.level == "item" and row.level == "node":
-            return blame.name.startswith(f"{row.name}[") and blame == done.blame
+        if blame.level in ("alternative", "attempt", "item") and row.level == "node":
+            below = (f"{row.name}[", f"{row.name}.")
+            ours = blame.name == row.name or blame.name.startswith(below)
+            return ours and blame == done.blame
         return blame.level == row.level and blame.name == row.name
 
 
