@@ -13,6 +13,7 @@ from graceline import (
     Pipeline,
     PipelineResult,
     Stage,
+    choose,
     each,
     sequence,
 )
@@ -646,3 +647,10 @@ def test_policies_are_not_replayed(options, place):
         make_plan(Pipeline("p", inner, **options), NOTHING, assume={"a": 0.01})
     with pytest.raises(DefinitionError, match="stage 's' states"):
         make_plan(Pipeline("p", [Stage("s", inner, **options)]), NOTHING, assume={"a": 0.01})
+
+
+def test_choices_are_not_replayed():
+    """What is recorded of a choice is the sum of what was tried, so it is refused by name."""
+    pipeline = Pipeline("p", [choose(abs, str, name="pick")])
+    with pytest.raises(DefinitionError, match="node 'pick' is a choice, which cannot be replayed"):
+        make_plan(pipeline, NOTHING, assume={"pick": 0.01})

@@ -15,6 +15,7 @@ from graceline import (
     Pipeline,
     Stage,
     Timeouts,
+    choose,
     cleanup,
     each,
     open_engine,
@@ -595,3 +596,29 @@ def test_bad_arguments_are_refused(options, message):
     """What cannot work is said at once, with what would be right."""
     with pytest.raises(DefinitionError, match=message):
         chaos(ONE, 0.5, **options)
+
+
+# -- choices ----------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_an_alternative_is_hit_by_its_name():
+    """Chaos for one alternative shows whether the next one stands in; `pick` would hit both."""
+    pick = choose(Node(add, name="a"), Node(add, name="b"), name="pick")
+    pipeline = Pipeline("p", [Stage("s", [pick])])
+    heard = Faults()
+    async with open_engine(timeouts=FREE, sinks=[heard]) as engine:
+        with chaos(engine, 1, nodes="pick.a") as monkey:
+            node = (await engine.run(pipeline, 1)).node("pick")
+            assert (node.value, node.alternative, monkey.injected) == (2, "b", 1)
+        with chaos(engine, 1, nodes="s.pick"):
+            assert (await engine.run(pipeline, 1)).status == "failed"
+    assert [event.node for event in heard.heard] == ["pick.a", "pick.b", "pick.a"]
+
+
+def test_the_names_of_alternatives_are_known():
+    """A pipeline's chaos takes them, and knows when there is no such alternative."""
+    pipeline = Pipeline("p", [choose(add, plain, name="pick")])
+    assert chaos(pipeline, 1, nodes=["pick.add", "pick"])
+    with pytest.raises(DefinitionError, match=r"did you mean 'pick\.add'"):
+        chaos(pipeline, 1, nodes="pick.ad")

@@ -11,6 +11,7 @@ from graceline import (
     Pipeline,
     Stage,
     Timeouts,
+    choose,
     cleanup,
     each,
     parallel,
@@ -144,6 +145,26 @@ def test_attempts_ask_for_the_time(options):
     with pytest.raises(DefinitionError, match=message):
         check_limits_do_not_matter(of(works(0.1, **options)))
     assert check_limits_do_not_matter(of(works(0.1, limit=1)))
+
+
+def test_a_choice_asks_for_the_time():
+    """Which alternative comes next depends on limits, so a choice is refused by name as well."""
+    pipeline = of(choose(works(0.1), Node(abs, name="other"), name="pick"))
+    with pytest.raises(DefinitionError, match=r"node 'pick' of stage 's' is a choice"):
+        check_limits_do_not_matter(pipeline)
+
+
+def test_a_choice_is_replayed():
+    """Each simulation starts with healthy alternatives, so the same run comes out again."""
+
+    async def fails(_):
+        raise ValueError
+
+    def pipeline():
+        return of(choose(Node(fails, name="a"), works(0.1), name="pick"))
+
+    check_replay(pipeline)
+    assert simulate(pipeline()).result.node("pick").attempts == 2
 
 
 def test_the_jitter_of_backoffs_is_replayed():

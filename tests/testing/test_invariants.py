@@ -18,6 +18,7 @@ from graceline import (
     Stage,
     Status,
     Timeouts,
+    choose,
     cleanup,
     each,
     open_engine,
@@ -631,3 +632,19 @@ def test_obedient_runs_keep_every_promise(scenario):
     check_foreign_cancel_passes(recording)
     if recording.result is not None:
         check(recording)
+
+
+@pytest.mark.parametrize("limit", [1.5, 2.5, 9])
+def test_a_choice_keeps_the_promises(limit):
+    """All of them hold where alternatives hang, clean up, fail, and where one is to blame."""
+
+    async def hangs(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                await trio.sleep(0.25)
+
+    alternatives = Node(hangs, name="a", timeout=1), Node(hangs, name="b", timeout=1)
+    recording = seen(Pipeline("p", [choose(*alternatives, name="pick")], timeout=limit))
+    assert recording.result.blame.level == ("pipeline" if limit < 2 else "alternative")

@@ -9,6 +9,7 @@ from graceline import (
     Pipeline,
     Stage,
     Timeouts,
+    choose,
     each,
     parallel,
     sequence,
@@ -149,6 +150,7 @@ def test_a_shared_budget_is_not_modelled(budget):
 @pytest.mark.parametrize(("part", "message"), [
     (Node(abs, name="own"), "its body is not modelled"),
     (each(Node(modelled(1), name="loop")), "does not model each"),
+    (choose(modelled(1), abs, name="pick"), r"node 'pick': the oracle does not model choose\(\)"),
     (Node(modelled(1, AtDeadline()), name="sly"), "does not model AtDeadline"),
     (Node(modelled(1), name="handled", on_cleanup=print), "'handled': the oracle does not model handlers"),
     (Node(modelled(1), name="n", timeout=Adaptive(initial=1, ceiling=2)), "'n': the oracle does not model learned"),

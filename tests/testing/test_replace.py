@@ -4,7 +4,14 @@ import attrs
 import pytest
 import trio
 
-from graceline import DefinitionError, Node, Pipeline, Stage, each
+from graceline import (
+    DefinitionError,
+    Node,
+    Pipeline,
+    Stage,
+    choose,
+    each,
+)
 from graceline.definitions import Retry
 from graceline.testing.behaviours import Obeys, Raises, modelled
 from graceline.testing.latency import Constant, Trace
@@ -253,3 +260,20 @@ def test_policies_stay():
     replaced = replace_latencies(pipeline, Raises())
     assert replaced.limit == pipeline.limit
     assert simulate(replaced).result.node("n").attempts == 3
+
+
+def test_alternatives_are_replaced_one_by_one():
+    """Each is a body of its own, called `node.alternative`; what else the choice says stays."""
+    pick = choose(Node(forbidden, name="a", timeout=1), blocking, name="pick", timeout=5)
+    pipeline = Pipeline("p", [Stage("s", [pick])])
+    replaced = replace_latencies(
+        pipeline,
+        {"pick.a": Raises(), "s.pick.blocking": "250ms"},
+        values={"pick.blocking": "instead"},
+    )
+    node = simulate(replaced).result.node("pick")
+    assert (node.value, node.alternative, node.elapsed) == ("instead", "blocking", 0.25)
+    [new] = replaced.stages[0].nodes
+    assert (new.timeout, new.alternatives[0].timeout) == (5.0, 1.0)
+    with pytest.raises(DefinitionError, match=r"no node is called 'pick'; did you mean 'pick\.a'"):
+        replace_latencies(pipeline, {"pick": "1s"})

@@ -11,7 +11,7 @@ import trio
 
 from graceline.adaptive import Records
 from graceline.adaptive.lanes import default_lane
-from graceline.definitions import Pipeline, stated_policies
+from graceline.definitions import Node, Pipeline, stated_policies
 from graceline.definitions.checks import brief, no_pipeline
 from graceline.documents import to_document
 from graceline.durations import Duration, format_duration, parse_duration
@@ -264,4 +264,10 @@ def _refuse_policies(pipeline: Pipeline) -> None:
                 f"make_plan(): {type(part).__name__.lower()} {part.name!r} states {field}=, which "
                 "cannot be replayed: durations are recorded per node, all attempts, backoffs and "
                 f"waiting included; plan a copy without {field}="
+            )
+        if isinstance(part, Node) and part.alternatives:
+            raise DefinitionError(
+                f"make_plan(): node {part.name!r} is a choice, which cannot be replayed: its "
+                "durations are those of all alternatives that were tried; plan a copy with one of "
+                "them in its place"
             )

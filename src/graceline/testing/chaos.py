@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import attrs
 import trio
 
-from graceline.definitions import Node, Part, Pipeline, Stage
+from graceline.definitions import Choice, Node, Part, Pipeline, Stage
 from graceline.definitions.checks import check_flag, nearest
 from graceline.engine import Engine
 from graceline.engine.levels import CURRENT
@@ -95,7 +95,7 @@ def chaos(
             each call raises a copy.
         hang: wait for ever; what ends it is a limit, a cancel, or the end of the block.
         nodes: which nodes are hit, as names or patterns of names (`"fetch"`, `"load.*"`,
-            `"assist.load.fetch"`); None: all.
+            `"assist.load.fetch"`, `"quote.primary"` for an alternative of a choice); None: all.
         seed: the same seed gives the same faults to the same calls; None draws one.
 
     Raises:
@@ -297,10 +297,17 @@ def _spoilt(pipeline: Pipeline, faults: _Faults) -> Pipeline:
     """The same definition with other bodies; nothing is checked, or warned of, a second time."""
 
     def spoil(stage: Stage, node: Node) -> Node:
-        if not faults.covers(pipeline.name, stage.name, node.name):
+        if isinstance(node.function, Choice):
+            alternatives = zip(node.function.alternatives, node.alternatives, strict=True)
+            spoilt = tuple(hit(stage, given, node.name, one.name) for given, one in alternatives)
+            return _changed(node, function=Choice(spoilt))
+        return hit(stage, node, node.name)
+
+    def hit(stage: Stage, node: Node, *names: str) -> Node:
+        if not any(faults.covers(pipeline.name, stage.name, name) for name in names):
             return node
         kind = _SpoiltCoroutine if node.runs_on == "coroutine" else _SpoiltElsewhere
-        function = kind(node.function, faults, pipeline.name, stage.name, node.name)
+        function = kind(node.function, faults, pipeline.name, stage.name, names[-1])
         return _changed(node, function=function)
 
     stages = tuple(
@@ -359,7 +366,8 @@ def _check_known(patterns: tuple[str, ...] | None, pipeline: Pipeline) -> None:
         name
         for stage in pipeline.stages
         for node in stage.nodes
-        for name in _names(pipeline.name, stage.name, node.name)
+        for part in (node, *node.alternatives)
+        for name in _names(pipeline.name, stage.name, part.name)
     ]
     for pattern in patterns or ():
         if not any(_fits(name, pattern) for name in names):

@@ -62,8 +62,8 @@ def check_limits_do_not_matter(
 
     Raises:
         InvariantError: if a run with a raised limit differs.
-        DefinitionError: for a bad argument, and for a pipeline with `retry=` or
-            `attempt_timeout=`: whether there is another attempt depends on the time that is left.
+        DefinitionError: for a bad argument, and for a pipeline with `retry=`, `attempt_timeout=`
+            or `choose()`: whether there is another attempt depends on the time that is left.
     """
     if not factor > 1:
         raise DefinitionError(f"check_limits_do_not_matter(factor=) must exceed 1, not {factor!r}")
@@ -219,6 +219,11 @@ def _parts(pipeline: Pipeline) -> Iterator[tuple[str, Part]]:
 
 def _refuse_attempts(pipeline: Pipeline) -> None:
     for path, part in _parts(pipeline):
+        if isinstance(part, Node) and part.alternatives:
+            raise DefinitionError(
+                f"check_limits_do_not_matter(): {path} is a choice, and which alternative comes "
+                "next depends on limits: I7 is about runs that ask nobody for the time"
+            )
         for field in stated_policies(part):
             if field in ("retry", "attempt_timeout"):
                 raise DefinitionError(

@@ -148,7 +148,8 @@ def _check_cause(promise: Promise, key: Key, blame: Blame) -> None:
     chain = promise.timeline.cuts.get(key)
     by_limit = blame.kind is Kind.TIMEOUT
     by_cancel = blame.kind in (Kind.USER, Kind.SHUTDOWN, Kind.SIBLING_FAILED)
-    if chain is None or blame.level == "item" or not (by_limit or by_cancel):
+    below = blame.level in ("alternative", "attempt", "item")
+    if chain is None or below or not (by_limit or by_cancel):
         return
     cut = _earliest(chain)
     if (cut.level, cut.name, cut.by_limit) != (blame.level, blame.name, by_limit):

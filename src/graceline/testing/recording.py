@@ -37,9 +37,10 @@ _REAL = 0.05  # seconds that a busy machine may take for one tick of the real cl
 _SAME = 1e-9  # seconds; instants were moved to the submission and back
 _ENGINE = {
     f"graceline.engine.{name}"
-    for name in ("attempts", "items", "protections", "runner", "running", "settling")
+    for name in ("attempts", "choosing", "items", "protections", "runner", "running", "settling")
 }
-_WORK = ("node", "item", "attempt")
+_WITHIN = ("alternative", "item", "attempt")
+_WORK = ("node", *_WITHIN)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +50,8 @@ class Step:
     Attributes:
         at: when the step began.
         until: when it ended; later than `at` only where it blocked the loop.
-        level: `pipeline`, `stage`, `node`, `item` or `attempt`: what the task worked for.
+        level: `pipeline`, `stage`, `node`, `alternative`, `item` or `attempt`: what the task worked
+            for.
         pipeline: the pipeline; another one than the run's in a run inside a node.
         stage: the stage, "" for the pipeline.
         name: the name of the level.
@@ -316,7 +318,7 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
             if (
                 isinstance(above, LevelRun)
                 and above.run.run_id == self._run_id
-                and above.limit.level not in ("item", "attempt")
+                and above.limit.level not in _WITHIN
             ):
                 self._levels[_key(above)] = above
             above = above.parent

@@ -160,6 +160,10 @@ def _node(
     _refuse(node)
     where = f"reference_run(): node {node.name!r}"
     function = node.function
+    if node.alternatives:
+        raise DefinitionError(
+            f"{where}: the oracle does not model choose(); it knows one body per node"
+        )
     if not isinstance(function, ModelledFunction):
         raise DefinitionError(
             f"{where}: its body is not modelled; give latencies=, or use replace_latencies()"

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from graceline.definitions import Node, Pipeline, Stage
+from graceline.definitions import Choice, Node, Pipeline, Stage
 from graceline.definitions.checks import brief, nearest, no_pipeline
 from graceline.durations import Duration
 from graceline.errors import DefinitionError, DefinitionWarning
@@ -43,10 +43,11 @@ def replace_latencies(
 
     Args:
         pipeline: the definition.
-        model: what the nodes do. A duration or a `Latency`; a `Behaviour` (it takes no time); a
-            `(latency, behaviour)` tuple; a `modelled(...)` function; a mapping of node name
-            (`"node"`, or `"stage.node"`, which goes first) to one of these, with `"*"` for the
-            rest; or a function of the `Node` that gives one of these.
+        model: what the nodes do; of a choice each alternative is one, called `node.alternative`. A
+            duration or a `Latency`; a `Behaviour` (it takes no time); a `(latency, behaviour)`
+            tuple; a `modelled(...)` function; a mapping of node name (`"node"`, or `"stage.node"`,
+            which goes first) to one of these, with `"*"` for the rest; or a function of the `Node`
+            that gives one of these.
         values: by name of the node, the value it returns or a function of its input that gives it.
             The other nodes return their input.
         seed: decides the random numbers; each node has its own.
@@ -57,7 +58,12 @@ def replace_latencies(
     """
     if not isinstance(pipeline, Pipeline):
         raise DefinitionError(f"{_WHERE}: {no_pipeline(pipeline)}")
-    names = [(stage.name, node.name) for stage in pipeline.stages for node in stage.nodes]
+    names = [
+        (stage.name, body.name)
+        for stage in pipeline.stages
+        for node in stage.nodes
+        for body in node.alternatives or (node,)
+    ]
     if isinstance(model, Mapping):
         _check_names(model, names, "model", _REST)
     if values is not None:
@@ -65,13 +71,24 @@ def replace_latencies(
             raise DefinitionError(f"{_WHERE}: values= must be a mapping, not {brief(values)}")
         _check_names(values, names, "values=")
 
-    def replaced(stage: Stage, node: Node) -> Node:
+    def modelled(stage: Stage, node: Node) -> ModelledFunction:
         function = _function(_model_of(stage, node, model), stage, node, seed)
         for key in (f"{stage.name}.{node.name}", node.name):
             if values is not None and key in values:
-                function = attrs.evolve(function, returns=_giver(values[key]))
-                break
-        return attrs.evolve(node, function=function, runs_on=None)
+                return attrs.evolve(function, returns=_giver(values[key]))
+        return function
+
+    def replaced(stage: Stage, node: Node) -> Node:
+        if not isinstance(node.function, Choice):
+            return attrs.evolve(node, function=modelled(stage, node), runs_on=None)
+        alternatives = zip(node.function.alternatives, node.alternatives, strict=True)
+        choice = Choice(
+            tuple(
+                attrs.evolve(given, function=modelled(stage, one), runs_on=None)
+                for given, one in alternatives
+            )
+        )
+        return attrs.evolve(node, function=choice)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DefinitionWarning)  # the definition was told of it before
