@@ -30,6 +30,7 @@ from graceline import (
     save_partial,
     stopping,
 )
+from graceline.definitions import Hedge
 from graceline.telemetry import events
 from graceline.work import WorkRefusedError
 
@@ -430,6 +431,16 @@ async def test_an_open_breaker_gives_way(autojump_clock, engine):
     assert health_of(engine)["a"] == 0.0
 
 
+@pytest.mark.parametrize(("own", "state"), [(1, "open"), (None, "closed")])
+async def test_the_breaker_of_an_alternative_counts_its_own_timeout(
+    autojump_clock, engine, own, state
+):
+    """The limit of the alternative is its own; that of the choice is one of a level above."""
+    first = named("a", forever, timeout=own, breaker=Breaker(consecutive=1))
+    await engine.run(choice_of(first, quick, timeout=2))
+    assert [one.state for one in engine.health().breakers] == [state]
+
+
 async def test_a_full_bulkhead_gives_way(autojump_clock, engine):
     """A call that finds neither slot nor queue goes on to the next alternative."""
     pipeline = choice_of(named("a", quick, limit=Bulkhead(slots=1, max_queue=0)), gives("other"))
@@ -530,6 +541,24 @@ async def test_the_last_attempts_own_timeout_gives_way(autojump_clock, engine):
     assert (node.value, type(error), error.name) == (1, AttemptTimeoutError, "pick.a")
     assert (heard[0].status, heard[0].blame.level) == ("timed_out", "attempt")
     assert health_of(engine)["a"] == 0.0
+
+
+async def test_a_hedged_alternative(autojump_clock, engine):
+    """The copies of its attempt are its own affair: the faster one gives the value of the choice."""
+    stuck = []
+
+    async def sleeps(_):
+        await trio.sleep(9 if stuck and not current().hedge else 0.125)
+        return "value"
+
+    pipeline = choice_of(named("a", sleeps), quick, hedge=Hedge(), idempotent=True)
+    for _ in range(50):  # as many as it takes; of these none is hedged
+        await engine.run(pipeline)
+    stuck.append("from now on")
+    node = (await engine.run(pipeline)).node("pick")
+    assert (node.value, node.alternative, node.elapsed) == ("value", "a", 0.25)
+    assert (node.attempts, node.secondary) == (1, ())
+    assert health_of(engine)["a"] == 1.0
 
 
 async def test_a_learned_limit_of_an_alternative(autojump_clock, engine):
