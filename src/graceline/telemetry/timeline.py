@@ -259,14 +259,12 @@ class Timeline:
         return tuple(sorted(found, key=lambda one: (one.number, one.hedge)))
 
     def _is_blamed(self, row: Row, done: _Finished) -> bool:
-        """Whether the run's outcome blames this part, or or what this node was doing."""
+        """Whether the run's outcome blames this part, or what this node was doing."""
         end = self._finished.get(("", ""))
         blame = None if end is None else end.blame
         if blame is None:
             return False
-        if row.level == "node" and blame.level in ("node", "attempt"):
-            return blame.name == row.name and blame == done.blame
-        if blame.level in ("alternative", "attempt", "item") and row.level == "node":
+        if row.level == "node" and blame.level in ("node", "attempt", "alternative", "item"):
             below = (f"{row.name}[", f"{row.name}.")
             ours = blame.name == row.name or blame.name.startswith(below)
             return ours and blame == done.blame
