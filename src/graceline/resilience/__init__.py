@@ -1,6 +1,14 @@
 """Policies as pure decisions: what may happen around an attempt, asked with an explicit `now`."""
 
-from graceline.resilience.admission import Load, Predictor, Refusal, expected_wait, retry_after
+from graceline.resilience.admission import (
+    ENOUGH_RUNS,
+    Expected,
+    Load,
+    Predictor,
+    Refusal,
+    expected_wait,
+    retry_after,
+)
 from graceline.resilience.breaker import (
     BreakerRefusal,
     BreakerSnapshot,
@@ -33,6 +41,7 @@ from graceline.resilience.retry import (
 
 __all__ = [
     "DEFAULT_HEADER",
+    "ENOUGH_RUNS",
     "AlternativeHealth",
     "AlternativeSnapshot",
     "Attempt",
@@ -41,6 +50,7 @@ __all__ = [
     "BreakerState",
     "CircuitBreaker",
     "Counted",
+    "Expected",
     "Go",
     "HedgeBudget",
     "Load",
