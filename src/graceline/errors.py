@@ -174,7 +174,7 @@ class OverloadedError(_OutcomeError):
     """The run, or a node that it needs, was refused and never started.
 
     Attributes:
-        reason: why (`draining`, `queue full`, `thread limit`, ...).
+        reason: why (`draining`, `queue full`, `predicted too late: ...`, `thread limit`, ...).
         retry_after: seconds after which a new try makes sense, or None if nobody can tell.
     """
 

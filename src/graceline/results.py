@@ -279,7 +279,10 @@ class PipelineResult:
         if self.status is Status.FAILED:
             return NodeFailedError(message, name=name, result=self)
         if self.status is Status.REJECTED:
-            return OverloadedError(message, name=name, result=self)
+            later = blame.retry_after
+            if later is None:  # an open breaker knows when
+                later = getattr(self._cause(), "retry_after", None)
+            return OverloadedError(message, name=name, result=self, retry_after=later)
         return PipelineCancelledError(message, name=name, kind=blame.kind, result=self)
 
     def to_dict(self) -> dict[str, Any]:

@@ -86,6 +86,8 @@ class Blame:
         elapsed: seconds that the level had run when the outcome was settled.
         message: one sentence for people; never contains a payload.
         by: who asked for the cancel, such as the sibling that failed; None if nobody did.
+        retry_after: of what was refused, seconds after which a new try makes sense; None if nobody
+            can tell, or if it never does.
     """
 
     level: str
@@ -96,3 +98,4 @@ class Blame:
     elapsed: float
     message: str
     by: str | None = None
+    retry_after: float | None = None

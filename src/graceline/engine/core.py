@@ -152,6 +152,7 @@ class Engine:
             active=self._admission.active,
             slots=self._admission.slots,
             queued=self._admission.queued,
+            admission=self._admission.health(),
             abandoned_threads=abandoned_threads(self._workers.threads.hung()),
             breakers=self._protections.breakers(now),
             bulkheads=self._protections.bulkheads(),

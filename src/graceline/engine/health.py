@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from graceline.engine.admission import AdmissionHealth
 from graceline.engine.protections import BulkheadHealth
 from graceline.engine.stacks import thread_stack
 from graceline.engine.watchdog import Blocked, Stuck
@@ -71,6 +72,7 @@ class Health:
         active: how many runs have a slot.
         slots: how many may have one; `inf` for any number.
         queued: how many runs wait for a slot.
+        admission: how many runs were refused, or would have been.
         abandoned_threads: worker threads that nobody waits for.
         breakers: the circuit breakers, and what they count.
         bulkheads: the bulkheads, and who waits for a slot.
@@ -87,6 +89,7 @@ class Health:
     active: int
     slots: float
     queued: int
+    admission: AdmissionHealth
     abandoned_threads: tuple[AbandonedThread, ...]
     breakers: tuple[BreakerSnapshot, ...]
     bulkheads: tuple[BulkheadHealth, ...]

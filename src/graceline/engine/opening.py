@@ -15,7 +15,7 @@ from graceline.adaptive.lanes import default_lane
 from graceline.definitions import Adaptive, Breaker, Bulkhead, Defaults, Hedge, Retry, Timeouts
 from graceline.definitions.checks import brief, check_name, nearest
 from graceline.durations import Duration
-from graceline.engine.admission import Admission
+from graceline.engine.admission import Admission, AdmissionMode
 from graceline.engine.core import Engine, Mode
 from graceline.engine.endings import split_cancelled
 from graceline.engine.learning import Learning
@@ -28,6 +28,7 @@ from graceline.work import Workers
 __all__ = ["open_engine"]
 
 _MODES: tuple[Mode, ...] = ("enforce", "observe", "off")
+_ADMISSION: tuple[AdmissionMode, ...] = ("enforce", "observe", "off")
 
 
 def _choose_mode(mode: str | None) -> Mode:
@@ -75,6 +76,7 @@ def open_engine(
     mode: Mode | None = None,
     max_concurrent_pipelines: float | None = 10,
     max_queue: float | None = 1000,
+    admission: AdmissionMode = "observe",
     max_threads: int = 40,
     max_abandoned_threads: int = 64,
     max_processes: int | None = None,
@@ -99,6 +101,9 @@ def open_engine(
             deadlines. By default the environment variable `GRACELINE_MODE`, else `enforce`.
         max_concurrent_pipelines: runs that are active at once; None for any number.
         max_queue: runs that may wait for a slot; more are `rejected`. None for any number.
+        admission: what becomes of runs that can hardly be in time, by the durations of those before
+            and the queue: `enforce` rejects them, `observe` counts and reports them, `off` predicts
+            nothing. In the modes that cancel nothing it is `off`.
         max_threads: worker threads for plain functions, abandoned ones not counted.
         max_abandoned_threads: abandoned threads at which thread nodes are `rejected`.
         max_processes: worker processes for nodes with `runs_on="process"`; None for as many as the
@@ -127,7 +132,7 @@ def open_engine(
     }  # fmt: skip
     return _Block(
         _opened(
-            timeouts, mode, max_concurrent_pipelines, max_queue, max_threads,
+            timeouts, mode, max_concurrent_pipelines, max_queue, admission, max_threads,
             max_abandoned_threads, max_processes, lane, sinks, watchdog, history, policies,
         )
     )  # fmt: skip
@@ -138,6 +143,7 @@ def _make(
     mode: Mode | None,
     max_concurrent_pipelines: float | None,
     max_queue: float | None,
+    admission: AdmissionMode,
     max_threads: int,
     max_abandoned_threads: int,
     max_processes: int | None,
@@ -172,9 +178,14 @@ def _make(
     if max_processes is None:
         max_processes = os.cpu_count() or 1
     processes = int(_number(max_processes, "max_processes=", least=1))
-    admission = Admission(
+    if admission not in _ADMISSION:
+        raise DefinitionError(
+            f"admission=: {brief(admission)} is unknown; {nearest(str(admission), _ADMISSION)}"
+        )
+    slots = Admission(
         _number(max_concurrent_pipelines, "max_concurrent_pipelines=", least=1),
         _number(max_queue, "max_queue=", least=0),
+        admission if chosen == "enforce" else "off",
     )
     if chosen != "enforce":
         log_mode(chosen)
@@ -182,7 +193,7 @@ def _make(
         timeouts=timeouts or Timeouts.realtime(),
         defaults=Defaults(**policies),
         mode=chosen,
-        admission=admission,
+        admission=slots,
         workers=Workers(threads, abandoned, processes),
         learning=None if chosen == "off" else Learning(history, lane),
         lane=lane,

@@ -15,6 +15,7 @@ from graceline.engine.outcomes import Outcomes, skipped_stage
 from graceline.engine.running import came_back, run_graph, run_stages, settle_holder
 from graceline.engine.settling import Book
 from graceline.engine.strand import Strand
+from graceline.resilience import Refusal
 from graceline.results import PipelineResult, draft_of, freeze
 from graceline.telemetry import events
 
@@ -36,14 +37,12 @@ def arrive(run: RunState, admission: Admission, refusal: str | None) -> Verdict 
         refusal: why the engine refuses it, if it does.
     """
     if refusal is not None:
-        return _refused(run, refusal)
+        return _refused(run, admission.refuse(Refusal(refusal)))
     verdict = expired(run.root, run.origin)
     if verdict is not None or run.parent is not None:
         return verdict
-    run.slot = admission.try_enter()
-    if run.slot or admission.join(run):
-        return None
-    return _refused(run, "queue full")
+    refused = admission.enter(run)
+    return None if refused is None else _refused(run, refused)
 
 
 @trio.lowlevel.enable_ki_protection
@@ -64,8 +63,8 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
         return await _with_nursery(run, admission, verdict)
     try:
         if verdict is None and run.waiter is not None:
-            run.slot = await _queue(run, admission)
-            verdict = _left_queue(run, run.clock())
+            dropped = await _queue(run, admission)
+            verdict = _left_queue(run, run.clock()) if dropped is None else _refused(run, dropped)
         run.admitted_at = run.clock()
         if verdict is None and run.foreign is None:
             # Opened with the deadline of the first node, the scope need not be moved for it.
@@ -94,12 +93,13 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
                 if run.plan.handlers:
                     result = await _handle(run, result)
                 if run.watched:
-                    blame = run.report_watched(strand.now)
-                    result = attrs.evolve(result, would_time_out=blame)
+                    result = attrs.evolve(result, would_time_out=run.report_watched(strand.now))
             finally:
                 strand.close()
                 del registry[strand]
                 CURRENT.reset(token)
+            if run.slot:
+                admission.ended(run, run.origin + result.elapsed, by_itself=result.ok)
             if run.foreign is None and not (run.plain and result.status is Status.OK):
                 await _look_outside(run, strand.now)
         else:
@@ -110,7 +110,7 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
         run.finish(result)
     finally:
         if run.slot:
-            admission.leave()
+            admission.leave(run)
         if not run.ended:
             run.finish(None)
     if run.foreign is not None:
@@ -140,16 +140,17 @@ async def _tick(run: RunState) -> None:
         run.foreign = error
 
 
-async def _queue(run: RunState, admission: Admission) -> bool:
+async def _queue(run: RunState, admission: Admission) -> Refusal | None:
     try:
         return await admission.wait(run)
     except trio.Cancelled as error:
         run.foreign = error
-        return False
+        return None
 
 
-def _refused(run: RunState, reason: str) -> Verdict:
-    return Verdict(Status.REJECTED, blame_failure(run.root, run.clock(), Kind.REJECTED, reason))
+def _refused(run: RunState, refusal: Refusal) -> Verdict:
+    blame = blame_failure(run.root, run.clock(), Kind.REJECTED, str(refusal))
+    return Verdict(Status.REJECTED, attrs.evolve(blame, retry_after=refusal.retry_after))
 
 
 def _by_caller(run: RunState) -> Blame:

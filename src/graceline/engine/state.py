@@ -69,6 +69,8 @@ class RunState:
         plain: nothing so far ended in any other way than ok.
         original: what left a part when the caller's deadline passed; raised if Trio confirms it.
         excused: one of its nodes was let through although it is hopeless; no other is refused.
+        expected: seconds that it is expected to hold its slot, None if nobody can tell.
+        counted: admission, which only observes, has counted it as one to be refused.
         foreign: the caller's cancel, to be raised again once everything is settled.
         nursery: where the copies of hedged attempts run, if there may be any.
         arms: how many of these there are.
@@ -85,10 +87,12 @@ class RunState:
         "cleanups",
         "clock",
         "completed",
+        "counted",
         "degraded",
         "done",
         "ended",
         "excused",
+        "expected",
         "foreign",
         "heard",
         "input",
@@ -152,6 +156,8 @@ class RunState:
         self.done: trio.Event | None = None
         self.waiter: Waiter | None = None
         self.slot: bool = False
+        self.expected: float | None = None
+        self.counted: bool = False
         self.result: PipelineResult | None = None
         self.nursery: trio.Nursery | None = None
         self.arms: int = 0

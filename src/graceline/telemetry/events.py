@@ -34,6 +34,7 @@ __all__ = [
     "StageStarted",
     "ThreadAbandoned",
     "ThreadEnded",
+    "WouldReject",
     "WouldTimeOut",
 ]
 
@@ -290,6 +291,19 @@ class FaultInjected(Event):
     stage: str
     node: str
     fault: str
+
+
+@attrs.frozen(kw_only=True)
+class WouldReject(Event):
+    """Admission, which only observes, would have refused the run, with `remaining` seconds left.
+
+    `reason` is `predicted too late`, on arrival, or `too late to start`, at the head of the queue.
+    `retry_after` is in seconds, None if a new try never makes sense.
+    """
+
+    reason: str
+    remaining: float
+    retry_after: float | None
 
 
 @attrs.frozen(kw_only=True)

@@ -41,6 +41,7 @@ _NAMES: dict[type[Event], str] = {
     events.CancelRequested: "cancel_requested",
     events.CleanupOverran: "cleanup_overran",
     events.FaultInjected: "fault_injected",
+    events.WouldReject: "would_reject",
     events.WouldTimeOut: "would_time_out",
     events.ThreadAbandoned: "thread_abandoned",
     events.ThreadEnded: "thread_ended",
@@ -58,6 +59,7 @@ _WARNINGS = frozenset(
         "cleanup_overran",
         "fault_injected",
         "node_stuck",
+        "would_reject",
         "would_time_out",
         "thread_abandoned",
     }
@@ -160,6 +162,8 @@ def _describe(event: Event) -> str:
         said.append(f"alternative {event.alternative!r}, health {event.health:.2f}")
     if isinstance(event, events.BreakerChanged):
         said = [f"breaker {event.breaker}: {event.old} -> {event.new}"]
+    if isinstance(event, events.WouldReject):
+        said.append(f"{event.reason}, {format_duration(event.remaining)} left")
     late_after = getattr(event, "late_after", None)
     if late_after is not None:
         said.append(f"past its soft deadline of {format_duration(late_after)}")

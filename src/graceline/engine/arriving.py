@@ -1,0 +1,132 @@
+"""Foresight: what an engine knows of the runs that come, and which it would refuse by that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graceline.adaptive import DurationHistory
+from graceline.resilience import (
+    ENOUGH_RUNS,
+    Expected,
+    Load,
+    Predictor,
+    Refusal,
+    retry_after,
+)
+
+if TYPE_CHECKING:
+    from graceline.engine.state import RunState
+
+__all__ = ["Foresight"]
+
+_EVERY = 16
+"""Runs after which durations are summed up again."""
+
+
+class _Course:
+    """The durations of one pipeline, from the slot to the end, and what follows from them."""
+
+    __slots__ = ("_history", "_unread", "expected", "predictor")
+
+    def __init__(self) -> None:
+        self._history = DurationHistory()
+        self._unread = 0
+        self.expected: Expected | None = None
+        self.predictor = Predictor()
+
+    def add(self, seconds: float, *, cut: bool) -> None:
+        history = self._history
+        history.add(seconds, censored=cut)
+        self._unread += 1
+        if self._unread >= _EVERY or (self.expected is None and history.completions >= ENOUGH_RUNS):
+            self._unread = 0
+            longest = max(history.quantile(1.0) or 0.0, history.longest_censored)
+            self.expected = Expected.of(history.quantile, longest, history.completions)
+
+
+class Foresight:
+    """Predicts for each run whether it can be in time, by the runs of its pipeline before it.
+
+    Each pipeline name has its own durations. The wait is counted by those who are in line, each
+    with the mean of its own pipeline.
+    """
+
+    def __init__(self) -> None:
+        self._courses: dict[str, _Course] = {}
+        # Those who hold a slot or wait for one, and of whose pipeline enough is known.
+        self._known = 0
+        self._seconds = 0.0
+
+    def on_arrival(self, run: RunState, active: int, slots: float, queued: int) -> Refusal | None:
+        """Why a run that has just been submitted should be refused."""
+        course = self._courses.get(run.plan.name)
+        if course is None or course.expected is None:
+            return None
+        return course.predictor.on_arrival(
+            self._load(course.expected, active, slots, queued),
+            remaining=run.root.fired() - run.origin,
+            expected=course.expected,
+        )
+
+    def at_head(
+        self, run: RunState, now: float, active: int, slots: float, queued: int
+    ) -> Refusal | None:
+        """Why a run that is about to get a slot should be dropped."""
+        course = self._courses.get(run.plan.name)
+        if course is None or course.expected is None:
+            return None
+        fires = run.root.fired()
+        return course.predictor.at_head(
+            self._load(course.expected, active, slots, queued),
+            remaining=fires - now,
+            budget=fires - run.origin,
+            expected=course.expected,
+        )
+
+    def retry_after(self, run: RunState, active: int, slots: float, queued: int) -> float | None:
+        """Seconds after which a run makes sense that found no place in the queue."""
+        course = self._courses.get(run.plan.name)
+        if course is None or course.expected is None:
+            return None
+        return retry_after(
+            self._load(course.expected, active, slots, queued),
+            course.expected,
+            run.root.fired() - run.origin,
+            queue_full=True,
+        )
+
+    def enters(self, run: RunState) -> None:
+        """A run has a slot, or a place in the queue."""
+        course = self._courses.get(run.plan.name)
+        if course is not None and course.expected is not None:
+            run.expected = course.expected.held
+            self._known += 1
+            self._seconds += run.expected
+
+    def leaves(self, run: RunState) -> None:
+        """A run has neither any more."""
+        if run.expected is not None:
+            self._known -= 1
+            # Sums of floats drift; nobody in line is a sum of nothing.
+            self._seconds = self._seconds - run.expected if self._known else 0.0
+            run.expected = None
+
+    def ended(self, run: RunState, end: float, *, by_itself: bool) -> None:
+        """A run that had a slot has ended at `end`.
+
+        What came to its end by itself, well or not, took that long; what was cut by its own limit,
+        by one above it or by a cancel would have taken longer.
+        """
+        name = run.plan.name
+        course = self._courses.get(name)
+        if course is None:
+            course = self._courses[name] = _Course()
+        cancelled = min(run.root.fired(), run.root.foreign_at)
+        if by_itself or cancelled > end:
+            course.add(end - run.admitted_at, cut=False)
+        else:
+            course.add(max(0.0, cancelled - run.admitted_at), cut=True)
+
+    def _load(self, expected: Expected, active: int, slots: float, queued: int) -> Load:
+        held = self._seconds / self._known if self._known else expected.held
+        return Load(active, slots, queued, held)
