@@ -18,7 +18,7 @@ _FINE, _OVER, _FREE, _INK, _FAINT = "#3a7d5c", "#c0483b", "#8a94a3", "#1f2933", 
 
 def draw(rows: Sequence[Row]) -> str:
     """An SVG of all rows that have a ratio."""
-    shown = [row for row in rows if row.ratio is not None]
+    shown = [row for row in rows if row.ratio is not None and row.least is None]
     longest = max((max(_value(row), row.bar or 0.0) for row in shown), default=1.0)
     most = min(max(2.0, longest), 4.0)
     width, height = _LABELS + _SCALE + 90, _TOP + _ROW * len(shown) + 16

@@ -1,7 +1,7 @@
 """A row of the table: a figure, the floor it is held against, and the bar.
 
-Only a bar on a *ratio* decides the exit status; an absolute one depends on the machine and is
-shown.
+Only a bar on a *ratio* decides the exit status, or one on a figure that is the same on every
+machine; any other absolute one is shown.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Row:
         against: what the floor is.
         ratio: of figure to floor; None without a floor.
         bar: the most that the ratio may be; None where nothing is promised.
+        least: the least that the ratio may be, where more is better.
         most: the most that the figure itself may be, in its unit.
+        exact: whether the figure is the same on every machine, as in virtual time.
     """
 
     group: str
@@ -45,12 +47,20 @@ class Row:
     against: str = ""
     ratio: Spread | None = None
     bar: float | None = None
+    least: float | None = None
     most: float | None = None
+    exact: bool = False
 
     @property
     def missed(self) -> bool:
-        """Whether the ratio is above its bar: this decides the exit status."""
-        return self.bar is not None and self.ratio is not None and self.ratio.median > self.bar
+        """Whether a bar is missed that does not depend on the machine: this decides the status."""
+        if self.exact and self.exceeded:
+            return True
+        if self.ratio is None:
+            return False
+        ratio = self.ratio.median
+        above = self.bar is not None and ratio > self.bar
+        return above or (self.least is not None and ratio < self.least)
 
     @property
     def exceeded(self) -> bool:
@@ -60,7 +70,7 @@ class Row:
     @property
     def verdict(self) -> str:
         """`ok`, `MISSED`, or nothing where nothing is promised."""
-        if self.bar is None and self.most is None:
+        if self.bar is None and self.least is None and self.most is None:
             return ""
         return "MISSED" if self.missed or self.exceeded else "ok"
 
@@ -139,7 +149,7 @@ def growth(samples: Samples, group: str, what: str, *, bar: float | None, unit: 
 
 
 def exit_code(rows: Sequence[Row]) -> int:
-    """1 if a ratio is above its bar, else 0."""
+    """1 if a row has missed a bar that decides, else 0."""
     return int(any(row.missed for row in rows))
 
 

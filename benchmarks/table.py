@@ -53,4 +53,6 @@ def _quantity(spread: Spread, unit: str) -> str:
 
 def _bar(row: Row) -> str:
     bars = [] if row.bar is None else [f"<= {row.bar:g} x"]
+    if row.least is not None:
+        bars.append(f">= {row.least:g} x")
     return ", ".join(bars if row.most is None else [*bars, f"<= {row.most:g} {row.unit}"])

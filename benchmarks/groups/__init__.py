@@ -11,6 +11,7 @@ from benchmarks.groups.importing import importing
 from benchmarks.groups.lateness import lateness
 from benchmarks.groups.learning import learning
 from benchmarks.groups.memory import memory
+from benchmarks.groups.overload import overload
 from benchmarks.groups.parallel import parallel
 from benchmarks.groups.policies import policies
 from benchmarks.groups.process import process
@@ -27,6 +28,7 @@ GROUPS: Mapping[str, Group] = {
     "run": runs,
     "learning": learning,
     "policies": policies,
+    "overload": overload,
     "parallel": parallel,
     "concurrent": concurrent,
     "memory": memory,
