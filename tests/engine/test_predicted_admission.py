@@ -11,6 +11,7 @@ import trio.testing
 
 from graceline import (
     DefinitionError,
+    Node,
     OverloadedError,
     Pipeline,
     Timeouts,
@@ -268,14 +269,44 @@ async def test_a_drain_is_counted(autojump_clock):
         assert dict(engine.health().admission.rejected) == {"draining": 1}
 
 
-async def test_cut_runs_do_not_shorten_what_is_expected(autojump_clock):
-    """Runs of 1 s that are cut at 0.1 s teach `at least 0.1 s`: the wait is still counted by 1 s."""
+@pytest.mark.parametrize(("after", "times"), [(0.1, 300), (0.9, 300), (1.5, 150)])
+async def test_cut_runs_do_not_shorten_what_is_expected(autojump_clock, after, times):
+    """Hundreds of runs of 2 s that are cut early: the wait is still counted by 1 s at least."""
     async with opened() as engine:
-        await teach(engine, times=30)
-        for _ in range(100):
-            run = engine.start(pipeline(), 1)
-            await trio.sleep(0.1)
+        await teach(engine, times=40)
+        for _ in range(times):
+            run = engine.start(pipeline(), 2)
+            await trio.sleep(after)
             await engine.cancel(run.run_id)
+        await teach(engine, times=25)
+        busy(engine, 3)
+        result = await engine.run(pipeline(timeout=2.9), 1)
+    assert result.status == "rejected"
+
+
+async def test_runs_that_are_cut_are_taken_to_take_longer(autojump_clock):
+    """Half of the runs are cut at 3 s: the mean is 2 s, as near as steps of 5 % tell."""
+    async with opened() as engine:
+        for _ in range(32):
+            await engine.run(pipeline(), 1)
+            await engine.run(pipeline(timeout=3), 9)
+        busy(engine, 3)
+        result = await engine.run(pipeline(timeout=5.5), 1)
+        assert "about 5.85s in the queue" in result.blame.message
+
+
+async def fail_after(seconds):
+    await trio.sleep(seconds)
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("node", [fail_after, Node(trio.sleep, timeout=1, name="sleep")])
+async def test_a_run_that_ends_badly_by_itself_has_a_duration(autojump_clock, node):
+    """A failure, or a node's own limit, ends the run and frees the slot: it took that long."""
+    seconds = 1 if node is fail_after else 9
+    async with opened() as engine:
+        for _ in range(20):
+            assert not (await engine.run(Pipeline("p", [node]), seconds)).ok
         busy(engine, 3)
         result = await engine.run(pipeline(timeout=3.5), 1)
     assert "about 3s in the queue and 1s for its work" in result.blame.message

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
+from math import ceil
 from typing import TYPE_CHECKING
 
 from graceline.adaptive import DurationHistory
@@ -19,29 +22,62 @@ if TYPE_CHECKING:
 
 __all__ = ["Foresight"]
 
+_WINDOW = 256
+"""Runs whose durations are kept, the newest ones."""
+
 _EVERY = 16
-"""Runs after which durations are summed up again."""
+"""Durations are summed up when a quarter of them is new, but not before so many are."""
 
 
 class _Course:
-    """The durations of one pipeline, from the slot to the end, and what follows from them."""
+    """The durations of one pipeline, from the slot to the end, and what follows from them.
 
-    __slots__ = ("_history", "_unread", "expected", "predictor")
+    To keep them in order all the time would cost each run more than to sort them now and then.
+    """
+
+    __slots__ = ("_completed", "_new", "_signed", "expected", "predictor")
 
     def __init__(self) -> None:
-        self._history = DurationHistory()
-        self._unread = 0
+        self._signed: deque[float] = deque(maxlen=_WINDOW)  # the sign says that it was cut
+        self._completed = 0
+        self._new = 0
         self.expected: Expected | None = None
         self.predictor = Predictor()
 
     def add(self, seconds: float, *, cut: bool) -> None:
-        history = self._history
-        history.add(seconds, censored=cut)
-        self._unread += 1
-        if self._unread >= _EVERY or (self.expected is None and history.completions >= ENOUGH_RUNS):
-            self._unread = 0
-            longest = max(history.quantile(1.0) or 0.0, history.longest_censored)
-            self.expected = Expected.of(history.quantile, longest, history.completions)
+        """Add the duration of a run; what was cut, after more than 0 s, would have taken longer.
+
+        A flood of early cancels, which say nothing, would push out what does.
+        """
+        if cut and self.expected is not None and seconds < self.expected.least:
+            return
+        self._signed.append(-seconds if cut else seconds)
+        self._new += 1
+        self._completed += not cut
+        if (self._new >= _EVERY and 4 * self._new >= len(self._signed)) or (
+            self.expected is None and self._completed == ENOUGH_RUNS
+        ):
+            self._new = 0
+            self.expected = _summed_up(self._signed)
+
+
+def _summed_up(signed: Iterable[float]) -> Expected | None:
+    completed = [seconds for seconds in signed if seconds >= 0]
+    count = len(completed)
+    if count < ENOUGH_RUNS:
+        return None
+    completed.sort()
+    shortest, longest = completed[0], completed[-1]
+    # What was cut earlier than that says nothing.
+    cut = [-seconds for seconds in signed if -seconds >= shortest and seconds < 0]
+    if not cut:
+        return Expected.of(lambda share: completed[ceil(count * share) - 1], longest, count)
+    history = DurationHistory(count + len(cut))
+    for seconds in completed:
+        history.add(seconds)
+    for seconds in cut:
+        history.add(seconds, censored=True)
+    return Expected.of(history.quantile, max(longest, *cut), count)
 
 
 class Foresight:
@@ -62,9 +98,12 @@ class Foresight:
         course = self._courses.get(run.plan.name)
         if course is None or course.expected is None:
             return None
+        remaining = run.root.fired() - run.origin
+        if active < slots and remaining >= course.expected.typical:
+            return None  # as the predictor would say, without the sum
         return course.predictor.on_arrival(
             self._load(course.expected, active, slots, queued),
-            remaining=run.root.fired() - run.origin,
+            remaining=remaining,
             expected=course.expected,
         )
 
@@ -124,8 +163,8 @@ class Foresight:
         cancelled = min(run.root.fired(), run.root.foreign_at)
         if by_itself or cancelled > end:
             course.add(end - run.admitted_at, cut=False)
-        else:
-            course.add(max(0.0, cancelled - run.admitted_at), cut=True)
+        elif cancelled > run.admitted_at:
+            course.add(cancelled - run.admitted_at, cut=True)
 
     def _load(self, expected: Expected, active: int, slots: float, queued: int) -> Load:
         held = self._seconds / self._known if self._known else expected.held
