@@ -11,11 +11,13 @@ from benchmarks.effort import Effort
 from benchmarks.floors import bare, hand_parallel, hand_written, plain_parallel
 from benchmarks.groups.learning import contestants
 from benchmarks.measure import Spread, interleave, ratios, timed
+from benchmarks.overload import Traffic, play
 from benchmarks.rows import Row, compare, difference, exit_code, growth, to_document
 from benchmarks.shapes import layered, plain, side_by_side, stages_of, straight
 from benchmarks.table import render
 
 from graceline import open_engine
+from graceline.virtual import run_virtual
 
 
 def row(ratio=0.5, bar=1.0, **fields):
@@ -42,6 +44,33 @@ def test_ratio_is_the_median_of_the_ratios_of_each_round():
     assert made.ratio == Spread(1.0, 0.75, 1.5, 3)
     assert made.figure.median == 3.0 * 1e6
     assert made.floor.median == 3.0 * 1e6
+
+
+def test_more_can_be_better():
+    """A ratio below its least is missed, and the bar is shown as such."""
+    assert not row(2.0, None, least=2.0).missed
+    assert row(1.9, None, least=2.0).missed
+    assert row(1.9, None, least=2.0).verdict == "MISSED"
+    assert ">= 2 x" in render([row(2.0, None, least=2.0)])
+
+
+def test_a_figure_that_is_exact_decides():
+    """An absolute bar fails the command only where the figure is the same on every machine."""
+    assert row(bar=None, most=0.4).verdict == "MISSED"
+    assert not row(bar=None, most=0.4).missed
+    assert row(bar=None, most=0.4, exact=True).missed
+
+
+def test_more_completes_with_predictions():
+    """The load test sends the same traffic twice, and its figures say what became of it."""
+    off, enforced = (run_virtual(play, Traffic(2.0), mode, 0, 400) for mode in ("off", "enforce"))
+    assert len(off.results) == len(enforced.results) == 400
+    assert enforced.done > 2 * off.done
+    assert enforced.wasted < 20 < off.wasted
+    assert (off.refused, off.until_no) == (0.0, pytest.approx(400))
+    assert enforced.refused > 30
+    assert enforced.until_no == 0.0
+    assert 0 < enforced.refused_wrongly(off) < off.done
 
 
 def test_base_is_taken_off_both_sides():
@@ -141,7 +170,8 @@ def test_document_is_plain_json():
     assert [one["verdict"] for one in document["rows"]] == ["ok", "MISSED"]
     assert document["rows"][0]["ratio"] == {"median": 0.5, "low": 0.5, "high": 0.5, "count": 1}
     assert set(document["rows"][0]) == {
-        "group", "what", "unit", "figure", "floor", "against", "ratio", "bar", "most", "verdict",
+        "group", "what", "unit", "figure", "floor", "against", "ratio", "bar", "least", "most",
+            "exact", "verdict",
     }  # fmt: skip
 
 

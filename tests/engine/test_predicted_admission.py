@@ -91,9 +91,9 @@ async def test_enough_time_is_let_in(autojump_clock):
 async def test_a_free_slot_asks_for_the_p50_alone(autojump_clock):
     """Where nobody waits, what usually ends in time is let in, and what usually does not is refused."""
     async with opened(slots=None) as engine:
-        await teach(engine, 1.0, 12)
-        await teach(engine, 3.0, 8)
-        assert (await engine.run(pipeline(timeout=1.5), 1)).status == "ok"
+        await teach(engine, 1.0, 10)
+        await teach(engine, 1.5, 10)
+        assert (await engine.run(pipeline(timeout=1.2), 1)).status == "ok"
         refused = await engine.run(pipeline(timeout=0.5), 1)
     assert (refused.status, refused.blame.retry_after) == ("rejected", None)
 
@@ -385,6 +385,28 @@ async def test_a_thousand_cancelled_waiters_leave_full_capacity(autojump_clock, 
         runs = [engine.start(pipeline(timeout=2.5), 1) for _ in range(8)]
         assert await statuses(runs) == ["ok"] * 8
         assert trio.current_time() - began == pytest.approx(2)
+
+
+async def test_a_slot_granted_to_a_cancelled_waiter_goes_on(autojump_clock):
+    """The slot is passed on once, and nobody is expected to hold it who does not."""
+
+    async def hold(_):
+        await trio.sleep(1)
+        scope.cancel()  # the waiter has its Cancelled, and is still the first in the queue
+
+    async with opened() as engine:
+        await teach(engine)
+        await teach(engine, 0.5, name="quick")
+        engine.start(Pipeline("hold", [hold]))
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            await engine.run(pipeline(), 1)
+        await engine.wait_idle()
+        assert engine.health().active == 0
+        busy(engine, 2)
+        engine.start(pipeline("quick"), 0.5)
+        result = await engine.run(pipeline("quick", timeout=1), 0.5)
+        assert "about 2.5s in the queue" in result.blame.message
 
 
 @pytest.mark.parametrize("wrong", ["on", None, ["enforce"]])

@@ -124,7 +124,7 @@ class Admission:
                 await waiter.event.wait()
         except BaseException:
             if waiter.granted:
-                self.leave(run)
+                self._pass_on(run)
                 waiter.granted = False
             raise
         finally:
@@ -143,6 +143,9 @@ class Admission:
     def leave(self, run: RunState) -> None:
         """Give the slot of a run back: the first in the queue that can use it gets it."""
         self._left(run)
+        self._pass_on(run)
+
+    def _pass_on(self, run: RunState) -> None:
         now = run.clock()
         while self._queue:
             following = next(iter(self._queue))

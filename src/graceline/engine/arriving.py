@@ -143,12 +143,11 @@ class Foresight:
             self._seconds += run.expected
 
     def leaves(self, run: RunState) -> None:
-        """A run has neither any more."""
+        """A run that entered has neither any more."""
         if run.expected is not None:
             self._known -= 1
             # Sums of floats drift; nobody in line is a sum of nothing.
             self._seconds = self._seconds - run.expected if self._known else 0.0
-            run.expected = None
 
     def ended(self, run: RunState, end: float, *, by_itself: bool) -> None:
         """A run that had a slot has ended at `end`.
