@@ -468,9 +468,10 @@ async def test_no_copy_for_which_there_is_no_time(autojump_clock, engine, told):
 async def test_at_most_5_percent_get_a_copy(autojump_clock, engine, told):
     """Where everything is slow the budget of the hedge keeps the extra load at 5 %."""
     work = Copies((2, "first"), (5, "copy"))
-    pipeline = pipeline_of(work, Hedge(delay=1))
+    pipeline = pipeline_of(work, Hedge(delay=1), limit=2)
     for _ in range(200):
         await engine.run(pipeline)
+        assert engine.health().bulkheads[0].active == 0
     copies = sum(hedge for _, hedge in work.calls)
     assert 9 <= copies <= 10
     assert ("suppressed", "budget empty") in told

@@ -72,8 +72,6 @@ async def race(
     if not all(copy.is_done or copy.superseded for copy in copies.arms):
         await copies.unwind()
     strand.now = arm.ended_at
-    if node.run.clock() >= strand.deadline:
-        strand.dirty = True
     return arm
 
 
