@@ -23,6 +23,7 @@ from graceline.adaptive import Key
 from graceline.deadlines import Kind
 from graceline.definitions import Breaker, Hedge, Retry
 from graceline.telemetry import events
+from graceline.work import WorkRefusedError
 
 KEY = Key("default", "p", "p", "work", "attempt")
 SOON = Hedge(delay=1, max_extra=1)
@@ -493,6 +494,15 @@ async def test_retries_and_hedges_together_add_at_most_20_percent_in_an_outage(
             await trio.sleep(0.02)
     extra = len(works.calls) - before - 1000
     assert 0 < extra <= 0.2 * 1000
+
+
+async def test_a_copy_that_was_refused_costs_nothing(autojump_clock, engine):
+    """A copy for which there is no thread never started: the first goes on, and the token is back."""
+    work = Copies((3, "first"), (0, WorkRefusedError("thread limit")))
+    result = await engine.run(pipeline_of(work))
+    assert (result.value, result.node("work").secondary) == ("first", ())
+    tokens = engine._protections.budget("p.p.work").tokens(trio.current_time())
+    assert tokens == 3.2
 
 
 @pytest.mark.parametrize("mode", ["observe", "off"])
