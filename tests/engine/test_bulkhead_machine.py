@@ -5,6 +5,7 @@ import trio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from trio.testing import wait_all_tasks_blocked
 
 from graceline.definitions import Bulkhead
 from graceline.engine.protections import Slots
@@ -79,24 +80,24 @@ class BulkheadMachine(RuleBasedStateMachine):
             for number, (what, who) in enumerate([*self.plan, ("look", 0)]):
                 there = [*reference.holders, *reference.queue]
                 if what == "arrive":
+                    await wait_all_tasks_blocked()  # those who left are gone
                     assert slots.is_full() == reference.is_full()
                     if not reference.is_full():
                         scopes[number] = trio.CancelScope()
                         nursery.start_soon(call, number)
                         reference.arrive(number)
-                        await trio.testing.wait_all_tasks_blocked()
                 elif what == "leave" and there:
                     name = there[who % len(there)]
                     scopes[name].cancel()
                     reference.leave(name)
                 elif what == "try":
-                    await trio.testing.wait_all_tasks_blocked()
+                    await wait_all_tasks_blocked()
                     free = len(reference.holders) < reference.slots
                     assert slots.try_take() is free
                     if free:
                         slots.give_back()
-                await trio.testing.wait_all_tasks_blocked() if what == "look" else None
                 if what == "look":
+                    await wait_all_tasks_blocked()
                     shown = slots.health()
                     assert holding == set(reference.holders)
                     assert (shown.active, shown.queued) == (len(holding), len(reference.queue))
