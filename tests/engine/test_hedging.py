@@ -163,17 +163,18 @@ async def test_the_loser_outlives_its_stage_but_not_its_run(autojump_clock, engi
     """A limit of the winner's stage that passes does not matter to the loser; the run's grace does."""
     work = Copies((60, "first"), (0.5, "copy"), unwinding=5)
     hedge = attrs.evolve(SOON, loser_grace=3)
+    node = node_of(work, hedge, grace=3)
 
     async def after(_):
         await trio.sleep(1)
 
-    stages = [Stage("one", [node_of(work, hedge)], timeout=2), Stage("two", [after], timeout=2)]
+    stages = [Stage("one", [node], timeout=2, grace=0.1), Stage("two", [after], timeout=2)]
     result = await engine.run(Pipeline("p", stages, timeout=20, grace=3))
     assert (result.status, work.ended[-1]) == ("ok", (4.5, False))
     start = trio.current_time()
     result = await engine.run(Pipeline("q", stages, timeout=2, grace=1))
-    assert (result.status, result.blame.level, result.elapsed) == ("timed_out", "pipeline", 2.5)
-    assert work.ended[-1] == (start + 2.5, False)
+    assert (result.status, result.blame.level, result.elapsed) == ("timed_out", "pipeline", 3.0)
+    assert work.ended[-1] == (start + 3.0, False)
 
 
 async def test_the_error_of_a_cancelled_arm_is_attached_never_unhandled(autojump_clock, engine):

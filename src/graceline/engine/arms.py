@@ -132,7 +132,7 @@ class Arm:
         finally:
             level.ended = self.is_done = True
             self.ended_at = strand.now
-            if level.partial is not UNSET and not self.superseded:
+            if level.partial is not UNSET:
                 node.partial = level.partial
             if level.run.shared.watching:
                 level.run.watch(level, strand.now)

@@ -64,10 +64,8 @@ async def race(
             copies.hedge(node.run.clock())
         while not copies.are_decided():
             await copies.ended()
-    except BaseException as error:
+    except trio.Cancelled:
         await copies.unwind()  # they know better what it was
-        if not isinstance(error, trio.Cancelled):
-            raise
     arm = copies.decide()
     if not all(copy.is_done or copy.superseded for copy in copies.arms):
         await copies.unwind()

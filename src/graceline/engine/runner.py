@@ -127,8 +127,6 @@ async def _with_nursery(
     """
     async with trio.open_nursery() as run.nursery:
         ended = await outcome.acapture(perform, run, admission, verdict)
-        if isinstance(ended, outcome.Error):
-            run.nursery.cancel_scope.cancel("the run was torn down")
     return ended.unwrap()
 
 
