@@ -187,11 +187,11 @@ def test_policies_of_the_whole():
     {"retry": Retry(attempts=3, backoff=0, on=lambda error: "odd" in str(error))},
     {"retry": Retry(attempts=3, backoff=0, retry_after=lambda _: 0.25)},
     {"retry": Retry(attempts=3, backoff=0, min_attempt=0.9), "timeout": 1}, {"idempotent": False},
-], ids=repr)  # fmt: skip
+])  # fmt: skip
 @pytest.mark.parametrize("body", [
     modelled(0.2, Raises("odd", attempts=2)), modelled(0.2, Raises("odd")),
     modelled(Trace((0.5, 0.1, 0.3)), seed=3), modelled(9, SlowCleanup(0.05)),
-], ids=repr)  # fmt: skip
+])  # fmt: skip
 def test_attempts_are_those_of_the_reference(body, options):
     """What is tried again, how long each attempt takes and why there is no other one: the same in both."""
     options = {"retry": Retry(attempts=3, backoff=0), **options}

@@ -150,6 +150,8 @@ class _Line:
         start = strand.now
         arm: Arm | None = None
         try:
+            if taken:  # which takes a tick: whoever was cancelled in it has not started
+                await trio.lowlevel.checkpoint_if_cancelled()
             permit = self._permit(start)
             node.attempt += 1
             delay = hedge_after(node, policies, start)

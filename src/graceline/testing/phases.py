@@ -163,13 +163,10 @@ class Phases:
 
     def _attempt_due(self, node: Node) -> None:
         """The time has come for the next attempt; one that needs a slot asks for it first."""
-        if self._cancelled(node.level) and node.asked:
-            self._attempt(node)  # it has its slot, and counts, but its work does not begin
+        if self._cancelled(node.level):  # with a slot or without, it does not begin
             node.ending = "cancelled"
-            self._attempt_ended(node)
-        elif self._cancelled(node.level):
-            node.ending = "cancelled"
-            self.tokens[node.level.name].give_back()
+            if node.number:
+                self.tokens[node.level.name].give_back()
             self._lost(node)
             self._node_ended(node)
         elif node.model.guarded and not node.asked:
