@@ -54,6 +54,7 @@ def test_a_level_of_a_run_has_all_its_attributes_from_the_start():
         "applied": None,
         "attempt": 0,
         "errors": (),
+        "alternative": None,
         "hedge": False,
         "retried_inside": False,
         "_limit": LIMITS["limited"],
