@@ -74,9 +74,11 @@ def test_an_open_breaker_says_which_when_and_why_without_what():
     assert str(error) == "breaker 'db' is open; try again in 8.25 s, last error: ValueError"
     assert (error.retry_after, error.breaker, error.last_error) == (8.25, "db", cause)
     assert errors.CircuitOpenError.retryable is False
+    slow = errors.CircuitOpenError(8.25, "db")
+    assert str(slow) == "breaker 'db' is open; try again in 8.25 s, after timeouts or slow calls"
     forced = errors.CircuitOpenError(None, "db")
     assert (str(forced), forced.retry_after, forced.last_error) == (
-        "breaker 'db' is open",
+        "breaker 'db' is open by mode='forced_open'",
         None,
         None,
     )

@@ -203,9 +203,15 @@ class CircuitOpenError(GracelineError):
     def __init__(
         self, retry_after: float | None, breaker: str, last_error: BaseException | None = None
     ) -> None:
-        when = "" if retry_after is None else f"; try again in {retry_after:.3g} s"
+        when = (
+            " by mode='forced_open'"
+            if retry_after is None
+            else f"; try again in {retry_after:.3g} s"
+        )
         # Only the class: its text may hold what must not reach a log.
-        why = "" if last_error is None else f", last error: {type(last_error).__name__}"
+        why = "" if retry_after is None else ", after timeouts or slow calls"
+        if last_error is not None:
+            why = f", last error: {type(last_error).__name__}"
         super().__init__(f"breaker {breaker!r} is open{when}{why}")
         self.retry_after = retry_after
         self.breaker = breaker

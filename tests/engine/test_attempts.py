@@ -625,7 +625,7 @@ async def test_nested_retries_do_not_multiply(autojump_clock, engine):
     result = await engine.run(pipeline_of(nested(engine, inner), THRICE))
     assert (result.status, len(service.calls), result.node("work").attempts) == ("failed", 3, 1)
     assert result.error.__notes__ == [
-        "retry stopped: a layer inside has retried already, and nested= is False"
+        "retry stopped: a layer inside has a Retry of its own, and nested= is False"
     ]
 
 

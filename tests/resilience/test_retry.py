@@ -1,6 +1,7 @@
 """The retry decision: what is tried again, when, and what is said if it is not."""
 
 import math
+from datetime import timedelta
 
 import attrs
 import pytest
@@ -145,7 +146,7 @@ def test_no_token_no_retry():
         ({"status": Status.OK}, "the attempt was ok"),
         ({"error": HintedError(retryable=False)}, "HintedError is not retryable"),
         ({"error": KeyboardInterrupt()}, "KeyboardInterrupt is not retryable"),
-        ({"retried_inside": True}, "a layer inside has retried already, and nested= is False"),
+        ({"retried_inside": True}, "a layer inside has a Retry of its own, and nested= is False"),
     ],
 )
 def test_what_is_never_tried_again(last, why):
@@ -223,11 +224,15 @@ def test_a_group_may_say_that_it_is_not_retryable():
     [
         (7, 7.0),
         (0.5, 0.5),
-        *((odd, 0.0) for odd in [0, -1, math.inf, math.nan, True, "7", None, 10**400]),
+        ("7", 7.0),
+        ("250ms", 0.25),
+        (timedelta(seconds=2), 2.0),
+        *((odd, 0.0) for odd in [0, -1, math.inf, math.nan, True, None, 10**400, "-1s", "soon"]),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0),
     ],
 )
-def test_a_hint_is_a_number_of_seconds(hint, expected):
-    """What is no finite number above 0 says nothing."""
+def test_a_hint_is_a_duration(hint, expected):
+    """Seconds, a duration, or the digits of a header; what is nothing of that says nothing."""
     assert retry_hint(Retry(), HintedError(hint)) == expected
     assert retry_hint(Retry(retry_after=lambda error: hint), HintedError(3)) == expected
 

@@ -242,8 +242,12 @@ class _Line:
         node, strand = self._node, self._strand
         try:
             step = self._decide(failed)
-        except Exception:
+        except Exception as error:
             self._stray(failed)
+            error.add_note(
+                "raised by a function of the node's Retry, which was asked about the error"
+            )
+            error.__context__ = error.__context__ or failed.error
             raise
         if isinstance(step, Stop):
             self._tell(failed, stop=str(step.reason))

@@ -21,13 +21,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from math import floor, inf, log10
-from sys import float_info
 from typing import Any, TypeAlias
 
 import attrs
 
 from graceline.deadlines import Status
 from graceline.definitions import Retry
+from graceline.durations import parse_duration
+from graceline.errors import DefinitionError
 from graceline.resilience.budget import RetryBudget
 
 __all__ = [
@@ -174,7 +175,8 @@ def backoff_delay(retry: Retry, attempt: int, random: _Random) -> float:
 def retry_hint(retry: Retry, error: BaseException) -> float:
     """Seconds after which the server wants to be asked again, 0 if it did not say.
 
-    Of a group it is the longest of its leaves'. What is no finite number above 0 does not count.
+    A number, a duration such as "1.5s", or the digits of a `Retry-After` header. Of a group it is
+    the longest of its leaves'. What is nothing of that, or not finite and above 0, does not count.
     """
     if isinstance(error, BaseExceptionGroup):
         return max(retry_hint(retry, one) for one in error.exceptions)
@@ -183,8 +185,13 @@ def retry_hint(retry: Retry, error: BaseException) -> float:
         hint: Any = getattr(error, "retry_after", None)
     else:
         hint = asked(error)
-    is_number = isinstance(hint, int | float) and not isinstance(hint, bool)
-    return float(hint) if is_number and 0.0 < hint <= float_info.max else 0.0
+    if isinstance(hint, str) and hint.isascii() and hint.isdigit():
+        hint = float(hint)
+    try:
+        seconds = parse_duration(hint, signed=True)
+    except DefinitionError:
+        return 0.0
+    return seconds if 0.0 < seconds < inf else 0.0
 
 
 def is_retryable(retry: Retry, error: BaseException) -> bool:
@@ -223,7 +230,7 @@ def _obstacle(retry: Retry, last: Attempt, idempotent: bool | None) -> str | Non
     if idempotent is False and last.started:
         return "the attempt had started, and the node is not idempotent"
     if last.retried_inside and not retry.nested:
-        return "a layer inside has retried already, and nested= is False"
+        return "a layer inside has a Retry of its own, and nested= is False"
     return None
 
 
