@@ -120,7 +120,7 @@ def test_a_slot_that_is_kept_is_found(monkeypatch):
 
     load = Load(2, None, [(0.0, work(1, SlowCleanup(0.5)), 0.5), (0.0, work(1, OwnShield()))])
     assert len(simulate_load(load, timeouts=NONE)) == 2
-    monkeypatch.setattr(Admission, "leave", lambda self: None)
+    monkeypatch.setattr(Admission, "leave", lambda self, run: None)
     with pytest.raises(InvariantError, match="2 slots are taken"):
         simulate_load(load, timeouts=NONE)
 

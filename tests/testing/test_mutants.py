@@ -195,7 +195,7 @@ def ages(patch):
 
 
 def loses_slots(patch):
-    patch.setattr(Admission, "leave", lambda admission: None)
+    patch.setattr(Admission, "leave", lambda admission, run: None)
 
 
 def enforces_in_observe(patch):

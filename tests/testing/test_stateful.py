@@ -75,6 +75,6 @@ def test_a_node_that_nobody_can_stop_is_found():
 
 def test_a_slot_that_is_lost_is_found(monkeypatch):
     """The machine fails if a run that ends keeps its slot."""
-    monkeypatch.setattr(Admission, "leave", lambda self: None)
+    monkeypatch.setattr(Admission, "leave", lambda self, run: None)
     with pytest.raises(InvariantError, match="I11"):
         carry_out([act(0.0, "run", pipeline=pipeline(modelled(0.25)))], **OPTIONS)

@@ -10,7 +10,6 @@ import trio
 
 from graceline.engine.arriving import Foresight
 from graceline.resilience import Refusal
-from graceline.results import freeze
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
@@ -75,8 +74,7 @@ class Admission:
 
     def health(self) -> AdmissionHealth:
         """Whom it has refused so far."""
-        rejected, would = dict(self._rejected), dict(self._would_reject)
-        return AdmissionHealth(self._mode, freeze(rejected), freeze(would))
+        return AdmissionHealth(self._mode, dict(self._rejected), dict(self._would_reject))
 
     def refuse(self, refusal: Refusal) -> Refusal:
         """Count a refusal; returns it."""
