@@ -116,7 +116,7 @@ def compare(
 
 
 def difference(
-    samples: Samples, group: str, what: str, *, figure: str, base: str, most: float
+    samples: Samples, group: str, what: str, *, figure: str, base: str, most: float | None = None
 ) -> Row:
     """What one contestant takes more than another in the same round, in microseconds.
 
