@@ -3,11 +3,12 @@
     pip install 'graceline[service]'
     python docs/examples/service.py --port 8000
     curl -d '{"query": "2 + 3"}' http://127.0.0.1:8000/ask
-    curl -d '{"query": "find trio"}' -H 'X-Request-Timeout: 60ms' http://127.0.0.1:8000/ask
+    curl -d '{"query": "find trio"}' -H 'grpc-timeout: 60m' http://127.0.0.1:8000/ask
     curl http://127.0.0.1:8000/health
 
-An answer is due after 250 ms. `validation` and `reflection` are not critical: without them it is
-degraded, but there. A client that hangs up cancels its run. SIGTERM drains: see docs/service.md.
+An answer is due after 250 ms, or sooner if the header `grpc-timeout` says so (60m is 60 ms).
+`validation` and `reflection` are not critical: without them it is degraded, but there. A client
+that hangs up cancels its run. SIGTERM drains: see docs/service.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import logging
 import signal
 from collections.abc import Mapping
 from functools import partial
-from math import inf
+from math import ceil, inf
 from typing import Any
 from uuid import uuid4
 
@@ -40,6 +41,7 @@ from graceline import (
     Stage,
     Status,
     cleanup,
+    incoming_budget,
     open_engine,
     parallel,
     parse_duration,
@@ -51,7 +53,7 @@ READ_WITHIN = 5.0  # seconds that a client has for its request's body
 WRITE_WITHIN = 2.0  # seconds that clients have for reading their answers after the drain
 SAID = ("run_id", "status", "value", "degraded", "completed", "partial", "blame")
 
-UNAVAILABLE = 503  # the queue is full, the service drains, or the drain cut the run
+UNAVAILABLE = 503  # the run was refused, or the drain cut it
 CODES = {Status.OK: 200, Status.LATE: 200, Status.FAILED: 500, Status.TIMED_OUT: 504}
 
 _log = logging.getLogger("service")
@@ -155,7 +157,8 @@ def create_app(engine: Engine, pipeline: Pipeline) -> Starlette:
     """The web application in front of one pipeline."""
 
     async def ask(request: Request) -> JSONResponse:
-        query, budget = await read(request)
+        query = await read(request)
+        budget = incoming_budget(request.headers)
         run_id = uuid4().hex
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_if_gone, request, run_id)
@@ -179,11 +182,9 @@ def create_app(engine: Engine, pipeline: Pipeline) -> Starlette:
     return app
 
 
-async def read(request: Request) -> tuple[str, float]:
-    """The query, and the seconds that the requester still waits, if it says so."""
-    header = request.headers.get("X-Request-Timeout", inf)
+async def read(request: Request) -> str:
+    """The query."""
     try:
-        budget = parse_duration(header, "X-Request-Timeout", signed=True)
         with trio.fail_after(READ_WITHIN):
             document = await request.json()
     except (ValueError, RecursionError) as error:
@@ -192,7 +193,7 @@ async def read(request: Request) -> tuple[str, float]:
         raise HTTPException(408) from None
     match document:
         case {"query": str(query)}:
-            return query, budget
+            return query
     raise HTTPException(400, 'send {"query": "..."}')
 
 
@@ -201,7 +202,10 @@ def respond(result: PipelineResult) -> JSONResponse:
     if result.error is not None:  # its text is ours to read, and not the client's
         _log.error("run %s: %s", result.run_id, result, exc_info=result.error)
     said = {key: value for key, value in result.to_dict().items() if key in SAID}
-    return JSONResponse(said, CODES.get(result.status, UNAVAILABLE), {"X-Run-Id": result.run_id})
+    headers = {"X-Run-Id": result.run_id}
+    if result.blame is not None and result.blame.retry_after is not None:
+        headers["Retry-After"] = str(ceil(result.blame.retry_after))  # HTTP knows whole seconds
+    return JSONResponse(said, CODES.get(result.status, UNAVAILABLE), headers)
 
 
 async def run_service(pipeline: Pipeline, options: argparse.Namespace) -> None:
