@@ -63,7 +63,7 @@ def pipeline_of(work, retry=TWICE, **options):
     return Pipeline("p", [Node(work, name="work", retry=retry, **options)])
 
 
-def tokens(engine, place="p.p.work"):
+def tokens(engine, place=("p", "p", "work")):
     return engine._protections.budget(place).tokens(trio.current_time())
 
 
@@ -930,3 +930,41 @@ def test_a_backoff_is_no_work():
     check_invariants(recording.result, recording.timeline)
     assert waits
     assert not any(step.work for step in waits)
+
+
+# -- what errors may be -----------------------------------------------------------------------
+
+
+async def test_an_error_that_takes_no_note(autojump_clock, engine):
+    """The last real error is raised as it is, also if nothing can be written on it."""
+
+    @attrs.frozen(init=False)
+    class FrozenError(Exception):
+        pass
+
+    errors = [FrozenError() for _ in range(3)]
+    node = (await engine.run(pipeline_of(Service(*errors), THRICE))).node("work")
+    assert (node.error, node.secondary) == (errors[2], tuple(errors[:2]))
+
+
+async def test_an_error_that_is_raised_by_many_runs_has_each_note_once(autojump_clock, engine):
+    """A note is not repeated on an exception that belongs to a module."""
+    error = ValueError()
+    for _ in range(3):
+        await engine.run(pipeline_of(Service(error)))
+    assert error.__notes__ == ["retry stopped: all 2 attempts are used up"]
+
+
+@pytest.mark.parametrize("traced", [True, False])
+async def test_an_error_in_a_function_of_the_policy_says_so(
+    autojump_clock, engine, request, traced
+):
+    """What `on=` raises has the real error as its context, and a note of whose function it was."""
+    if traced:
+        request.getfixturevalue("heard")
+    real = ValueError("real")
+    retry = Retry(attempts=3, on=lambda error: error.response)
+    node = (await engine.run(pipeline_of(Service(real), retry))).node("work")
+    assert isinstance(node.error, AttributeError)
+    assert node.error.__context__ is real
+    assert node.error.__notes__ == ["raised by a function of the node's Retry"]

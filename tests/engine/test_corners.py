@@ -269,3 +269,22 @@ async def test_group_from_a_nested_nursery_under_the_callers_cancel(
     scope = await cancelled_after(1, engine.run, Pipeline("p", [work]))
     assert scope.cancelled_caught
     assert trio.current_time() == pytest.approx(2)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_loop_of_short_runs_lets_other_tasks_live(autojump_clock, engine, refused):
+    """Runs that never wait, or never start, take a full checkpoint now and then all the same."""
+    turns = 0
+
+    async def other():
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(1000):
+            await engine.run(Pipeline("p", [add]), 1, timeout=0 if refused else None)
+        nursery.cancel_scope.cancel()
+    assert turns >= 10

@@ -81,7 +81,7 @@ async def test_each_level_outweighs_the_engine(autojump_clock, field, level):
     async with open_engine(**{field: one}) as engine:
         assert (await seen(engine, pipeline))[field] == BY_LEVEL[field]
         if field == "breaker":
-            assert engine._protections._breakers["p.s.work"].policy == other
+            assert engine._protections._breakers["p", "s", "work"].policy == other
 
 
 @pytest.mark.parametrize("level", ["node", "stage", "pipeline"])

@@ -502,7 +502,7 @@ async def test_a_copy_that_was_refused_costs_nothing(autojump_clock, engine):
     work = Copies((3, "first"), (0, WorkRefusedError("thread limit")))
     result = await engine.run(pipeline_of(work))
     assert (result.value, result.node("work").secondary) == ("first", ())
-    tokens = engine._protections.budget("p.p.work").tokens(trio.current_time())
+    tokens = engine._protections.budget(("p", "p", "work")).tokens(trio.current_time())
     assert tokens == 3.2
 
 
@@ -633,3 +633,47 @@ async def test_a_thread_may_be_hedged(engine):
 def test_the_kind_of_a_superseded_arm():
     """The contract has a word for it."""
     assert Kind.SUPERSEDED == "superseded"
+
+
+async def test_a_sibling_item_that_fails_leaves_no_copy_behind(autojump_clock, engine):
+    """An item that fails while another is about to send a copy cuts both of its copies at once."""
+
+    async def work(item):
+        await trio.sleep({"bad": 0.5, "quick": 0.5, "slow": 60}[item])
+        if item == "bad":
+            raise ValueError("bad")
+
+    node = each(
+        work, name="work", idempotent=True, hedge=SOON, max_parallel=2, timeout=100, limit=2
+    )
+    for _ in range(30):
+        result = await engine.run(Pipeline("p", [node]), ["bad", "quick", "slow"])
+        assert (result.status, str(result.error), result.elapsed) == ("failed", "bad", 0.5)
+
+
+async def test_no_copy_of_what_is_being_cut(autojump_clock, engine):
+    """A first that exceeded its limit before the hedge point is for retry, however long it unwinds."""
+    work = Copies((60, "first"), (60, "copy"), unwinding=0.5)
+    options = {"attempt_timeout": 0.5, "retry": Retry(attempts=2, backoff=0), "timeout": 100}
+    await engine.run(pipeline_of(work, Hedge(delay=0.75, max_extra=1), **options))
+    assert work.calls == [(0.0, False), (1.0, False)]
+
+
+async def test_a_run_with_a_hedge_is_gone_when_it_has_ended(autojump_clock, engine):
+    """Its id is free, and nobody finds it, from the moment on at which its result is there."""
+    pipeline = pipeline_of(Copies((0.5, "first")))
+    for _ in range(20):
+        run = engine.start(pipeline, run_id="x")
+        await run.wait()
+        assert engine.runs() == ()
+        assert not await engine.cancel("x")
+
+
+async def test_the_error_of_a_copy_that_is_cut_by_a_failing_policy(autojump_clock, engine):
+    """Where a function of a policy raises, what the other copy raises as it is cut is kept."""
+    unwinding = RuntimeError("unwinding")
+    work = Copies((60, "first"), (0.5, KeyError("copy")), raises=unwinding)
+    breaker = Breaker(ignore=lambda error: 1 / 0)
+    node = (await engine.run(pipeline_of(work, breaker=breaker))).node("work")
+    assert isinstance(node.error, ZeroDivisionError)
+    assert {type(error) for error in node.secondary} == {KeyError, RuntimeError}

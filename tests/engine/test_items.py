@@ -5,7 +5,10 @@ import trio
 import trio.testing
 
 from graceline import (
+    Breaker,
+    CircuitOpenError,
     GracelineError,
+    Node,
     Pipeline,
     cleanup,
     each,
@@ -209,3 +212,65 @@ async def test_an_error_while_an_item_unwinds_is_attached(autojump_clock, engine
     assert result.status == "timed_out"
     (attached,) = result.node("breaks").secondary
     assert attached.exceptions[0].args == ("while unwinding",) if option == "timeout" else attached
+
+
+async def test_items_that_fail_together_are_all_kept(autojump_clock, engine):
+    """The first failure is the node's; those of other items, and of their unwinding, are beside it."""
+
+    async def work(item):
+        try:
+            await trio.sleep(1 if item == "bad" else 60)
+        except trio.Cancelled:
+            raise RuntimeError(f"unwinding {item}") from None
+        raise ValueError(item)
+
+    node = each(work, max_parallel=3)
+    result = await engine.run(Pipeline("p", [node]), ["bad", "a", "b"])
+    outcome = result.node("work")
+    assert result.status == "failed"
+    messages = {str(error) for error in (outcome.error, *outcome.secondary)}
+    assert messages == {"bad", "unwinding a", "unwinding b"}
+
+
+async def test_a_failure_is_kept_if_the_node_is_cut_meanwhile(autojump_clock, engine):
+    """What an item raised is not lost because another one outlasts the node's limit."""
+
+    async def work(item):
+        if item == "bad":
+            await trio.sleep(0.5)
+            raise ValueError("bad")
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+
+    node = each(work, max_parallel=2, timeout=1)
+    outcome = (await engine.run(Pipeline("p", [node]), ["bad", "stubborn"])).node("work")
+    assert "bad" in {str(error) for error in (outcome.error, *outcome.secondary)}
+
+
+async def test_a_node_that_has_begun_is_not_refused(autojump_clock, engine):
+    """A breaker that opens in the middle of a list fails the node, whose handlers run."""
+    told = []
+
+    async def work(item):
+        if item == 3:
+            raise ValueError(item)
+        return item
+
+    breaker = Breaker(consecutive=1, name="shared")
+    other = Pipeline("other", [Node(work, breaker=breaker)])
+
+    async def trips(item):
+        if item == 2:
+            await engine.run(other, 3)
+        return item
+
+    node = each(
+        trips, name="work", max_parallel=1, breaker=breaker,
+        on_cleanup=lambda outcome: told.append(str(outcome.status)),
+    )  # fmt: skip
+    pipeline = Pipeline("p", [node])
+    outcome = (await engine.run(pipeline, [1, 2, 3])).node("work")
+    assert (outcome.status, outcome.partial, told) == ("failed", [1, 2], ["failed"])
+    assert isinstance(outcome.error, CircuitOpenError)
+    outcome = (await engine.run(pipeline, [1])).node("work")
+    assert (outcome.status, outcome.attempts, told) == ("rejected", 0, ["failed"])

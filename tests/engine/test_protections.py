@@ -116,7 +116,7 @@ async def test_an_open_breaker_ends_the_retries(autojump_clock, engine):
     node = (await engine.run(pipeline_of(raises(error), breaker=STEADY, retry=MANY))).node("work")
     assert (node.status, node.error, node.attempts) == ("failed", error, 1)
     assert error.__notes__ == ["retry stopped: breaker 'p.p.work' is open"]
-    assert engine._protections.budget("p.p.work").tokens(0.0) == 3.0
+    assert engine._protections.budget(("p", "p", "work")).tokens(0.0) == 3.0
 
 
 async def test_a_backoff_may_outlast_an_open_breaker(autojump_clock, engine):
@@ -153,7 +153,7 @@ async def test_a_breaker_that_another_run_opened_meanwhile(autojump_clock, engin
     node = results[0].node("work")
     assert (node.status, node.error, node.attempts, node.secondary) == ("failed", error, 1, ())
     assert error.__notes__[0].startswith("retry stopped: breaker 'shared' is open; try again in")
-    assert engine._protections.budget("p.p.work").tokens(2.0) == 3.0
+    assert engine._protections.budget(("p", "p", "work")).tokens(2.0) == 3.0
 
 
 async def test_callers_who_give_up_open_no_breaker(autojump_clock, engine, cancelled_after):
@@ -554,7 +554,7 @@ async def test_a_cancel_in_the_queue(autojump_clock, engine, kind, attempt):
         node = results[0].node("work")
         assert (node.status, node.blame.kind, node.attempts) == ("cancelled", kind, attempt - 1)
         assert len(node.secondary) == attempt - 1
-    assert engine._protections.budget("p.p.work").tokens(trio.current_time()) == 3.0
+    assert engine._protections.budget(("p", "p", "work")).tokens(trio.current_time()) == 3.0
     await engine.cancel("holds")
     [shown] = engine.health().bulkheads
     assert (shown.active, shown.queued) == (0, 0)
@@ -586,7 +586,7 @@ async def test_a_full_bulkhead_after_an_attempt(autojump_clock, engine):
     node = results[0].node("work")
     assert (node.status, node.error, node.attempts) == ("failed", error, 1)
     assert error.__notes__ == ["retry stopped: bulkhead 'p.p.work': queue full"]
-    assert engine._protections.budget("p.p.work").tokens(2.0) == 3.0
+    assert engine._protections.budget(("p", "p", "work")).tokens(2.0) == 3.0
     await engine.cancel("holds")
 
 
@@ -634,7 +634,11 @@ async def test_a_bulkhead_bounds_the_items_of_a_list(autojump_clock, engine):
     result = await engine.run(Pipeline("p", [each(hold, limit=2, max_parallel=8)]), range(6))
     assert (result.ok, result.elapsed) == (True, 3.0)
     tight = each(hold, limit=Bulkhead(slots=1, max_queue=0), max_parallel=2)
-    assert (await engine.run(Pipeline("q", [tight]), range(2))).status == "rejected"
+    node = (await engine.run(Pipeline("q", [tight]), range(2))).node("hold")
+    assert (node.status, str(node.error)) == (
+        "failed",
+        "'hold' was refused: bulkhead 'q.q.hold': queue full",
+    )
 
 
 async def test_stage_and_pipeline_bulkheads_are_per_node(autojump_clock, engine):
@@ -647,3 +651,18 @@ def test_a_refusal_is_one_of_ours():
     """What is raised for an open breaker is a `GracelineError` that no layer retries."""
     assert issubclass(CircuitOpenError, GracelineError)
     assert CircuitOpenError.retryable is False
+
+
+async def test_names_with_dots_share_nothing(autojump_clock, engine):
+    """Nodes whose names look alike once they are joined have protections of their own."""
+
+    async def fails(_):
+        raise ValueError
+
+    breaker = Breaker(consecutive=1)
+    one = Pipeline("a", [Stage("b.c", [Node(fails, name="d", breaker=breaker)])])
+    two = Pipeline("a.b", [Stage("c", [Node(fails, name="d", breaker=breaker)])])
+    named = Pipeline("q", [Node(fails, breaker=attrs.evolve(breaker, name="a.b.c.d", window=9))])
+    for pipeline in (one, two, named):
+        assert (await engine.run(pipeline)).status == "failed"
+    assert [shown.state for shown in engine.health().breakers] == ["open"] * 3

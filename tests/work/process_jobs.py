@@ -324,3 +324,10 @@ class MuteError(Exception):
 
 def raises_mute(_):
     raise MuteError
+
+
+def copies(_):
+    """The second copy returns at once; the first waits until somebody ends it."""
+    if not current().hedge:
+        threading.Event().wait(60)
+    return current().attempt, current().hedge

@@ -25,6 +25,7 @@ import process_jobs as jobs
 from graceline import (
     DefinitionError,
     GracelineError,
+    Hedge,
     Node,
     Pipeline,
     Retry,
@@ -811,3 +812,12 @@ async def test_attempts_of_a_job():
         result = await run(engine, jobs.never_succeeds, retry=retry)
     node = result.node("work")
     assert (node.status, node.attempts, node.partial) == ("failed", 2, 2)
+
+
+async def test_a_job_knows_that_it_is_the_second_copy():
+    """`current().hedge` is right in a worker process; the worker of the copy that lost is ended."""
+    async with open_engine(max_processes=2) as engine:
+        hedge = Hedge(delay=0.05, max_extra=1, loser_grace=0)
+        node = Node(jobs.copies, runs_on="process", idempotent=True, hedge=hedge, timeout=60)
+        result = await engine.run(Pipeline("p", [node], timeout=60))
+    assert (result.status, result.value) == ("ok", (1, True))

@@ -17,7 +17,6 @@ from graceline.engine.plan import NodePlan
 from graceline.engine.policies import Policies
 from graceline.engine.settling import InnerTimeoutError, judge
 from graceline.engine.strand import Strand
-from graceline.errors import AttemptTimeoutError
 from graceline.resilience import Attempt, Counted, has_started
 from graceline.telemetry import events
 from graceline.work import WorkRefusedError
@@ -35,20 +34,6 @@ class Failed:
     attempt: Attempt
     error: Exception
     blame: Blame | None = None
-
-    @property
-    def kept(self) -> Exception:
-        """What is kept of it among the errors of its node."""
-        error = self.error
-        if not isinstance(error, InnerTimeoutError):
-            return error
-        blame = error.blame
-        source = None if blame.source is None else str(blame.source)
-        kept = AttemptTimeoutError(
-            blame.message, name=blame.name, limit=blame.limit, source=source, result=None
-        )
-        kept.__cause__ = error.raised
-        return kept
 
 
 class Arm:
@@ -182,10 +167,8 @@ class Arm:
             inner = InnerTimeoutError(blame, failure, verdict.grace_used)
             self.failed = Failed(level, attempt, inner, blame)
             return
-        if verdict.foreign and (node.notice is None or seen < node.notice[0]):
-            # The node inherits the instant, so that graces do not stack.
-            node.notice = (seen, error)
-            node.foreign_at = min(node.foreign_at, seen)
+        if verdict.foreign:
+            node.inherit_notice(seen, error)
         self.error, self.stray = error, failure
         tell_attempt(level, strand.now, verdict.status, blame=blame)
 

@@ -8,6 +8,7 @@ up, and the others follow.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import inf
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from graceline.engine.arms import Arm, Failed, tell_attempt
 from graceline.engine.hedging import hedge_after, race
 from graceline.engine.levels import CURRENT, LevelRun, current_level
 from graceline.engine.policies import Policies
-from graceline.engine.settling import InnerTimeoutError
+from graceline.engine.settling import InnerTimeoutError, kept
 from graceline.engine.strand import Strand
 from graceline.errors import CircuitOpenError
 from graceline.resilience import (
@@ -244,9 +245,7 @@ class _Line:
             step = self._decide(failed)
         except Exception as error:
             self._stray(failed)
-            error.add_note(
-                "raised by a function of the node's Retry, which was asked about the error"
-            )
+            _noted(error, "raised by a function of the node's Retry")
             error.__context__ = error.__context__ or failed.error
             raise
         if isinstance(step, Stop):
@@ -255,7 +254,7 @@ class _Line:
                 _noted(failed.error, step.note)
             raise failed.error
         self._tell(failed, delay=step.delay)
-        node.errors += (failed.kept,)
+        node.errors += (kept(failed.error),)
         self._last = failed
         self._token = strand.now
         strand.aim(inf)  # there is time for it, as was just decided; the node's scope is around it
@@ -301,7 +300,7 @@ class _Line:
     def _stray(self, failed: Failed) -> None:
         """A function of a policy raised, which is the node's failure: what it was asked is kept."""
         self._tell(failed, stop=str(StopReason.NOT_RETRYABLE))
-        self._node.errors += (failed.kept,)
+        self._node.errors += (kept(failed.error),)
 
     def _tell(self, failed: Failed, *, delay: float | None = None, stop: str | None = None) -> None:
         blame = failed.blame
@@ -327,7 +326,9 @@ def _admitted(breaker: CircuitBreaker, now: float) -> Permit:
 
 def _noted(error: Exception, note: str) -> Exception:
     """The error with a note; that of an attempt's own timeout is in its blame too."""
-    error.add_note(note)
+    if note not in getattr(error, "__notes__", ()):
+        with suppress(Exception):  # one that takes no note, such as a frozen dataclass
+            error.add_note(note)
     if isinstance(error, InnerTimeoutError):
         error.blame = attrs.evolve(error.blame, message=f"{error.blame.message}; {note}")
     return error

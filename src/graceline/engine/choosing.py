@@ -16,10 +16,9 @@ from graceline.deadlines import Ending, Status, Verdict, settle
 from graceline.engine.endings import classify
 from graceline.engine.levels import CURRENT, UNSET, LevelRun, current_level
 from graceline.engine.plan import Alternative, NodePlan
-from graceline.engine.settling import InnerTimeoutError, judge
+from graceline.engine.settling import InnerTimeoutError, judge, kept, refusal
 from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
-from graceline.errors import AttemptTimeoutError, NodeTimeoutError
 from graceline.resilience import Counted, rank
 from graceline.telemetry import events
 from graceline.work import Bound, WorkRefusedError
@@ -152,10 +151,9 @@ class _Turn:
         strand, node = self.strand, self.node
         if isinstance(error, WorkRefusedError):
             level.attempt = 0  # it never started
-            cause = error.__cause__
-            kept = cause if isinstance(cause, Exception) else error
-            self._settle(one, level, Verdict(Status.REJECTED), Counted.REJECTED, error=kept)
-            return _Failed(error, kept)
+            public = refusal(error, level.limit.name)
+            self._settle(one, level, Verdict(Status.REJECTED), Counted.REJECTED, error=public)
+            return _Failed(error, public)
         if isinstance(error, InnerTimeoutError):
             verdict = Verdict(Status.TIMED_OUT, error.blame, grace_used=error.grace_used)
             return self._timed_out(one, level, verdict, error)
@@ -171,10 +169,8 @@ class _Turn:
         if blame is not None and level.cause(seen) is level:
             inner = InnerTimeoutError(blame, failure, verdict.grace_used)
             return self._timed_out(one, level, verdict, inner)
-        if verdict.foreign and (node.notice is None or seen < node.notice[0]):
-            # The node inherits the instant, so that graces do not stack.
-            node.notice = (seen, error)
-            node.foreign_at = min(node.foreign_at, seen)
+        if verdict.foreign:
+            node.inherit_notice(seen, error)
         late = verdict.status is Status.TIMED_OUT
         self._settle(one, level, verdict, Counted.ANCESTORS_TIMEOUT if late else Counted.NOTHING)
         return None
@@ -183,12 +179,7 @@ class _Turn:
         self, one: Alternative, level: LevelRun, verdict: Verdict, error: InnerTimeoutError
     ) -> _Failed:
         self._settle(one, level, verdict, Counted.OWN_TIMEOUT)
-        blame = error.blame
-        kind = AttemptTimeoutError if blame.level == "attempt" else NodeTimeoutError
-        source = None if blame.source is None else str(blame.source)
-        kept = kind(blame.message, name=blame.name, limit=blame.limit, source=source, result=None)
-        kept.__cause__ = error.raised
-        return _Failed(error, kept, one.once)
+        return _Failed(error, kept(error), one.once)
 
     def _settle(
         self,

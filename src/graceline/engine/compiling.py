@@ -32,10 +32,9 @@ from graceline.engine.choosing import bind_choice
 from graceline.engine.learning import Learning, Recorded
 from graceline.engine.plan import Alternative, NodePlan, PipelinePlan, StagePlan, Surrounded
 from graceline.engine.policies import Policies
-from graceline.engine.protections import Protections
+from graceline.engine.protections import Place, Protections
 from graceline.engine.sharing import Share
 from graceline.engine.site import current_site
-from graceline.resilience import AlternativeHealth
 from graceline.telemetry.stats import Stats
 from graceline.work import Bound, Workers, bind_coroutine
 
@@ -63,7 +62,6 @@ class Resources:
         protections: breakers, bulkheads and retry budgets.
         random: gives numbers in [0, 1), for the jitter of backoffs.
         crowded: whether runs wait for a slot of the engine.
-        health: that of the alternatives of choices, by `pipeline.stage.node.alternative`.
     """
 
     timeouts: Timeouts
@@ -75,7 +73,6 @@ class Resources:
     protections: Protections
     random: Callable[[], float]
     crowded: Callable[[], bool]
-    health: dict[str, AlternativeHealth]
 
 
 def compile_pipeline(pipeline: Pipeline, resources: Resources, *, stated: bool) -> PipelinePlan:
@@ -178,13 +175,14 @@ class _Compiler:
             node, "node", self._resources.timeouts.node, stated_above=above.stated, soft=soft
         )
         alternatives = tuple(
-            self._alternative(name, one, stage, limit) for name, one in _alternatives(node)
+            self._alternative(name, one, node, stage, limit) for name, one in _alternatives(node)
         )
         policies: Policies | None = None
         if alternatives:
             call = bind_choice(alternatives)
         else:
-            call, policies = self._called(node, stage)
+            place = (self._pipeline.name, stage.name, node.name)
+            call, policies = self._called(node, stage, place)
         item = None if node.each is None else self._item(node, node.each)
         special = node.on_cleanup or node.when or item or share or alternatives
         return NodePlan(
@@ -210,16 +208,19 @@ class _Compiler:
             alternatives=alternatives,
         )
 
-    def _called(self, node: Node, stage: Stage) -> tuple[Bound, Policies | None]:
+    def _called(self, node: Node, stage: Stage, place: Place) -> tuple[Bound, Policies | None]:
         """The work of a node with its policies around it, and these."""
         work = self._work(node)
-        policies = self._policies(node, stage, work)
+        policies = self._policies(node, stage, place, work)
         return work if policies is None else attempted(policies), policies
 
-    def _alternative(self, name: str, one: Node, stage: Stage, above: Limit) -> Alternative:
+    def _alternative(
+        self, name: str, one: Node, node: Node, stage: Stage, above: Limit
+    ) -> Alternative:
         """One of the alternatives of a choice. Its limit is hard: others stand in for it."""
         stats = self._resources.stats.part(self._pipeline.name, stage.name, one.name)
-        call, policies = self._called(one, stage)
+        place = (self._pipeline.name, stage.name, node.name, name)
+        call, policies = self._called(one, stage, place)
         plan = NodePlan(
             name=one.name,
             label=one.name,
@@ -237,13 +238,11 @@ class _Compiler:
             history=self._history(one, stage.name, one.name, "node"),
             add_ok=stats[Status.OK].add,
         )
-        place = f"{self._pipeline.name}.{stage.name}.{one.name}"
-        health = self._resources.health.setdefault(place, AlternativeHealth())
         stated = one.stated_timeout
         return Alternative(
             name=name,
             plan=plan,
-            health=health,
+            health=self._resources.protections.alternative(place),
             limit=inf if stated is None else stated - (one.reserve or 0.0),
             once=one.idempotent is False,
         )
@@ -323,7 +322,7 @@ class _Compiler:
         stated = (source for source, part in levels if getattr(part, field) is not INHERIT)
         return next(stated, Source.DEFAULT)
 
-    def _policies(self, node: Node, stage: Stage, call: Bound) -> Policies | None:
+    def _policies(self, node: Node, stage: Stage, place: Place, call: Bound) -> Policies | None:
         levels = (node, stage, self._pipeline, self._resources.defaults)
         check_learned_limit(*levels)
         retry = resolve("retry", *levels)
@@ -334,18 +333,17 @@ class _Compiler:
         if retry is timeout is breaker is limit is hedge is None:
             return None
         protections = self._resources.protections
-        name = f"{self._pipeline.name}.{stage.name}.{node.name}"
         learning = self._resources.learning
         history: Recorded | None = None
-        place = (self._pipeline.name, stage.name, node.name, "attempt")
+        key = (self._pipeline.name, stage.name, node.name, "attempt")
         seconds, source = timeout, self._source("attempt_timeout", node, stage)
         if isinstance(timeout, Adaptive):
             seconds, source = timeout.initial, Source.ADAPTIVE
             if learning is not None:
-                history = learning.learned(timeout, *place, soft=False)
+                history = learning.learned(timeout, *key, soft=False)
         elif learning is not None and hedge is not None:
-            history = learning.recorded(*place)
-        budget = protections.budget(name)
+            history = learning.recorded(*key)
+        budget = protections.budget(place)
         if hedge is not None:
             self._hedged = True
         return Policies(
@@ -363,10 +361,10 @@ class _Compiler:
             history=history,
             budget=budget,
             random=self._resources.random,
-            breaker=None if breaker is None else protections.breaker(breaker, name),
-            slots=None if limit is None else protections.bulkhead(limit, name),
+            breaker=None if breaker is None else protections.breaker(breaker, place),
+            slots=None if limit is None else protections.bulkhead(limit, place),
             hedge=hedge,
-            hedges=None if hedge is None else protections.hedges(hedge, name),
+            hedges=None if hedge is None else protections.hedges(hedge, place),
             crowded=self._resources.crowded,
         )
 

@@ -35,7 +35,7 @@ class Current:
         attempt: the number of the attempt, from 1.
         input: what this level got.
         lane: the engine's lane.
-        hedge: whether this is the second copy of a hedged attempt; False in a worker process.
+        hedge: whether this is the second copy of a hedged attempt.
     """
 
     run_id: str
@@ -65,6 +65,7 @@ def current() -> Current:
             attempt=order.attempt,
             input=job.input,
             lane=order.lane,
+            hedge=order.hedge,
         )
     level = current_level()
     plan, run = level.plan, level.run

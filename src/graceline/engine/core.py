@@ -33,7 +33,7 @@ from graceline.engine.scopes import DeadlineScope, TimeoutHandler
 from graceline.engine.state import RunState, Shared
 from graceline.engine.watchdog import LoopWatch, StuckWatch, Watchdog
 from graceline.errors import GracelineError
-from graceline.resilience import AlternativeHealth, Malformed
+from graceline.resilience import Malformed
 from graceline.results import PipelineResult
 from graceline.telemetry.hub import Hub, Sink
 from graceline.telemetry.logs import LoggingSink
@@ -76,7 +76,6 @@ class Engine:
         self._protections = Protections(
             self._hub, lane, enforced=mode == "enforce", random=random.random
         )
-        self._alternatives: dict[str, AlternativeHealth] = {}
         self._plans = Plans(
             Resources(
                 timeouts=timeouts,
@@ -88,7 +87,6 @@ class Engine:
                 protections=self._protections,
                 random=random.random,
                 crowded=lambda: admission.queued > 0,
-                health=self._alternatives,
             )
         )
         self._malformed = MalformedHeaders(lane)
@@ -105,6 +103,7 @@ class Engine:
             watching=mode == "observe",
             drain=self._drain,
             late=self._late,
+            forget=self._forget,
         )
         self._idle: trio.Event | None = None
         self._closed = False
@@ -157,9 +156,7 @@ class Engine:
             breakers=self._protections.breakers(now),
             bulkheads=self._protections.bulkheads(),
             malformed_headers=self._malformed.count,
-            alternatives=tuple(
-                one.snapshot(name, now) for name, one in tuple(self._alternatives.items())
-            ),
+            alternatives=self._protections.alternatives(now),
             stuck_nodes=() if self._stuck is None else self._stuck.found(),
             blocked=None if self._loop is None else self._loop.found(),
         )
@@ -426,7 +423,9 @@ class Engine:
         return run
 
     def _forget(self, run: RunState) -> None:
-        """The run has ended."""
+        """The run has ended; called again, it changes nothing."""
+        if self._live.get(run.run_id) is not run:
+            return
         del self._live[run.run_id]
         if self._idle is not None:
             self._idle.set()

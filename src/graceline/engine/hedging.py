@@ -7,13 +7,17 @@ the one that lost unwinds below the run, which waits for it at its very end.
 
 from __future__ import annotations
 
+from math import inf
+
 import trio
 
 from graceline.deadlines import Status
 from graceline.engine.arms import Arm, tell_attempt
+from graceline.engine.endings import split_cancelled
 from graceline.engine.levels import CURRENT, UNSET, LevelRun
 from graceline.engine.plan import NodePlan
 from graceline.engine.policies import Policies
+from graceline.engine.settling import kept
 from graceline.engine.strand import Strand
 from graceline.resilience import NoHedge, hedge_delay, why_not_hedge
 from graceline.telemetry import events
@@ -60,15 +64,16 @@ async def race(
     try:
         with trio.CancelScope(deadline=start + delay):
             await copies.turn.wait()
-        if not first.is_done:
-            copies.hedge(node.run.clock())
+        now = node.run.clock()
+        if not first.is_done and now < first.level.fired():  # else it is being cut already
+            copies.hedge(now)
         while not copies.are_decided():
             await copies.ended()
     except trio.Cancelled:
         await copies.unwind()  # they know better what it was
-    arm = copies.decide()
-    if not all(copy.is_done or copy.superseded for copy in copies.arms):
+    if not copies.have_succeeded():
         await copies.unwind()
+    arm = copies.decide()
     strand.now = arm.ended_at
     return arm
 
@@ -102,7 +107,9 @@ class _Copies:
         run, slots = self._node.run, self._policies.slots
         strand.open()
         try:
-            await arm.run(strand, arm.level.fired(), self._node, self._policies.work)
+            # Cut before its first turn, the scope that it opens is cancelled from the start.
+            fires = -inf if strand.dirty else arm.level.fired()
+            await arm.run(strand, fires, self._node, self._policies.work)
         finally:
             strand.close()
             del run.top.strands[strand]
@@ -123,7 +130,7 @@ class _Copies:
             level, arm.ended_at, Status.CANCELLED, blame=level.reason,
             error_type=None if error is None else type(error).__name__,
         )  # fmt: skip
-        if error is not None and not isinstance(error, Exception | trio.Cancelled):
+        if error is not None and _is_for_the_program(arm):
             raise error
 
     async def ended(self) -> None:
@@ -164,9 +171,12 @@ class _Copies:
 
     def are_decided(self) -> bool:
         """Whether waiting any longer changes nothing."""
-        return all(arm.is_done for arm in self.arms) or any(
-            arm.is_done and (arm.value is not UNSET or _is_final(arm)) for arm in self.arms
-        )
+        done = [arm for arm in self.arms if arm.is_done]
+        return len(done) == len(self.arms) or self.have_succeeded() or any(map(_is_final, done))
+
+    def have_succeeded(self) -> bool:
+        """Whether one of them has returned a value."""
+        return any(arm.value is not UNSET for arm in self.arms)
 
     def decide(self) -> Arm:
         """The copy that counts; the other one is superseded, or its error is kept."""
@@ -181,7 +191,7 @@ class _Copies:
             other.supersede(self._policies.hedge.loser_grace)
         elif other.failed is not None:
             failed = other.failed
-            self._node.errors += (failed.kept,)
+            self._node.errors += (kept(failed.error),)
             tell_attempt(
                 other.level, other.ended_at, failed.attempt.status, blame=failed.blame,
                 error_type=None if failed.blame else type(failed.error).__name__,
@@ -197,7 +207,8 @@ class _Copies:
         succeeded = [arm for arm in done if arm.value is not UNSET]
         if succeeded:
             return min(succeeded, key=lambda arm: arm.ended_at)
-        return next((arm for arm in done if _is_final(arm)), self.arms[0])
+        final = [arm for arm in done if _is_final(arm)]
+        return next((arm for arm in final if _is_for_the_program(arm)), [*final, *self.arms][0])
 
     def _now(self) -> float:
         return self._node.run.clock()
@@ -212,6 +223,12 @@ class _Copies:
                 events.HedgeSettled, now, stage=plan.stage, node=plan.name, attempt=level.attempt,
                 result=result, reason=reason,
             )  # fmt: skip
+
+
+def _is_for_the_program(arm: Arm) -> bool:
+    """Whether an arm raised what never becomes a result."""
+    rest = None if arm.error is None else split_cancelled(arm.error)[1]
+    return rest is not None and not isinstance(rest, Exception)
 
 
 def _is_final(arm: Arm) -> bool:

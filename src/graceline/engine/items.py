@@ -12,9 +12,10 @@ from graceline.deadlines import Status, blame_level
 from graceline.engine.endings import classify
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import NodePlan
-from graceline.engine.settling import InnerTimeoutError, judge
+from graceline.engine.settling import InnerTimeoutError, judge, kept, refusal
 from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
+from graceline.work import WorkRefusedError
 
 __all__ = ["run_items"]
 
@@ -37,8 +38,14 @@ async def run_items(run: RunState, level: LevelRun, plan: NodePlan, value: Any) 
         async with trio.open_nursery() as nursery:
             for _ in range(min(plan.max_parallel, len(items))):
                 nursery.start_soon(loop.work, nursery, name=plan.name)
+    except BaseException:
+        if loop.failure is not None:  # the node was cut before it could be its failure
+            level.errors += (kept(loop.failure),)
+        raise
     finally:
         level.partial = [loop.done[index] for index in sorted(loop.done)]
+    if isinstance(loop.failure, WorkRefusedError) and loop.begun:
+        raise refusal(loop.failure, plan.name)  # the node itself was not: it has begun
     if loop.failure is not None:
         raise loop.failure
     return [loop.done[index] for index in range(len(items))]
@@ -52,6 +59,7 @@ class _Loop:
     items: Iterator[tuple[int, Any]]
     done: dict[int, Any] = attrs.field(factory=dict)
     failure: Exception | None = None
+    begun: int = 0
 
     @trio.lowlevel.enable_ki_protection
     async def work(self, nursery: trio.Nursery) -> None:
@@ -81,11 +89,12 @@ class _Loop:
             if strand.now >= fires:
                 if level.cause(strand.now) is level:
                     blame = blame_level(level, strand.now)
-                    self.failure = self.failure or InnerTimeoutError(blame)
+                    self._keep(InnerTimeoutError(blame))
                     return
                 strand.dirty = True  # a fresh scope is cancelled from its start
             strand.aim(fires)
             CURRENT.set(level)
+            self.begun += 1
             try:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 self.done[index] = await self.plan.call(item)
@@ -105,17 +114,23 @@ class _Loop:
         """Whether the item itself is to blame; else the exception goes on to the node."""
         ending, failure = classify(error)
         verdict, noticed = await judge(strand, level, ending, error)
-        if verdict.status is Status.FAILED:
-            self.failure = self.failure or failure
+        seen = strand.now if noticed is None else noticed
+        if isinstance(failure, WorkRefusedError):
+            self.begun -= 1
+        if verdict.status is Status.FAILED and failure is not None:
+            self._keep(failure)
             return True
         blame = verdict.blame
-        if blame and level.cause(strand.now if noticed is None else noticed) is level:
-            self.failure = self.failure or InnerTimeoutError(blame, failure, verdict.grace_used)
+        if blame and level.cause(seen) is level:
+            self._keep(InnerTimeoutError(blame, failure, verdict.grace_used))
             return True
         if verdict.foreign and self.failure is None:
-            # The node inherits the instant, so that graces do not stack.
-            seen = strand.now if noticed is None else noticed
-            if self.level.notice is None or seen < self.level.notice[0]:
-                self.level.notice = (seen, error)
-                self.level.foreign_at = min(self.level.foreign_at, seen)
+            self.level.inherit_notice(seen, error)
         return False
+
+    def _keep(self, failure: Exception) -> None:
+        """The first failure is the node's, the others are kept."""
+        if self.failure is None:
+            self.failure = failure
+        else:
+            self.level.errors += (kept(failure),)

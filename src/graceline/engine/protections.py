@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -12,6 +12,8 @@ import trio
 from graceline.definitions import Breaker, Bulkhead, Hedge
 from graceline.errors import DefinitionError
 from graceline.resilience import (
+    AlternativeHealth,
+    AlternativeSnapshot,
     BreakerSnapshot,
     BreakerState,
     CircuitBreaker,
@@ -21,7 +23,11 @@ from graceline.resilience import (
 from graceline.telemetry import events
 from graceline.telemetry.hub import Hub
 
-__all__ = ["BulkheadHealth", "Protections", "Slots"]
+__all__ = ["BulkheadHealth", "Place", "Protections", "Slots"]
+
+
+Place: TypeAlias = tuple[str, ...]
+"""The names of a pipeline, its stage and a node; with dots in them a joined text is ambiguous."""
 
 
 @attrs.frozen
@@ -100,49 +106,59 @@ class Protections:
         self._lane = lane
         self._enforced = enforced
         self._random = random
-        self._breakers: dict[str, CircuitBreaker] = {}
-        self._bulkheads: dict[str, Slots] = {}
-        self._budgets: dict[str, RetryBudget] = {}
-        self._hedges: dict[tuple[str, float], HedgeBudget] = {}
+        self._breakers: dict[Place, CircuitBreaker] = {}
+        self._bulkheads: dict[Place, Slots] = {}
+        self._budgets: dict[Place, RetryBudget] = {}
+        self._alternatives: dict[Place, AlternativeHealth] = {}
+        self._hedges: dict[tuple[Place, float], HedgeBudget] = {}
 
-    def budget(self, place: str) -> RetryBudget:
+    def budget(self, place: Place) -> RetryBudget:
         """The retry budget of the node at `place`."""
         return self._budgets.setdefault(place, RetryBudget())
 
-    def hedges(self, policy: Hedge, place: str) -> HedgeBudget:
+    def hedges(self, policy: Hedge, place: Place) -> HedgeBudget:
         """The tokens for second copies of the node at `place`."""
         key = (place, policy.max_extra)
         if key not in self._hedges:
             self._hedges[key] = HedgeBudget(policy.max_extra, self.budget(place))
         return self._hedges[key]
 
-    def breaker(self, policy: Breaker, place: str) -> CircuitBreaker:
+    def breaker(self, policy: Breaker, place: Place) -> CircuitBreaker:
         """The breaker of a policy's name, else that of the node at `place`.
 
         Raises:
             DefinitionError: if nodes that share one by name have different policies.
         """
-        name = policy.name or place
+        key, name = _named(policy.name, place)
         if not self._enforced and policy.mode in ("on", "forced_open"):
             policy = attrs.evolve(policy, mode="metrics_only")
-        found = self._breakers.get(name)
+        found = self._breakers.get(key)
         if found is None or (found.policy != policy and policy.name is None):
-            found = self._breakers[name] = CircuitBreaker(
+            found = self._breakers[key] = CircuitBreaker(
                 policy, name, self._random, self._teller(name)
             )
         return _agreed(found, policy, "breaker")
 
-    def bulkhead(self, policy: Bulkhead, place: str) -> Slots:
+    def bulkhead(self, policy: Bulkhead, place: Place) -> Slots:
         """The bulkhead of a policy's name, else that of the node at `place`.
 
         Raises:
             DefinitionError: if nodes that share one by name have different policies.
         """
-        name = policy.name or place
-        found = self._bulkheads.get(name)
+        key, name = _named(policy.name, place)
+        found = self._bulkheads.get(key)
         if found is None or (found.policy != policy and policy.name is None):
-            found = self._bulkheads[name] = Slots(policy, name)
+            found = self._bulkheads[key] = Slots(policy, name)
         return _agreed(found, policy, "bulkhead")
+
+    def alternative(self, place: Place) -> AlternativeHealth:
+        """The health of the alternative at `place`, behind the name of its choice."""
+        return self._alternatives.setdefault(place, AlternativeHealth())
+
+    def alternatives(self, now: float) -> tuple[AlternativeSnapshot, ...]:
+        """The health of all alternatives at one moment."""
+        found = tuple(self._alternatives.items())
+        return tuple(one.snapshot(".".join(place), now) for place, one in found)
 
     def breakers(self, now: float) -> tuple[BreakerSnapshot, ...]:
         """All breakers at one moment."""
@@ -162,6 +178,11 @@ class Protections:
             )  # fmt: skip
 
         return tell
+
+
+def _named(name: str | None, place: Place) -> tuple[Place, str]:
+    """The key of a protection, and what it is called; no place has the key of a shared one."""
+    return (place, ".".join(place)) if name is None else ((name,), name)
 
 
 _T = TypeVar("_T", CircuitBreaker, Slots)

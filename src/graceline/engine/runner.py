@@ -12,7 +12,7 @@ from graceline.deadlines import Blame, Kind, Status, Verdict, blame_failure, exp
 from graceline.engine.cleanup import run_handlers
 from graceline.engine.levels import CURRENT
 from graceline.engine.outcomes import Outcomes, skipped_stage
-from graceline.engine.running import came_back, run_graph, run_stages, settle_holder
+from graceline.engine.running import BREATHE, came_back, run_graph, run_stages, settle_holder
 from graceline.engine.settling import Book
 from graceline.engine.strand import Strand
 from graceline.resilience import Refusal
@@ -70,6 +70,8 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
             # Opened with the deadline of the first node, the scope need not be moved for it.
             now = run.admitted_at
             strand = Strand(run.root, now, min(run.root.fired(), now + run.plan.first_span))
+            pace = run.shared.pace
+            strand.ticks = pace.ticks
             registry = run.top.strands
             registry[strand] = None
             token = CURRENT.set(run.root)
@@ -96,6 +98,7 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
                     result = attrs.evolve(result, would_time_out=run.report_watched(strand.now))
             finally:
                 strand.close()
+                pace.ticks = strand.ticks + 1
                 del registry[strand]
                 CURRENT.reset(token)
             if run.slot:
@@ -103,7 +106,9 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
             if run.foreign is None and not (run.plain and result.status is Status.OK):
                 await _look_outside(run, strand.now)
         else:
-            if verdict is not None and verdict.foreign:
+            run.shared.pace.ticks += 1
+            if run.shared.pace.ticks >= BREATHE or (verdict is not None and verdict.foreign):
+                run.shared.pace.ticks = 0
                 await _tick(run)
             result = _never_started(run, verdict or Verdict(Status.CANCELLED, _by_caller(run)))
         _tell(run, result)
@@ -131,7 +136,7 @@ async def _with_nursery(
 
 
 async def _tick(run: RunState) -> None:
-    """The caller's deadline has passed by the clock: give Trio a tick to say so."""
+    """Give Trio a tick: the caller's deadline has passed by the clock, or it was long ago."""
     try:
         await trio.lowlevel.checkpoint()
     except trio.Cancelled as error:

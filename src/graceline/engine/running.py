@@ -23,7 +23,7 @@ from graceline.engine.state import NOTHING, RunState
 from graceline.engine.strand import Strand
 from graceline.telemetry import events
 
-__all__ = ["came_back", "run_graph", "run_nodes", "run_stages", "settle_holder"]
+__all__ = ["BREATHE", "came_back", "run_graph", "run_nodes", "run_stages", "settle_holder"]
 
 _COMPLETED = (Status.OK, Status.LATE)
 _ENDED = {
@@ -33,7 +33,7 @@ _ENDED = {
     Status.REJECTED: "was refused",
 }
 _checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
-_BREATHE = 64  # parts between two full checkpoints: stale deadlines are pruned only on a tick
+BREATHE = 64  # parts between two full checkpoints: stale deadlines are pruned only on a tick
 
 
 @trio.lowlevel.disable_ki_protection
@@ -59,9 +59,9 @@ async def run_nodes(  # noqa: PLR0915 - see above
         fires = level.deadline
         if bound < fires:
             fires = bound
-        if not plain or now >= fires or strand.dirty or strand.ticks >= _BREATHE:
+        if not plain or now >= fires or strand.dirty or strand.ticks >= BREATHE:
             # The slow start: expired, cancelled, a condition, a due checkpoint, a watcher.
-            if strand.ticks >= _BREATHE:
+            if strand.ticks >= BREATHE:
                 await _breathe(run, strand, stage, bound)
                 level = LevelRun(run, plan, stage, strand.now, value)
             early = await enter(run, strand, level, book)

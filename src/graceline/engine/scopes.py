@@ -181,7 +181,6 @@ class DeadlineScope:
             del run.top.strands[strand]
             CURRENT.reset(self._token)
             run.finish(None)
-            self._engine._forget(run)
         return not passes
 
     async def _settle(

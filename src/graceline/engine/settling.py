@@ -20,6 +20,7 @@ from graceline.engine.outcomes import Outcome, node_outcome, stage_outcome, tell
 from graceline.engine.plan import NodePlan
 from graceline.engine.state import NOTHING, RunState
 from graceline.engine.strand import Strand
+from graceline.errors import AttemptTimeoutError, NodeTimeoutError, OverloadedError
 from graceline.results import NodeOutcome
 from graceline.work import WorkRefusedError
 
@@ -29,6 +30,8 @@ __all__ = [
     "enter",
     "finish",
     "judge",
+    "kept",
+    "refusal",
     "route",
     "settle_node",
 ]
@@ -50,6 +53,26 @@ class InnerTimeoutError(Exception):
         self.blame = blame
         self.raised = raised
         self.grace_used = grace_used
+
+
+def kept(error: Exception) -> Exception:
+    """An error as it is kept among those of a node: a timeout inside it as users know it."""
+    if not isinstance(error, InnerTimeoutError):
+        return error
+    blame = error.blame
+    kind = AttemptTimeoutError if blame.level == "attempt" else NodeTimeoutError
+    source = None if blame.source is None else str(blame.source)
+    public = kind(blame.message, name=blame.name, limit=blame.limit, source=source, result=None)
+    public.__cause__ = error.raised
+    return public
+
+
+def refusal(error: WorkRefusedError, name: str) -> Exception:
+    """The refusal of what is called `name`, as users know it."""
+    cause = error.__cause__
+    if isinstance(cause, Exception):
+        return cause
+    return OverloadedError(str(error), name=name, result=None)
 
 
 class Book:

@@ -47,6 +47,11 @@ class Site:
         return max(1, self._level.attempt)
 
     @property
+    def hedge(self) -> bool:
+        """See `WorkContext`."""
+        return self._level.hedge
+
+    @property
     def lane(self) -> str:
         """See `WorkContext`."""
         return self._level.run.shared.lane

@@ -31,11 +31,24 @@ if TYPE_CHECKING:
     from graceline.engine.plan import PipelinePlan, Plan
     from graceline.engine.strand import Strand
 
-__all__ = ["NOTHING", "RunState", "Shared"]
+__all__ = ["NOTHING", "Pace", "RunState", "Shared"]
 
 NOTHING: Any = MappingProxyType({})
 """Stands for a dict that most runs never need; shared, and never written to."""
 EventT = TypeVar("EventT", bound=events.Event)
+
+
+class Pace:
+    """Counts the parts that ran since the last full checkpoint of anybody.
+
+    Attributes:
+        ticks: how many; a short run goes on counting where the last one ended.
+    """
+
+    __slots__ = ("ticks",)
+
+    def __init__(self) -> None:
+        self.ticks = 0
 
 
 @attrs.frozen(eq=False)
@@ -50,6 +63,8 @@ class Shared:
         watching: True in `observe`: limits that pass are reported.
         drain: set when the engine drains.
         late: tells of parts that run late.
+        forget: called with each run that has ended.
+        pace: when the next full checkpoint is due.
     """
 
     hub: Hub
@@ -59,6 +74,8 @@ class Shared:
     watching: bool
     drain: trio.Event
     late: LateWatch
+    forget: Callable[[RunState], None]
+    pace: Pace = attrs.field(factory=Pace)
 
 
 class RunState:
@@ -295,6 +312,7 @@ class RunState:
         """The run has ended; None if it was torn down without a result."""
         self.result = result
         self.ended = True
+        self.shared.forget(self)
         del self.root  # it refers to the run: without this cycle no garbage is left to collect
         for close in self.at_end:
             close()

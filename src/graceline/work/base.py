@@ -47,6 +47,10 @@ class WorkContext(Protocol):
         """The number of the attempt, from 1."""
 
     @property
+    def hedge(self) -> bool:
+        """Whether it is the second copy of a hedged attempt."""
+
+    @property
     def lane(self) -> str:
         """The lane of its engine."""
 

@@ -73,6 +73,7 @@ class Order(NamedTuple):
     grace: float
     parcel: bytes
     attempt: int = 1
+    hedge: bool = False
 
 
 class Reply(NamedTuple):

@@ -365,7 +365,7 @@ def _order(context: WorkContext, job: _Job, parcel: bytes) -> Order:
     return Order(
         job.number, context.run_id, context.pipeline, context.stage, context.node, context.lane,
         context.has_partial, context.remaining(), context.stop_in(), context.grace, parcel,
-        context.attempt,
+        context.attempt, context.hedge,
     )  # fmt: skip
 
 
