@@ -630,7 +630,7 @@ async def test_a_slot_is_kept_while_an_attempt_unwinds(autojump_clock, engine):
 
 
 async def test_a_bulkhead_bounds_the_items_of_a_list(autojump_clock, engine):
-    """Each item takes a slot of its own, and one that is refused refuses the node."""
+    """Each item takes a slot of its own, and one that is refused fails a node that has begun."""
     result = await engine.run(Pipeline("p", [each(hold, limit=2, max_parallel=8)]), range(6))
     assert (result.ok, result.elapsed) == (True, 3.0)
     tight = each(hold, limit=Bulkhead(slots=1, max_queue=0), max_parallel=2)
