@@ -251,6 +251,32 @@ def test_place_of_a_failure(write, call):
     assert "hint" not in call("run", target, "--debug", "-i", "a=1")[1]
 
 
+@pytest.mark.parametrize(
+    ("stages", "count"),
+    [
+        ("[Stage('s', [bad])]", 1),
+        ("[Stage('s', [Node(fine, when=bad_if)])]", 1),
+        ("[Stage('s', [fine], when=bad_if)]", 1),
+        ("[Stage('s', [fine], on_cleanup=bad)]", 1),
+        ("[Stage('s', [Node(fine, on_cleanup=bad)])]", 1),
+        ("[Stage('s', [fine])], on_cleanup=bad", 1),
+        ("[Stage('s', [fine])]", 0),
+    ],
+)
+def test_what_is_said_of_tracebacks_is_true(write, call, stages, count):
+    """Whatever was raised, and wherever: --debug is named where it shows a traceback, each once."""
+    target = write(f"""
+    def bad_if(given): raise OSError("here")
+    async def bad(given): raise OSError("here")
+    async def fine(given): ...
+    p = Pipeline("p", {stages})
+    """)
+    assert ("--debug shows the traceback" in call("run", target)[1]) is bool(count)
+    _, out, err = call("run", target, "--debug")
+    assert err.count("OSError: here") == err.count("Traceback") == count
+    assert "--debug" not in out
+
+
 NEEDS_INPUT = """
 @node
 async def first(given): return given["n"] if given else 0

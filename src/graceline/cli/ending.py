@@ -24,6 +24,7 @@ __all__ = [
     "broken",
     "complain",
     "exit_code",
+    "raised_in",
     "trace",
     "trace_result",
 ]
@@ -48,16 +49,20 @@ def exit_code(session: Session, *, allow_degraded: bool) -> int:
 
 def trace_result(result: PipelineResult) -> None:
     """Show the tracebacks of everything that was raised in a run."""
-    for problem in _errors(result):
+    for problem in raised_in(result):
         trace(problem)
 
 
-def _errors(result: PipelineResult) -> Iterator[BaseException]:
+def raised_in(result: PipelineResult) -> Iterator[BaseException]:
+    """Everything that was raised in a run, each once: the error of a node may be its stage's."""
     for stage in result.stages.values():
+        errors = [node.error for node in stage.nodes.values()]
         for node in stage.nodes.values():
             if node.error is not None:
                 yield node.error
             yield from node.secondary
+        if stage.error is not None and not any(stage.error is error for error in errors):
+            yield stage.error
         yield from stage.secondary
     yield from result.secondary
 

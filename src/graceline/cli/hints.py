@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from graceline.cli.ending import SEE_TRACEBACK, raised_in
 from graceline.deadlines import Status
 from graceline.durations import format_duration
 
@@ -35,8 +36,8 @@ def hints(pipeline: Pipeline, session: Session, value: Any, *, debug: bool) -> I
     names = ", ".join(_failed_on_input(pipeline, result)) if value is None else ""
     if names:
         yield f"the input of {names} was None: there was no -i key=value"
-    if not debug and _raised(result):
-        yield "--debug shows the traceback"
+    if not debug and any(True for _ in raised_in(result)):
+        yield SEE_TRACEBACK
 
 
 def _mode(session: Session) -> str:
@@ -60,13 +61,3 @@ def _failed_on_input(pipeline: Pipeline, result: PipelineResult) -> Iterator[str
             outcome = result.stages[stage.name].nodes[node.name]
             if outcome.status is Status.FAILED and not stage.graph.before[node.name]:
                 yield node.name
-
-
-def _raised(result: PipelineResult) -> bool:
-    """Whether any part raised anything."""
-    return bool(result.secondary) or any(
-        stage.error
-        or stage.secondary
-        or any(node.error or node.secondary for node in stage.nodes.values())
-        for stage in result.stages.values()
-    )
