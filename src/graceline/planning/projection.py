@@ -9,7 +9,6 @@ from statistics import NormalDist
 
 import attrs
 
-from graceline.deadlines import Status
 from graceline.definitions import Adaptive, Pipeline
 from graceline.planning.limits import Limits, in_force
 from graceline.planning.replay import Replayed
@@ -17,7 +16,6 @@ from graceline.planning.replay import Replayed
 __all__ = ["BlameShare", "PartProjection", "Projection", "percentile", "projection_of", "wilson"]
 
 _NEVER = "never_ends"
-_ANSWERS = (Status.OK, Status.LATE)
 _Z = NormalDist().inv_cdf(0.975)
 
 
