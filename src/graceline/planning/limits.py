@@ -17,7 +17,7 @@ from graceline.errors import DefinitionWarning
 from graceline.planning.places import Place
 from graceline.planning.recorded import Draws
 
-__all__ = ["Cursor", "Limits", "in_force", "virtual"]
+__all__ = ["Cursor", "Limits", "in_force", "stand_in"]
 
 _TIE = 1e-9
 """Seconds that each call takes longer than was drawn: what takes as long as its limit is then cut
@@ -64,7 +64,7 @@ def in_force(
     return math.inf if limits.alone and not pipeline.is_soft(stage, node) else part.stated_timeout
 
 
-def virtual(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) -> Pipeline:
+def stand_in(pipeline: Pipeline, limits: Limits, draws: Draws, cursor: Cursor) -> Pipeline:
     """The pipeline with these limits, in which nothing of the user's is called.
 
     Each node sleeps as long as was drawn for the run. Conditions count as true, fallbacks are the

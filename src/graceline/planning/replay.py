@@ -21,7 +21,7 @@ from graceline.adaptive import MemoryStore, Records
 from graceline.deadlines import Status
 from graceline.definitions import Pipeline, Timeouts
 from graceline.engine import Engine, open_engine
-from graceline.planning.limits import Cursor, Limits, virtual
+from graceline.planning.limits import Cursor, Limits, stand_in
 from graceline.planning.places import Place, nodes_of
 from graceline.planning.recorded import Draws, Recorded, copy_records, draw_all
 from graceline.results import PipelineResult
@@ -128,7 +128,7 @@ def replay(
         DefinitionError: for a limit that does not fit to the `reserve` of its part.
     """
     cursor, done = Cursor(), Replayed()
-    pipeline = virtual(world.pipeline, limits, world.draws, cursor)
+    pipeline = stand_in(world.pipeline, limits, world.draws, cursor)
     timeout, horizon = limits.pipeline, math.inf
     if (pipeline.stated_timeout if timeout is None else timeout) in (None, math.inf):
         horizon = world.horizon
