@@ -19,7 +19,7 @@ from graceline.errors import DefinitionError, GracelineError
 from graceline.planning.limits import Limits
 from graceline.planning.places import Place, by_place, by_stage, nodes_of
 from graceline.planning.projection import Projection, projection_of
-from graceline.planning.recommend import choose
+from graceline.planning.recommend import recommend
 from graceline.planning.recorded import Recorded, read_durations
 from graceline.planning.replay import Replayed, World, replay
 
@@ -182,7 +182,7 @@ def make_plan(
 
     done = play("as it is", as_given, runs)
     now = projection_of(pipeline, as_given, done)
-    choice = choose(pipeline, recorded, target, (as_given, done), play)
+    advice = recommend(pipeline, recorded, target, (as_given, done), play)
     return Plan(
         pipeline=pipeline.name,
         lane=lane,
@@ -191,11 +191,11 @@ def make_plan(
         now=now,
         recommended=Recommendation(
             target=target,
-            reached=choice.reached,
-            reachable=choice.reachable,
-            kept=choice.kept,
-            stopped_by=() if choice.reached else tuple(_hanging(pipeline, recorded)),
-            projection=projection_of(pipeline, choice.limits, choice.done),
+            reached=advice.reached,
+            reachable=advice.reachable,
+            kept=advice.kept,
+            stopped_by=() if advice.reached else tuple(_hanging(pipeline, recorded)),
+            projection=projection_of(pipeline, advice.limits, advice.done),
         ),
         notes=tuple(_notes(pipeline, recorded, now)),
     )

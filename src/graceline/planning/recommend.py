@@ -29,7 +29,7 @@ from graceline.planning.projection import percentile
 from graceline.planning.recorded import Recorded
 from graceline.planning.replay import Replayed
 
-__all__ = ["Choice", "Play", "choose"]
+__all__ = ["Advice", "Play", "recommend"]
 
 Play: TypeAlias = Callable[[str, Limits, int], Replayed]
 """Replays some runs with certain limits; the word says to people what for."""
@@ -46,7 +46,7 @@ _WORTH = 0.05  # the share of all waste that a limit of a critical node must sav
 
 
 @attrs.frozen
-class Choice:
+class Advice:
     """What to recommend.
 
     Attributes:
@@ -64,14 +64,14 @@ class Choice:
     kept: bool = False
 
 
-def choose(
+def recommend(
     pipeline: Pipeline,
     recorded: Mapping[Place, Recorded],
     target: float,
     as_it_is: tuple[Limits, Replayed],
     play: Play,
-) -> Choice:
-    """Choose limits with which a share `target` of the runs has an answer.
+) -> Advice:
+    """Recommend limits with which a share `target` of the runs has an answer.
 
     Args:
         pipeline: the definition.
@@ -82,15 +82,15 @@ def choose(
     """
     kept, now = as_it_is
     search = _Search(pipeline, recorded, target, len(now.statuses), play)
-    choice = search.run(Limits(pipeline=math.inf, alone=True))
-    if search.as_good(choice, now):
-        return choice
+    advice = search.run(Limits(pipeline=math.inf, alone=True))
+    if search.as_good(advice, now):
+        return advice
     # What was left out is needed: perhaps it limits what hangs in the way of others.
-    choice = search.run(attrs.evolve(kept, pipeline=math.inf))
-    if search.as_good(choice, now):
-        return choice
-    reachable = max(choice.reachable, now.answers / search.runs)
-    return Choice(kept, reachable, reached=now.answers >= search.wanted, done=now, kept=True)
+    advice = search.run(attrs.evolve(kept, pipeline=math.inf))
+    if search.as_good(advice, now):
+        return advice
+    reachable = max(advice.reachable, now.answers / search.runs)
+    return Advice(kept, reachable, reached=now.answers >= search.wanted, done=now, kept=True)
 
 
 @attrs.frozen
@@ -108,12 +108,12 @@ class _Search:
         """How many runs should have an answer."""
         return math.ceil(self.target * self.runs - 1e-9)
 
-    def as_good(self, choice: Choice, now: Replayed) -> bool:
-        """Whether a choice does what is wanted, or hardly less than the limits as they are."""
-        answers = choice.done.answers
-        return choice.reached or (0 < answers >= now.answers - _loss(now.answers))
+    def as_good(self, advice: Advice, now: Replayed) -> bool:
+        """Whether the advice does what is wanted, or hardly less than the limits as they are."""
+        answers = advice.done.answers
+        return advice.reached or (0 < answers >= now.answers - _loss(now.answers))
 
-    def run(self, limits: Limits) -> Choice:
+    def run(self, limits: Limits) -> Advice:
         """Search from limits without one of the pipeline on."""
         pipeline, runs, wanted = self.pipeline, self.runs, self.wanted
         limits, best = self._unblocked(limits)
@@ -122,7 +122,7 @@ class _Search:
         answered = sorted(best.answered)
         count = sum(seconds < math.inf for seconds in answered)
         if not count:
-            return Choice(limits, 0.0, reached=False, done=best)
+            return Advice(limits, 0.0, reached=False, done=best)
         reached = wanted <= count
         # Some are to spare, for the limits of critical nodes.
         aim = min(count, wanted + math.ceil(_SPARE * runs)) if reached else count - _loss(count)
@@ -139,7 +139,7 @@ class _Search:
         if nodes:
             limits = attrs.evolve(limits, nodes={**limits.nodes, **nodes})
             done = self.play("as recommended", limits, runs)
-        return Choice(limits, count / runs, reached=reached and done.answers >= wanted, done=done)
+        return Advice(limits, count / runs, reached=reached and done.answers >= wanted, done=done)
 
     def _unblocked(self, limits: Limits) -> tuple[Limits, Replayed]:
         """The limits, with more for non-critical parts that are in the way, and their replay."""
