@@ -1,4 +1,7 @@
-"""The house: a room imports only rooms below it, for types as well as at run time."""
+"""The house: a room imports only rooms below it, and the lower floors do without Trio.
+
+Both hold for types as well as at run time.
+"""
 
 import ast
 from pathlib import Path
@@ -11,13 +14,13 @@ FLOORS = {
     "errors": 0,
     "durations": 0,
     "deadlines": 0,
-    "virtual": 0,
     "definitions": 1,
     "results": 1,
     "adaptive": 2,
     "resilience": 2,
     "telemetry": 2,
     "timers": 2,
+    "virtual": 3,
     "work": 3,
     "engine": 4,
     "graceline": 4,  # the root offers what the engine's floor and those below it hold
@@ -27,6 +30,7 @@ FLOORS = {
     "testing": 5,
     "cli": 6,
 }
+WITH_TRIO = 3  # from this floor on rooms may wait, so that what decides needs no event loop
 SAME_ROOM = {"__main__": "cli", "documents": "results"}
 
 
@@ -38,7 +42,7 @@ def room(module):
 
 
 def imports(source, module, *, is_package):
-    """Every `graceline` module that a module imports anywhere, `TYPE_CHECKING` included."""
+    """Every module that a module imports anywhere, `TYPE_CHECKING` included."""
     base = module.split(".") if is_package else module.split(".")[:-1]
     for found in ast.walk(ast.parse(source)):
         if isinstance(found, ast.Import):
@@ -53,20 +57,27 @@ def imports(source, module, *, is_package):
             ]
         else:
             continue
-        yield from (target for target in targets if target.split(".")[0] == "graceline")
+        yield from targets
+
+
+def modules(package):
+    """Every module of a room, with what it imports."""
+    for path in sorted(package.rglob("*.py")):
+        relative = path.relative_to(package).with_suffix("")
+        is_package = relative.name == "__init__"
+        module = ".".join(["graceline", *(relative.parts[:-1] if is_package else relative.parts)])
+        if module != "graceline":
+            yield module, list(imports(path.read_text("utf-8"), module, is_package=is_package))
 
 
 def arrows_up(package):
     """Every import that does not lead to a lower floor, to its own room, or along the ground."""
     wrong = []
-    for path in sorted(package.rglob("*.py")):
-        relative = path.relative_to(package).with_suffix("")
-        is_package = relative.name == "__init__"
-        module = ".".join(["graceline", *(relative.parts[:-1] if is_package else relative.parts)])
-        if module == "graceline":
-            continue
+    for module, targets in modules(package):
         here = room(module)
-        for target in imports(path.read_text("utf-8"), module, is_package=is_package):
+        for target in targets:
+            if target.split(".")[0] != "graceline":
+                continue
             there = room(target)
             ground = FLOORS[here] == FLOORS[there] == 0
             if here != there and not ground and FLOORS[there] >= FLOORS[here]:
@@ -74,9 +85,24 @@ def arrows_up(package):
     return wrong
 
 
+def loops_below(package):
+    """Every module below the floors with Trio that imports it."""
+    return [
+        module
+        for module, targets in modules(package)
+        if FLOORS[room(module)] < WITH_TRIO
+        and any(target.split(".")[0] == "trio" for target in targets)
+    ]
+
+
 def test_no_arrow_runs_up():
     """What decides knows nothing of what waits: each import leads down."""
     assert arrows_up(PACKAGE) == []
+
+
+def test_what_decides_knows_no_event_loop():
+    """The rooms of the lower floors import no Trio: they can be read and tested without a loop."""
+    assert loops_below(PACKAGE) == []
 
 
 def test_every_room_has_a_floor():
@@ -108,6 +134,20 @@ def test_an_arrow_up_is_seen_however_it_is_written(tmp_path):
         "graceline.telemetry.hub imports graceline.engine",
         "graceline.work.base imports graceline",
         "graceline.work.thread imports graceline.engine",
+    ]
+
+
+def test_a_loop_below_is_seen_however_it_is_written(tmp_path):
+    """A submodule, for types only, nested: all are found; upper floors and other names are fine."""
+    build(tmp_path, "definitions/__init__.py", "def late():\n    import trio.lowlevel\n")
+    build(tmp_path, "errors.py", "if TYPE_CHECKING:\n    from trio import Event\n")
+    build(tmp_path, "telemetry/hub.py", "from trio.testing import MockClock\n")
+    build(tmp_path, "telemetry/trio.py", "import triode\nfrom . import trio\n")
+    build(tmp_path, "virtual.py", "import trio\n")
+    assert loops_below(tmp_path) == [
+        "graceline.definitions",
+        "graceline.errors",
+        "graceline.telemetry.hub",
     ]
 
 
