@@ -1,95 +1,29 @@
-"""The command line itself: its words, its help, its exit codes, and what it prints."""
+"""The command line itself: which commands there are, and what is said of words that fit none."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 import sys
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import trio
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
-from rich.console import Console
-from rich.highlighter import ReprHighlighter
-from rich.pretty import pretty_repr
-from rich.text import Text
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from graceline.cli.bench import BENCH_EPILOGUE, BENCH_HELP, REPORT_HELP, bench, report
-from graceline.cli.ending import (
-    NOT_OK,
-    OK,
-    PROGRAM,
-    SEE_TRACEBACK,
-    USAGE,
-    broken,
-    complain,
-    exit_code,
-    trace,
-    trace_result,
-)
+from graceline.cli.ending import OK, SEE_TRACEBACK, complain, trace
 from graceline.cli.failures import UsageError
-from graceline.cli.hints import hints
 from graceline.cli.history import HISTORY, history
-from graceline.cli.keeping import default_path, run_history
-from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
 from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
-from graceline.cli.session import GRACE, run_session
+from graceline.cli.run import RUN_EPILOGUE, RUN_HELP, run
 from graceline.errors import DefinitionError
 from graceline.telemetry.places import place_of
-from graceline.telemetry.waterfall import Waterfall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from graceline.cli.session import Session
+    from collections.abc import Iterator
 
 __all__ = ["dispatch"]
 
-_VALUE_LINES = 40
-_highlight = ReprHighlighter()
-
 _ABOUT = "Run pipelines that must answer in time."
-_RUN_HELP = "\n\n".join(
-    (
-        "Run a pipeline and show where its time went.",
-        (
-            "The pipeline's own limits apply, and no others: a run that states none goes on until "
-            "it ends or is interrupted. Cleanup after a cancel has "
-            f"{GRACE:g} s where the pipeline states no grace."
-        ),
-        (
-            "On a terminal, standard error shows the run while it goes on: its parts, and what is "
-            "left of their limits."
-        ),
-        (
-            "How long the calls took is kept for the next run, with the limits that learn from it: "
-            "`graceline history` shows it."
-        ),
-        (
-            "Ctrl-C (SIGINT) or SIGTERM cancels the run with its cleanup and shows what it has so "
-            "far. A second one cuts the cleanup, a third one ends the process."
-        ),
-    )
-)
-_EPILOGUE = """\
-Examples:
-
-  graceline run jobs.py:nightly
-  graceline run shop.pipelines:assist -i query=hello -i top=5 --timeout 250ms
-  graceline run jobs.py --json > result.json
-
-Exit codes:
-
-  0    ok, or late (the value is there)
-  1    failed, timed_out, cancelled or rejected; degraded, unless allowed
-  2    a mistake in the command line or in the definition; an input that a
-       node refuses is a failed run: 1
-  130  interrupted (SIGINT)
-  143  terminated (SIGTERM)
-"""
 _TAKES = {
     "run": "one TARGET",
     "plan": "one TARGET",
@@ -97,7 +31,6 @@ _TAKES = {
     "report": "one DIR",
     **HISTORY,
 }
-_FLAG = Parameter(negative=(), show_default=False)
 
 _app = App(
     name="graceline",
@@ -106,6 +39,7 @@ _app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+_app.command(run, name="run", help=RUN_HELP, help_epilogue=RUN_EPILOGUE)
 _app.command(plan, name="plan", help=PLAN_HELP, help_epilogue=PLAN_EPILOGUE)
 _app.command(bench, name="bench", help=BENCH_HELP, help_epilogue=BENCH_EPILOGUE)
 _app.command(report, name="report", help=REPORT_HELP)
@@ -152,108 +86,3 @@ def _dispatch(argv: list[str]) -> int:
         more = (SEE_TRACEBACK,) if place and not debug else ()
         return complain(f"{place}: {error}" if place else str(error), *more)
     return code if isinstance(code, int) else OK
-
-
-@_app.command(name="run", help=_RUN_HELP, help_epilogue=_EPILOGUE)
-def _run(
-    target: Annotated[
-        str,
-        Parameter(
-            help="`pkg.module:name` or `path/file.py:name`: the name of the variable or of the "
-            "pipeline. It may be left out if there is exactly one pipeline."
-        ),
-    ],
-    /,
-    *,
-    inputs: Annotated[
-        list[str] | None,
-        Parameter(
-            name=["-i", "--input"],
-            negative=(),
-            help="An entry `key=value` of the input, which is a dict of them (None without any). "
-            "Values that are JSON are read as JSON, others are strings.",
-        ),
-    ] = None,
-    timeout: Annotated[
-        str | None,
-        Parameter(
-            allow_leading_hyphen=True,  # a negative limit gets a message of its own
-            help="Limit of this run, instead of the pipeline's own: `300ms`, `2s`, `1m30s`.",
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool,
-        _FLAG,
-        Parameter(name="--json", help="Print the result as JSON and nothing else."),
-    ] = False,
-    file: Annotated[
-        Path | None,
-        Parameter(
-            name="--history",
-            help="Keep durations and learned limits in this file, instead of the user's own; see: "
-            "graceline history --help",
-        ),
-    ] = None,
-    no_history: Annotated[
-        bool, _FLAG, Parameter(help="Begin without what was learned before, and keep nothing.")
-    ] = False,
-    allow_degraded: Annotated[
-        bool,
-        _FLAG,
-        Parameter(help="Exit with 0 although non-critical parts did not succeed."),
-    ] = False,
-    debug: Annotated[
-        bool, _FLAG, Parameter(help="Show tracebacks of errors on standard error.")
-    ] = False,
-) -> int:
-    """Run a pipeline."""
-    seconds = None if timeout is None else parse_timeout(timeout)
-    value = parse_input(inputs or ())
-    if no_history and file is not None:
-        raise UsageError("--history FILE says where to keep it, --no-history not to; leave one out")
-    place = None if no_history else file or default_path()
-    err = Console(stderr=True)
-    # What the user's code prints must not get between the lines of a document.
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        try:
-            pipeline = load_pipeline(target)
-        except (UsageError, DefinitionError):
-            raise
-        except PROGRAM as error:
-            return broken(error, USAGE, debug=debug)
-        try:
-            screen = err if err.is_terminal and not as_json else None
-            with run_history(place) as store:
-                work = partial(run_session, history=store)
-                session = trio.run(work, pipeline, value, seconds, screen)
-        except (UsageError, DefinitionError):
-            raise
-        except PROGRAM as error:
-            return broken(error, NOT_OK, debug=debug)
-    if as_json:
-        sys.stdout.write(json.dumps(session.result.to_dict(), indent=2) + "\n")
-    else:
-        _show(Console(), session, hints(pipeline, session, value, debug=debug))
-    if debug:
-        trace_result(session.result)
-    return exit_code(session, allow_degraded=allow_degraded)
-
-
-def _show(out: Console, session: Session, said: Iterable[str]) -> None:
-    """The waterfall and the hints; below them the value, cut where it is huge."""
-    result = session.result
-    out.print(Waterfall(session.timeline, result))
-    for hint in said:
-        out.print(Text(f"hint      {hint}", style="dim"), soft_wrap=True)
-    if not result.ok:
-        return
-    text = pretty_repr(
-        result.value, max_width=out.width, max_length=50, max_string=2000, max_depth=8
-    )
-    lines = text.split("\n")
-    out.print()
-    for line in lines[:_VALUE_LINES]:
-        out.print(_highlight(line), soft_wrap=True)
-    if len(lines) > _VALUE_LINES:
-        left = len(lines) - _VALUE_LINES
-        out.print(Text(f"... and {left} more lines; --json prints everything", style="dim"))
