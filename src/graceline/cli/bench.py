@@ -27,7 +27,9 @@ from graceline.cli.ending import (
     trace_result,
 )
 from graceline.cli.failures import UsageError
+from graceline.cli.guarding import guarded, output_aside
 from graceline.cli.loading import load, parse_timeout
+from graceline.cli.options import FLAG, Debug
 from graceline.cli.session import run_session
 from graceline.definitions import Timeouts
 from graceline.errors import DefinitionError, GracelineError
@@ -45,7 +47,6 @@ __all__ = ["BENCH_EPILOGUE", "BENCH_HELP", "REPORT_HELP", "bench", "report"]
 
 _GRACE = Timeouts.batch().grace
 _LAST_WORDS = 8
-_FLAG = Parameter(negative=(), show_default=False)
 
 BENCH_HELP = f"""\
 Run a benchmark suite: phases of commands, each with its limit.
@@ -109,33 +110,27 @@ def bench(
         ),
     ] = None,
     force: Annotated[
-        bool, _FLAG, Parameter(help="Replace the results that are in DIR already.")
+        bool, FLAG, Parameter(help="Replace the results that are in DIR already.")
     ] = False,
     as_json: Annotated[
         bool,
-        _FLAG,
+        FLAG,
         Parameter(name="--json", help="Print the report as JSON and nothing else."),
     ] = False,
     allow_degraded: Annotated[
         bool,
-        _FLAG,
+        FLAG,
         Parameter(help="Exit with 0 although something with continue_on_failure did not succeed."),
     ] = False,
-    debug: Annotated[
-        bool, _FLAG, Parameter(help="Show tracebacks of errors on standard error.")
-    ] = False,
+    debug: Debug = False,
 ) -> int:
     """Run a suite."""
     from graceline.bench import Suite, read_story  # noqa: PLC0415 - see above
 
     seconds = None if timeout is None else parse_timeout(timeout)
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        try:
+    with output_aside(wanted=as_json):
+        with guarded(USAGE, debug=debug):
             found = load(suite, Suite)
-        except (UsageError, DefinitionError):
-            raise
-        except PROGRAM as error:
-            return broken(error, USAGE, debug=debug)
         session, problem = _run(found, out, seconds, force=force, quiet=as_json)
     code = OK if problem is None else broken(problem, NOT_OK, debug=debug)
     if session is None:
@@ -184,7 +179,7 @@ def report(
     *,
     as_json: Annotated[
         bool,
-        _FLAG,
+        FLAG,
         Parameter(name="--json", help="Print the report as JSON and nothing else."),
     ] = False,
 ) -> int:

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from graceline.cli.bench import BENCH_EPILOGUE, BENCH_HELP, REPORT_HELP, bench, report
 from graceline.cli.ending import OK, SEE_TRACEBACK, complain, trace
-from graceline.cli.failures import UsageError
+from graceline.cli.failures import Ended, UsageError
 from graceline.cli.history import HISTORY, history
 from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
 from graceline.cli.run import RUN_EPILOGUE, RUN_HELP, run
@@ -72,6 +72,8 @@ def _dispatch(argv: list[str]) -> int:
     see = f"see: graceline {name} --help" if name else "see: graceline --help"
     try:
         code = _app(argv, exit_on_error=False, print_error=False)
+    except Ended as ended:
+        return ended.code
     except UnusedCliTokensError as error:
         words = ", ".join(map(repr, error.unused_tokens or ()))
         takes = f"; {name} takes {_TAKES[name]}" if name else ""

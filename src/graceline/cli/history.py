@@ -22,6 +22,7 @@ from graceline.cli.choosing import choose, described
 from graceline.cli.ending import OK
 from graceline.cli.failures import UsageError
 from graceline.cli.keeping import change_history, default_path, open_history
+from graceline.cli.options import FLAG
 
 if TYPE_CHECKING:
     from graceline.adaptive import Key, Record, Records
@@ -37,8 +38,6 @@ HISTORY = {
     "history forget": "one KEY",
 }
 """The commands of this module, with the words that each takes."""
-
-_FLAG = Parameter(negative=(), show_default=False)
 
 _ABOUT = """\
 Look at the durations and limits that runs have left.
@@ -109,7 +108,7 @@ def _list(
     *,
     file: _History = None,
     as_json: Annotated[
-        bool, _FLAG, Parameter(name="--json", help="Print a JSON array, durations in seconds.")
+        bool, FLAG, Parameter(name="--json", help="Print a JSON array, durations in seconds.")
     ] = False,
 ) -> int:
     """List the keys."""
@@ -252,7 +251,7 @@ def _forget(
     *,
     lane: _Lane = None,
     level: _Level = None,
-    everything: Annotated[bool, _FLAG, Parameter(name="--all", help="Drop everything.")] = False,
+    everything: Annotated[bool, FLAG, Parameter(name="--all", help="Drop everything.")] = False,
     file: _History = None,
 ) -> int:
     """Drop one key, or all of them."""

@@ -15,12 +15,13 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from graceline.adaptive import MemoryStore
-from graceline.cli.ending import OK, PROGRAM, USAGE, broken
+from graceline.cli.ending import OK, USAGE, broken
 from graceline.cli.failures import UsageError
+from graceline.cli.guarding import guarded, output_aside
 from graceline.cli.keeping import default_path, open_history
 from graceline.cli.loading import as_number, load_pipeline, parse_timeout
+from graceline.cli.options import FLAG, Debug, Target
 from graceline.durations import parse_duration
-from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from graceline.planning import Plan, Watch
 
 __all__ = ["PLAN_EPILOGUE", "PLAN_HELP", "plan"]
-
-_FLAG = Parameter(negative=(), show_default=False)
 
 PLAN_HELP = """\
 Tell what would happen with these limits, and which ones would be better.
@@ -59,13 +58,7 @@ Exit codes:
 
 
 def plan(
-    target: Annotated[
-        str,
-        Parameter(
-            help="`pkg.module:name` or `path/file.py:name`: the name of the variable or of the "
-            "pipeline. It may be left out if there is exactly one pipeline."
-        ),
-    ],
+    target: Target,
     /,
     *,
     file: Annotated[
@@ -125,12 +118,10 @@ def plan(
     ] = None,
     as_json: Annotated[
         bool,
-        _FLAG,
+        FLAG,
         Parameter(name="--json", help="Print the plan as JSON and nothing else."),
     ] = False,
-    debug: Annotated[
-        bool, _FLAG, Parameter(help="Show tracebacks of errors on standard error.")
-    ] = False,
+    debug: Debug = False,
 ) -> int:
     """Plan limits."""
     from graceline.planning import MissingHistoryError, make_plan  # noqa: PLC0415 - see above
@@ -142,13 +133,8 @@ def plan(
     share = _share(wanted)
     if runs < 1:
         raise UsageError(f"--runs {runs}: at least 1 is replayed")
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        try:
-            pipeline = load_pipeline(target)
-        except (UsageError, DefinitionError):
-            raise
-        except PROGRAM as error:
-            return broken(error, USAGE, debug=debug)
+    with output_aside(wanted=as_json), guarded(USAGE, debug=debug):
+        pipeline = load_pipeline(target)
     # With the names of the options: in what is raised below they are those of arguments.
     by_stage(pipeline, stage_limits, "--stage")
     by_place(pipeline, node_limits, "--node")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from functools import partial
@@ -16,13 +15,14 @@ from rich.highlighter import ReprHighlighter
 from rich.pretty import pretty_repr
 from rich.text import Text
 
-from graceline.cli.ending import NOT_OK, PROGRAM, USAGE, broken, exit_code, trace_result
+from graceline.cli.ending import NOT_OK, USAGE, exit_code, trace_result
 from graceline.cli.failures import UsageError
+from graceline.cli.guarding import guarded, output_aside
 from graceline.cli.hints import hints
 from graceline.cli.keeping import default_path, run_history
 from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
+from graceline.cli.options import FLAG, Debug, Target
 from graceline.cli.session import GRACE, run_session
-from graceline.errors import DefinitionError
 from graceline.telemetry.waterfall import Waterfall
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["RUN_EPILOGUE", "RUN_HELP", "run"]
 
 _VALUE_LINES = 40
-_FLAG = Parameter(negative=(), show_default=False)
 _highlight = ReprHighlighter()
 
 RUN_HELP = "\n\n".join(
@@ -77,13 +76,7 @@ Exit codes:
 
 
 def run(
-    target: Annotated[
-        str,
-        Parameter(
-            help="`pkg.module:name` or `path/file.py:name`: the name of the variable or of the "
-            "pipeline. It may be left out if there is exactly one pipeline."
-        ),
-    ],
+    target: Target,
     /,
     *,
     inputs: Annotated[
@@ -104,7 +97,7 @@ def run(
     ] = None,
     as_json: Annotated[
         bool,
-        _FLAG,
+        FLAG,
         Parameter(name="--json", help="Print the result as JSON and nothing else."),
     ] = False,
     file: Annotated[
@@ -116,16 +109,14 @@ def run(
         ),
     ] = None,
     no_history: Annotated[
-        bool, _FLAG, Parameter(help="Begin without what was learned before, and keep nothing.")
+        bool, FLAG, Parameter(help="Begin without what was learned before, and keep nothing.")
     ] = False,
     allow_degraded: Annotated[
         bool,
-        _FLAG,
+        FLAG,
         Parameter(help="Exit with 0 although non-critical parts did not succeed."),
     ] = False,
-    debug: Annotated[
-        bool, _FLAG, Parameter(help="Show tracebacks of errors on standard error.")
-    ] = False,
+    debug: Debug = False,
 ) -> int:
     """Run a pipeline."""
     seconds = None if timeout is None else parse_timeout(timeout)
@@ -134,23 +125,13 @@ def run(
         raise UsageError("--history FILE says where to keep it, --no-history not to; leave one out")
     place = None if no_history else file or default_path()
     err = Console(stderr=True)
-    # What the user's code prints must not get between the lines of a document.
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        try:
+    with output_aside(wanted=as_json):
+        with guarded(USAGE, debug=debug):
             pipeline = load_pipeline(target)
-        except (UsageError, DefinitionError):
-            raise
-        except PROGRAM as error:
-            return broken(error, USAGE, debug=debug)
-        try:
-            screen = err if err.is_terminal and not as_json else None
-            with run_history(place) as store:
-                work = partial(run_session, history=store)
-                session = trio.run(work, pipeline, value, seconds, screen)
-        except (UsageError, DefinitionError):
-            raise
-        except PROGRAM as error:
-            return broken(error, NOT_OK, debug=debug)
+        screen = err if err.is_terminal and not as_json else None
+        with guarded(NOT_OK, debug=debug), run_history(place) as store:
+            work = partial(run_session, history=store)
+            session = trio.run(work, pipeline, value, seconds, screen)
     if as_json:
         sys.stdout.write(json.dumps(session.result.to_dict(), indent=2) + "\n")
     else:
