@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, UnusedCliTokensError
 from graceline.cli.bench import BENCH_EPILOGUE, BENCH_HELP, REPORT_HELP, bench, report
 from graceline.cli.ending import OK, SEE_TRACEBACK, complain, trace
 from graceline.cli.failures import Ended, UsageError
-from graceline.cli.history import HISTORY, history
+from graceline.cli.history.commands import HISTORY, history
 from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
 from graceline.cli.run import RUN_EPILOGUE, RUN_HELP, run
 from graceline.errors import DefinitionError

@@ -8,9 +8,9 @@ import attrs
 from rich.text import Text
 
 from graceline.adaptive.course import time_of
-from graceline.cli.marks import CALLS, WORDS, drawn, kind_of, lasting, probing
-from graceline.cli.scale import scale_for
-from graceline.cli.telling import packed
+from graceline.cli.history.marks import CALLS, WORDS, drawn, kind_of, lasting, probing
+from graceline.cli.history.scale import scale_for
+from graceline.cli.history.words import packed
 from graceline.durations import format_duration
 from graceline.telemetry.lettering import cropped
 

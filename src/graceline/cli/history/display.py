@@ -11,9 +11,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from graceline.cli.chart import Chart
-from graceline.cli.choosing import about, path_of
-from graceline.cli.telling import facts_of, known, packed, share_of, split_name
+from graceline.cli.history.chart import Chart
+from graceline.cli.history.keys import about, path_of
+from graceline.cli.history.words import facts_of, known, packed, share_of, split_name
 from graceline.telemetry.lettering import listed, shown
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-from graceline.cli.telling import packed, split_name
+from graceline.cli.history.words import packed, split_name
 
 
 def test_long_names():

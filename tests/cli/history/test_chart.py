@@ -3,7 +3,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from graceline.adaptive.course import Point
-from graceline.cli.chart import Chart
+from graceline.cli.history.chart import Chart
 
 PLAIN = Point(1.0, 0.2, censored=False, p95=0.2, limit=0.5, why="learned")
 POINTS = [

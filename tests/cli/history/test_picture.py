@@ -9,7 +9,7 @@ import pytest
 
 from graceline.adaptive import DurationHistory, Key, Learners, MemoryStore, Record, Settings
 from graceline.adaptive.course import course_of, summary_of
-from graceline.cli.picture import draw_page, draw_svg
+from graceline.cli.history.picture import draw_page, draw_svg
 from graceline.testing.traffic import replay
 
 chance = random.Random(3)  # noqa: S311 - the same in every run

@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from graceline.adaptive.course import time_of
-from graceline.cli.choosing import about, path_of
-from graceline.cli.marks import CALLS, WORDS, drawn, kind_of, lasting, probing
-from graceline.cli.scale import scale_for
-from graceline.cli.telling import facts_of, split_name
+from graceline.cli.history.keys import about, path_of
+from graceline.cli.history.marks import CALLS, WORDS, drawn, kind_of, lasting, probing
+from graceline.cli.history.scale import scale_for
+from graceline.cli.history.words import facts_of, split_name
 from graceline.durations import format_duration
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def draw_page(key: Key, points: Sequence[Point], summary: Summary) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    return environment.get_template("history.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         name=path_of(key),
         about=about(key),
         facts=facts_of(summary),

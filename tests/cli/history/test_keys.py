@@ -1,8 +1,8 @@
 import pytest
 
 from graceline.adaptive import Key
-from graceline.cli.choosing import choose, path_of
 from graceline.cli.failures import UsageError
+from graceline.cli.history.keys import find_key, path_of
 
 RANK = Key("default", "shop", "search", "rank")
 RETRY = Key("default", "shop", "search", "rank", "attempt")
@@ -32,15 +32,15 @@ KEYS = [RANK, OTHER, STAGE, WHOLE, SAME, DOTS]
 )
 def test_names(name, key):
     """A whole name, its end or another part of it stands for the only key that it fits; the whole comes first."""
-    assert choose(KEYS, name) == key
+    assert find_key(KEYS, name) == key
 
 
 def test_narrowed():
     """A lane and a level choose among keys of one name."""
     keys = [*KEYS, RETRY, NIGHT]
-    assert choose(keys, "rank", level="attempt") == RETRY
-    assert choose(keys, "fetch", lane="night") == NIGHT
-    assert choose(keys, "search", lane="night", level="node") == NIGHT
+    assert find_key(keys, "rank", level="attempt") == RETRY
+    assert find_key(keys, "fetch", lane="night") == NIGHT
+    assert find_key(keys, "search", lane="night", level="node") == NIGHT
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,16 @@ def test_narrowed():
 def test_mistakes(name, options, message):
     """A name that fits none or several is an error that says which there are, or the nearest."""
     with pytest.raises(UsageError, match=message):
-        choose([*KEYS, RETRY, NIGHT], name, **options)
+        find_key([*KEYS, RETRY, NIGHT], name, **options)
 
 
 def test_many_keys():
     """A message does not list hundreds of keys, and an empty history says that it is."""
     keys = [Key("default", "p", "s", f"node-{number}") for number in range(200)]
     with pytest.raises(UsageError, match=r"node-11 and 188 more \(see: graceline history list\)"):
-        choose(keys, "zzz")
+        find_key(keys, "zzz")
     with pytest.raises(UsageError, match="there is none at all"):
-        choose([], "zzz")
+        find_key([], "zzz")
 
 
 def test_path():

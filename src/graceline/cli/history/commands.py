@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.text import Text
 
 from graceline.adaptive import export_records, import_records
-from graceline.cli.choosing import choose, described
 from graceline.cli.ending import OK
 from graceline.cli.failures import UsageError
+from graceline.cli.history.keys import described, find_key
 from graceline.cli.keeping import change_history, default_path, open_history
 from graceline.cli.options import FLAG
 
@@ -113,7 +113,7 @@ def _list(
 ) -> int:
     """List the keys."""
     from graceline.adaptive.course import summary_of  # noqa: PLC0415 - see above
-    from graceline.cli.display import row_of, show_table  # noqa: PLC0415
+    from graceline.cli.history.display import row_of, show_table  # noqa: PLC0415
 
     path = file or default_path()
     found: list[tuple[Key, Summary]] = []
@@ -154,17 +154,17 @@ def _show(
 ) -> int:
     """Draw one key."""
     from graceline.adaptive.course import course_of, summary_of  # noqa: PLC0415 - see above
-    from graceline.cli.display import show_key  # noqa: PLC0415
+    from graceline.cli.history.display import show_key  # noqa: PLC0415
 
     with open_history(file or default_path()) as store:
         found = dict(_records(store))
-        key = choose(list(found), name, lane, level)
+        key = find_key(list(found), name, lane, level)
         record = found[key]
     points, summary = course_of(record), summary_of(record)
     show_key(Console(), key, points, summary)
     if svg is not None or html is not None:
         _check_drawing()
-        from graceline.cli.picture import draw_page, draw_svg  # noqa: PLC0415
+        from graceline.cli.history.picture import draw_page, draw_svg  # noqa: PLC0415
 
         if svg is not None:
             _write(svg, draw_svg(key, points, summary))
@@ -262,7 +262,7 @@ def _forget(
     path = file or default_path()
     with open_history(path) as known:  # first of all: a name that is wrong makes no file
         keys = known.keys()
-        dropped = keys if name is None else [choose(keys, name, lane, level)]
+        dropped = keys if name is None else [find_key(keys, name, lane, level)]
         counts = [(key, known.load(key)) for key in dropped]
     with change_history(path) as store:
         for key in dropped:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from graceline.adaptive import Key
 
-__all__ = ["about", "choose", "described", "path_of"]
+__all__ = ["about", "described", "find_key", "path_of"]
 
 _MOST = 12  # keys that a message lists
 
@@ -32,7 +32,7 @@ def described(key: Key) -> str:
     return f"{path_of(key)} (lane {key.lane or repr('')}, level {key.level})"
 
 
-def choose(
+def find_key(
     keys: Sequence[Key], name: str, lane: str | None = None, level: str | None = None
 ) -> Key:
     """The one key that a name stands for.

@@ -1,7 +1,7 @@
 import pytest
 
 from graceline.adaptive.course import Point
-from graceline.cli.marks import CALLS, WORDS, drawn, kind_of, lasting, probing
+from graceline.cli.history.marks import CALLS, WORDS, drawn, kind_of, lasting, probing
 
 POINTS = [
     Point(1.0, 0.5, censored=False, p95=0.5, limit=3.0, why="probe"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graceline.cli.scale import scale_for
+from graceline.cli.history.scale import scale_for
 
 DURATIONS = st.floats(0, 1e6).map(lambda one: one if one > 1e-9 else 0.0)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from graceline.adaptive import Applied, Key, Learners, Settings, SqliteStore
-from graceline.cli import display, history
+from graceline.cli.history import commands, display
 from graceline.testing.traffic import replay
 
 RANK = Key("default", "shop", "search", "rank")
@@ -189,7 +189,7 @@ def test_pictures(filled, call):
 
 def test_pictures_without_matplotlib(filled, call, monkeypatch):
     """Without matplotlib the command says what to install."""
-    monkeypatch.setattr(history.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(commands.importlib.util, "find_spec", lambda name: None)
     code, _, err = call("history", "show", "rank", "--svg", "a.svg")
     assert (code, "pip install 'graceline[cli]'" in err, Path("a.svg").exists()) == (2, True, False)
 

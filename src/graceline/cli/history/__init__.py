@@ -1,0 +1,1 @@
+"""The commands `graceline history ...`, and how they show what runs have taught."""
