@@ -26,7 +26,7 @@ from graceline import (
 from graceline.deadlines import Blame, Kind
 from graceline.definitions import Breaker, Bulkhead, Hedge, Retry
 from graceline.telemetry import events
-from graceline.telemetry.attempts import (
+from graceline.telemetry.drawing.trying import (
     earlier_errors,
     going_since,
     has_items,

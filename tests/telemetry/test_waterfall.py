@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from graceline import Node, Pipeline, Stage, Timeouts, cleanup, open_engine, save_partial, sequence
 from graceline.telemetry import events
-from graceline.telemetry.burning import share_of, ticking, urgency_of
+from graceline.telemetry.drawing.burning import share_of, ticking, urgency_of
 from graceline.telemetry.timeline import Row, Timeline
 from graceline.telemetry.waterfall import Waterfall
 

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from graceline.bench.story import RUNNING
 from graceline.durations import format_duration
 from graceline.errors import RecordedError
-from graceline.telemetry.burning import scale_of
+from graceline.telemetry.drawing.burning import scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -15,9 +15,8 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from graceline.durations import format_duration
-from graceline.telemetry.attempts import going_since, is_retried
-from graceline.telemetry.bars import STYLES, Bars, Marks, style_of
-from graceline.telemetry.burning import (
+from graceline.telemetry.drawing.bars import STYLES, Bars, Marks, style_of
+from graceline.telemetry.drawing.burning import (
     left_of,
     scale_of,
     share_of,
@@ -25,9 +24,10 @@ from graceline.telemetry.burning import (
     ticking,
     urgency_of,
 )
-from graceline.telemetry.facts import closing_facts
-from graceline.telemetry.folding import folded, told, told_attempts
-from graceline.telemetry.lettering import cropped, fitted, listed, shown
+from graceline.telemetry.drawing.facts import closing_facts
+from graceline.telemetry.drawing.folding import folded, told, told_attempts
+from graceline.telemetry.drawing.lettering import cropped, fitted, listed, shown
+from graceline.telemetry.drawing.trying import going_since, is_retried
 from graceline.telemetry.timeline import Row
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from graceline.telemetry.attempts import numbers_of
+from graceline.telemetry.drawing.trying import numbers_of
 from graceline.telemetry.timeline import Row
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from graceline.deadlines import Status
-from graceline.telemetry.attempts import going_since, has_items, is_refused, last_of
-from graceline.telemetry.burning import stopped_of
+from graceline.telemetry.drawing.burning import stopped_of
+from graceline.telemetry.drawing.trying import going_since, has_items, is_refused, last_of
 
 if TYPE_CHECKING:
     from graceline.telemetry.timeline import AttemptRow, Row

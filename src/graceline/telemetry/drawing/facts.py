@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.pretty import pretty_repr
 
-from graceline.telemetry.attempts import earlier_errors, has_items, numbers_of, why_no_more
+from graceline.telemetry.drawing.trying import earlier_errors, has_items, numbers_of, why_no_more
 from graceline.telemetry.places import place_of
 from graceline.telemetry.timeline import Row
 
