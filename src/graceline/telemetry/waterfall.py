@@ -1,6 +1,6 @@
 """The waterfall: a timeline drawn for a terminal, readable without colour and at any usual width.
 
-Needs rich: `pip install 'graceline[cli]'`. Nothing else in graceline imports this module.
+Needs rich: `pip install 'graceline[cli]'`. The engine and the sinks never import this module.
 """
 
 from __future__ import annotations
