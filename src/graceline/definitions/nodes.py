@@ -71,6 +71,11 @@ class Node(Step):
     idempotent: bool | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        if isinstance(self.function, Node):
+            raise DefinitionError(
+                f"{where_of(self.function)} is a node already; "
+                "attrs.evolve(node, timeout=...) copies one with other options"
+            )
         own_name = getattr(self.function, "__name__", "")
         if not isinstance(self.function, Command | Choice):
             check_callable(self.function, f"node {self.name or own_name or '?'!r}")
@@ -152,7 +157,7 @@ class NodeOptions(TypedDict, total=False):
 
 
 @overload
-def node(function: Callable[[Any], Any], /) -> Node: ...
+def node(function: Callable[[Any], Any], /, **options: Unpack[NodeOptions]) -> Node: ...
 @overload
 def node(**options: Unpack[NodeOptions]) -> Callable[[Callable[[Any], Any]], Node]: ...
 def node(
@@ -160,13 +165,15 @@ def node(
 ) -> Node | Callable[[Callable[[Any], Any]], Node]:
     """Make a node of a function: `@node`, or `@node(timeout=0.05, ...)` with `Node`'s options.
 
+    `node(function, timeout=0.05, ...)` is the same without a decorator.
+
     Raises:
         DefinitionError: as `Node`, and for options that it does not have.
     """
     check_options(options, NodeOptions.__annotations__, "@node")
     if function is None:
         return lambda function: Node(function, **options)
-    return Node(function)
+    return Node(function, **options)
 
 
 def as_node(part: object, where: str) -> Node:
