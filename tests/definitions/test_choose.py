@@ -168,9 +168,16 @@ def test_what_runs_where_is_said_of_each():
         Node(choose(plain, fast).function, runs_on="thread")
 
 
-@pytest.mark.parametrize("part", [[fast, slow], Stage("s", [slow]), 5, None])
+@pytest.mark.parametrize("parts", [([fast, slow],), ((fast, slow),), (fast, [slow])])
+def test_alternatives_are_no_list(parts):
+    """Whoever gives a list, as to a stage, is shown how it is written."""
+    with pytest.raises(DefinitionError, match=r"one by one: write choose\(first, second\), not"):
+        choose(*parts)
+
+
+@pytest.mark.parametrize("part", [Stage("s", [slow]), 5, None])
 def test_what_is_no_alternative(part):
-    """Lists, stages and the like are refused."""
+    """Stages and the like are refused."""
     with pytest.raises(DefinitionError, match=r"choose\(\): "):
         choose(fast, part)
 

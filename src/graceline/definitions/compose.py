@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from graceline.definitions.checks import check_options, optional_duration
+from graceline.definitions.checks import brief, check_options, optional_duration
 from graceline.definitions.choice import Choice
 from graceline.definitions.nodes import Each, Node, NodeOptions, as_node
 from graceline.definitions.pipeline import Stage
@@ -136,4 +136,10 @@ def choose(
     if "runs_on" in options:
         raise DefinitionError(f"{where}: runs_on= is for the alternatives; state it on each")
     check_options(options, NodeOptions.__annotations__, where)
+    for part in alternatives:
+        if isinstance(part, list | tuple):
+            raise DefinitionError(
+                f"{where}: alternatives are given one by one: write choose(first, second), not "
+                f"choose({brief(part)})"
+            )
     return Node(Choice(tuple(as_node(part, where) for part in alternatives)), **options)
