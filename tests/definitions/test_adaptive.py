@@ -27,6 +27,7 @@ def test_durations_are_written_as_everywhere():
     ("options", "message"),
     [
         ({"initial": 0, "ceiling": 1}, r"Adaptive\(initial=\) must be above 0"),
+        ({"initial": -1, "ceiling": 1}, r"Adaptive\(initial=\) must be above 0 and finite, not -1"),
         ({"initial": 1, "ceiling": math.inf}, r"Adaptive\(ceiling=\) must be above 0 and finite"),
         ({"initial": 2, "ceiling": 1}, "floor 5ms <= initial 2s <= ceiling 1s is not"),
         ({"initial": 1, "ceiling": 2, "floor": 1.5}, "in order"),

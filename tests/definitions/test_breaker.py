@@ -62,9 +62,16 @@ def test_a_duration_that_makes_no_sense_is_refused_with_its_name(name, value):
         ({"mode": "metric_only"}, "'metric_only' is unknown; did you mean 'metrics_only'?"),
         ({"mode": 7}, r"Breaker\(mode=\): 7 is unknown; valid are: 'on'"),
         ({"name": ""}, r"Breaker\(name=\): its name must be a non-empty string"),
-        ({"ignore": 3}, r"Breaker\(ignore=\): 3 is not a function"),
-        ({"ignore": (ValueError, "KeyError")}, r"Breaker\(ignore=\) takes exception classes"),
-        ({"ignore": KeyboardInterrupt}, r"Breaker\(ignore=\) takes exception classes"),
+        ({"mode": None}, r"Breaker\(mode=\): None is unknown; valid are: 'on', 'metrics_only'"),
+        ({"window": -1}, r"Breaker\(window=\) must be above 0 and finite, not -1$"),
+        ({"ignore": 3}, r"Breaker\(ignore=\) takes subclasses .* plain function of .*, not 3"),
+        ({"ignore": "KeyError"}, r"Breaker\(ignore=\) takes .* not 'KeyError'; write the class it"),
+        (
+            {"ignore": (ValueError, "KeyError")},
+            r"Breaker\(ignore=\) takes .* not 'KeyError'; write",
+        ),
+        ({"ignore": lambda: True}, r"Breaker\(ignore=\): .* exactly one argument, the exception"),
+        ({"ignore": KeyboardInterrupt}, r"Breaker\(ignore=\) takes .* not <class 'KeyboardInt"),
     ],
 )
 def test_options_that_make_no_sense(options, message):

@@ -36,6 +36,12 @@ def test_a_name_that_is_far_off_gets_the_list():
     assert checks.nearest("zzz", ["plan", "act"]) == "valid are: 'plan', 'act'"
 
 
+@pytest.mark.parametrize("value", [None, True, 3])
+def test_what_is_no_name_gets_the_list(value):
+    """Nothing is near to None: that 'on' is a part of its name is a coincidence."""
+    assert checks.nearest(value, ["on", "true", "33"]) == "valid are: 'on', 'true', '33'"
+
+
 def test_without_any_valid_name_the_hint_says_so():
     """A hint never ends in an empty list."""
     assert checks.nearest("zzz", []) == "there is none to choose from"
@@ -225,6 +231,12 @@ def test_a_handler_is_a_function(handlers):
     """A handler is checked as strictly as a node."""
     with pytest.raises(DefinitionError, match=r"^here: .* is not a function"):
         checks.as_callables(handlers, "here")
+
+
+def test_a_handler_takes_the_outcome():
+    """The message says what the one argument is."""
+    with pytest.raises(DefinitionError, match="exactly one argument, the outcome"):
+        checks.as_callables(lambda: None, "here")
 
 
 def test_a_handler_that_was_called_by_mistake_is_refused():

@@ -32,10 +32,14 @@ def test_durations_are_written_as_everywhere():
         ({"delay": math.inf}, r"Hedge\(delay=\) must be above 0 and finite"),
         ({"delay": "20"}, r"Hedge\(delay=\): .* has no unit"),
         ({"min_samples": 0}, r"Hedge\(min_samples=\) must be a whole number, at least 1"),
-        ({"max_extra": 0}, r"Hedge\(max_extra=\) is a share above 0 and at most 1"),
-        ({"max_extra": 5}, r"Hedge\(max_extra=\) is a share above 0 and at most 1"),
-        ({"loser_grace": -1}, r"Hedge\(loser_grace=\): -1 is negative"),
-        ({"loser_grace": math.inf}, r"Hedge\(loser_grace=\) must be finite"),
+        ({"delay": -1}, r"Hedge\(delay=\) must be above 0 and finite, not -1$"),
+        ({"max_extra": 0}, r"Hedge\(max_extra=\) is a share above 0 .* such as 0\.05, not 0"),
+        ({"max_extra": 5}, r"Hedge\(max_extra=\) is a share above 0 .* such as 0\.05, not 5"),
+        ({"loser_grace": -1}, r"Hedge\(loser_grace=\) must be at least 0 and finite, not -1; the"),
+        (
+            {"loser_grace": math.inf},
+            r"Hedge\(loser_grace=\) must .* finite, not inf; the run waits",
+        ),
     ],
 )
 def test_options_that_make_no_sense(options, message):

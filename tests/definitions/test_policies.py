@@ -105,8 +105,8 @@ def test_an_attempt_limit_above_that_of_its_node_is_clamped():
         ({"limit": 2.5}, r"limit= must be a whole number, at least 1, not 2.5"),
         ({"limit": True}, r"limit= must be a whole number"),
         ({"attempt_timeout": "3"}, r"attempt_timeout=.* no unit"),
-        ({"attempt_timeout": -1}, r"attempt_timeout="),
-        ({"attempt_timeout": 0}, r"attempt_timeout= must be above 0"),
+        ({"attempt_timeout": -1}, r"attempt_timeout= must be above 0, not -1: .* never starts"),
+        ({"attempt_timeout": 0}, r"attempt_timeout= must be above 0, .* None or math\.inf for no"),
     ],
 )
 def test_what_is_no_policy(make, options, message):

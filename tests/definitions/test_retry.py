@@ -59,6 +59,16 @@ def test_a_bad_duration_is_refused_with_its_name(field, value):
         Retry(**{field: value})
 
 
+@pytest.mark.parametrize("field", ["backoff", "max_backoff", "min_attempt"])
+@pytest.mark.parametrize("value", [-1, "-1s", math.inf])
+def test_a_duration_out_of_range_is_told_the_range(field, value):
+    """What is suggested is nothing that would be refused itself."""
+    with pytest.raises(
+        DefinitionError, match=rf"{field}=\) must be at least 0 and finite, not '?-?"
+    ):
+        Retry(**{field: value})
+
+
 @pytest.mark.parametrize("factor", [0.5, 0, -2, math.nan, math.inf, True, "2", None])
 def test_a_backoff_does_not_shrink(factor):
     """A factor below 1, or one that is no number, is refused."""
@@ -78,12 +88,13 @@ def test_the_longest_backoff_is_not_below_the_first():
         (BaseException, "takes subclasses of Exception, .* cancels and exits are never retried"),
         ((OSError, KeyboardInterrupt), "not <class 'KeyboardInterrupt'>"),
         ((OSError, OSError()), r"not OSError\(\)"),
-        ("OSError", "'OSError' is not a function"),
-        (["OSError"], "not 'OSError'"),
+        ("OSError", "takes subclasses of Exception, .* not 'OSError'; write the class itself"),
+        (["OSError"], "not 'OSError'; write the class itself, without quotes"),
+        (OSError("x"), r"takes subclasses of Exception, .* not OSError\('x'\)"),
         ((), r"names no exception; write attempts=1"),
-        (3, "3 is not a function"),
+        (3, "or one plain function of the exception, not 3"),
         (ask, "must be a plain function, not an async one"),
-        (lambda: True, "exactly one argument"),
+        (lambda: True, "exactly one argument, the exception"),
     ],
 )
 def test_what_is_retried_is_checked(on, message):
@@ -96,6 +107,8 @@ def test_a_hint_comes_from_a_plain_function():
     """An async function is refused by name."""
     with pytest.raises(DefinitionError, match=r"^Retry\(retry_after=\) must be a plain function"):
         Retry(retry_after=ask)
+    with pytest.raises(DefinitionError, match="exactly one argument, the exception"):
+        Retry(retry_after=lambda: 1)
 
 
 def test_a_flag_is_a_flag():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from graceline.definitions.checks import brief
-from graceline.durations import format_duration, parse_duration
+from graceline.definitions.checks import brief, positive_duration
+from graceline.durations import format_duration
 from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -47,9 +46,7 @@ class Adaptive:
 
     def __attrs_post_init__(self) -> None:
         for name in ("initial", "ceiling", "floor"):
-            seconds = parse_duration(getattr(self, name), f"Adaptive({name}=)")
-            if not 0 < seconds < math.inf:
-                raise DefinitionError(f"Adaptive({name}=) must be above 0 and finite")
+            seconds = positive_duration(getattr(self, name), f"Adaptive({name}=)")
             object.__setattr__(self, name, seconds)
         if not self.floor <= self.initial <= self.ceiling:
             shown = " <= ".join(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import attrs
 
 from graceline.definitions.checks import (
     brief,
     check_count,
+    check_errors,
     check_name,
-    check_plain,
     check_share,
     nearest,
     positive_duration,
@@ -40,10 +40,7 @@ def _optional_seconds(value: Duration | None) -> float | None:
 
 
 def _ignored(value: type[Exception] | Iterable[type[Exception]] | Ignored) -> Ignored:
-    """Classes as a tuple, a predicate as it is; what is neither is refused later."""
-    if not isinstance(value, type) and isinstance(value, Iterable):
-        return tuple(value)
-    return cast("Ignored", (value,) if isinstance(value, type) else value)
+    return cast("Ignored", value)
 
 
 @attrs.frozen(kw_only=True)
@@ -120,25 +117,12 @@ class Breaker:
             )
         if self.name is not None:
             check_name(self.name, "Breaker(name=)")
-        self._check_ignore()
+        object.__setattr__(self, "ignore", check_errors(self.ignore, "Breaker(ignore=)"))
 
     def _parse(self, *names: str) -> None:
         for name in names:
             seconds = positive_duration(getattr(self, name), f"Breaker({name}=)")
             object.__setattr__(self, name, seconds)
-
-    def _check_ignore(self) -> None:
-        what = "Breaker(ignore=)"
-        ignore: Any = self.ignore
-        if not isinstance(ignore, tuple):
-            check_plain(ignore, what)
-            return
-        for kind in ignore:
-            if not isinstance(kind, type) or not issubclass(kind, Exception):
-                raise DefinitionError(
-                    f"{what} takes exception classes or a function of the exception, not "
-                    f"{brief(kind)}"
-                )
 
     def ignores(self, error: Exception) -> bool:
         """Whether an error does not count; of a group, whether none of its errors does."""

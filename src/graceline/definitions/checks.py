@@ -20,12 +20,14 @@ __all__ = [
     "check_callable",
     "check_cleanup",
     "check_count",
+    "check_errors",
     "check_flag",
     "check_name",
     "check_names",
     "check_options",
     "check_plain",
     "check_share",
+    "finite_duration",
     "frozen_metadata",
     "is_async",
     "nearest",
@@ -60,7 +62,7 @@ brief: Callable[[Any], str] = _Brief().repr
 def nearest(name: object, valid: Iterable[str]) -> str:
     """A hint that names the nearest valid name, or lists the valid ones."""
     names = list(valid)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else None
     if close:
         return f"did you mean {close[0]!r}?"
     return f"valid are: {', '.join(map(repr, names))}" if names else "there is none to choose from"
@@ -114,9 +116,18 @@ def optional_duration(value: Duration | None, what: str) -> float | None:
 
 def positive_duration(value: Duration, what: str) -> float:
     """Parse a duration that must be above 0 and finite."""
-    seconds = parse_duration(value, what)
+    seconds = parse_duration(value, what, signed=True)
     if not 0 < seconds < math.inf:
         raise DefinitionError(f"{what} must be above 0 and finite, not {brief(value)}")
+    return seconds
+
+
+def finite_duration(value: Duration, what: str, why: str = "") -> float:
+    """Parse a duration that must be at least 0 and finite."""
+    seconds = parse_duration(value, what, signed=True)
+    if not 0 <= seconds < math.inf:
+        reason = f"; {why}" if why else ""
+        raise DefinitionError(f"{what} must be at least 0 and finite, not {brief(value)}{reason}")
     return seconds
 
 
@@ -127,11 +138,11 @@ def check_count(value: object, what: str) -> int:
     return value
 
 
-def check_share(value: object, what: str) -> float:
+def check_share(value: object, what: str, example: float = 0.5) -> float:
     """Return a share above 0 and at most 1, or raise."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise DefinitionError(
-            f"{what} is a share above 0 and at most 1, such as 0.5, not {brief(value)}"
+            f"{what} is a share above 0 and at most 1, such as {example:g}, not {brief(value)}"
         )
     return float(value)
 
@@ -182,7 +193,7 @@ def is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(_bare(function))
 
 
-def check_callable(function: object, what: str) -> Callable[..., Any]:
+def check_callable(function: object, what: str, argument: str = "its input") -> Callable[..., Any]:
     """Return a function of one argument, or raise; classes and builtins count if they take one."""
     if inspect.iscoroutine(function):
         function.close()
@@ -203,17 +214,36 @@ def check_callable(function: object, what: str) -> Callable[..., Any]:
     except TypeError:
         raise DefinitionError(
             f"{what}: {_label(function)}{signature} must be callable with exactly one argument, "
-            "its input"
+            f"{argument}"
         ) from None
     return function
 
 
-def check_plain(function: object, what: str) -> Callable[..., Any]:
+def check_plain(function: object, what: str, argument: str = "its input") -> Callable[..., Any]:
     """Return a plain function of one argument, or raise."""
-    checked = check_callable(function, what)
+    checked = check_callable(function, what, argument)
     if is_async(checked):
         raise DefinitionError(f"{what} must be a plain function, not an async one")
     return checked
+
+
+def check_errors(
+    value: object, what: str, never: str = ""
+) -> tuple[type[Exception], ...] | Callable[[Exception], Any]:
+    """Exception classes as a tuple, a plain function of the exception as it is, or raise."""
+    one_class = inspect.isclass(value)
+    if not one_class and (callable(value) or inspect.iscoroutine(value)):
+        return check_plain(value, what, "the exception")
+    one = one_class or isinstance(value, str)
+    kinds = tuple(value) if isinstance(value, Iterable) and not one else (value,)
+    for kind in kinds:
+        if not inspect.isclass(kind) or not issubclass(kind, Exception):
+            hint = "; write the class itself, without quotes" if isinstance(kind, str) else never
+            raise DefinitionError(
+                f"{what} takes subclasses of Exception, or one plain function of the exception, "
+                f"not {brief(kind)}{hint}"
+            )
+    return kinds
 
 
 def _label(function: Any) -> str:
@@ -230,5 +260,5 @@ def as_callables(value: Any, what: str) -> tuple[Callable[..., Any], ...]:
     several = isinstance(value, Iterable) and not callable(value)
     handlers = tuple(value) if several else (value,)
     for handler in handlers:
-        check_callable(handler, what)
+        check_callable(handler, what, "the outcome")
     return handlers

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from graceline.definitions.checks import check_count, check_share, positive_duration
-from graceline.durations import parse_duration
-from graceline.errors import DefinitionError
+from graceline.definitions.checks import (
+    check_count,
+    check_share,
+    finite_duration,
+    positive_duration,
+)
 
 if TYPE_CHECKING:
     from graceline.durations import Duration
@@ -53,8 +56,8 @@ class Hedge:
             seconds = positive_duration(self.delay, "Hedge(delay=)")
             object.__setattr__(self, "delay", seconds)
         check_count(self.min_samples, "Hedge(min_samples=)")
-        check_share(self.max_extra, "Hedge(max_extra=)")
-        grace = parse_duration(self.loser_grace, "Hedge(loser_grace=)")
-        if grace == float("inf"):
-            raise DefinitionError("Hedge(loser_grace=) must be finite; the run waits for the loser")
+        check_share(self.max_extra, "Hedge(max_extra=)", 0.05)
+        grace = finite_duration(
+            self.loser_grace, "Hedge(loser_grace=)", "the run waits for the loser"
+        )
         object.__setattr__(self, "loser_grace", grace)

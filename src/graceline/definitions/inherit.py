@@ -9,10 +9,10 @@ import attrs
 from graceline.definitions.adaptive import Adaptive
 from graceline.definitions.breaker import Breaker
 from graceline.definitions.bulkhead import Bulkhead, as_bulkhead
-from graceline.definitions.checks import brief, optional_duration
+from graceline.definitions.checks import brief
 from graceline.definitions.hedge import Hedge
 from graceline.definitions.retry import Retry
-from graceline.durations import Duration
+from graceline.durations import Duration, parse_duration
 from graceline.errors import DefinitionError
 
 __all__ = ["INHERIT", "Defaults", "Inheritable", "inherited", "resolve", "stated_policies"]
@@ -79,12 +79,20 @@ class Inheritable:
         if self.limit not in (INHERIT, None):
             put(self, "limit", as_bulkhead(self.limit, where))
         if self.attempt_timeout is not INHERIT and not isinstance(self.attempt_timeout, Adaptive):
-            seconds = optional_duration(self.attempt_timeout, f"{where}, attempt_timeout=")
-            if seconds == 0.0:
-                raise DefinitionError(
-                    f"{where}, attempt_timeout= must be above 0; an attempt of 0 s never starts"
-                )
-            put(self, "attempt_timeout", seconds)
+            put(self, "attempt_timeout", _attempt_limit(self.attempt_timeout, where))
+
+
+def _attempt_limit(value: Duration | None, where: str) -> float | None:
+    if value is None:
+        return None
+    what = f"{where}, attempt_timeout="
+    seconds = parse_duration(value, what, signed=True)
+    if seconds <= 0.0:
+        raise DefinitionError(
+            f"{what} must be above 0, not {brief(value)}: such an attempt never starts; write "
+            "None or math.inf for no limit"
+        )
+    return seconds
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
 
-from graceline.definitions.checks import brief, check_flag, check_plain
-from graceline.durations import format_duration, parse_duration
+from graceline.definitions.checks import (
+    brief,
+    check_errors,
+    check_flag,
+    check_plain,
+    finite_duration,
+)
+from graceline.durations import format_duration
 from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -75,9 +80,7 @@ class Retry:
                 f"least 1, not {brief(attempts)}"
             )
         for name in ("backoff", "max_backoff", "min_attempt"):
-            seconds = parse_duration(getattr(self, name), f"Retry({name}=)")
-            if seconds == math.inf:
-                raise DefinitionError(f"Retry({name}=) must be finite")
+            seconds = finite_duration(getattr(self, name), f"Retry({name}=)")
             object.__setattr__(self, name, seconds)
         if self.backoff > self.max_backoff:
             raise DefinitionError(
@@ -89,24 +92,10 @@ class Retry:
             raise DefinitionError(
                 f"Retry(factor=) is a number of at least 1, such as 2, not {brief(factor)}"
             )
-        object.__setattr__(self, "on", _what_is_retried(self.on))
+        on = check_errors(self.on, "Retry(on=)", "; cancels and exits are never retried")
+        if on == ():
+            raise DefinitionError("Retry(on=) names no exception; write attempts=1 for no retry")
+        object.__setattr__(self, "on", on)
         check_flag(self.nested, "Retry(nested=)")
         if self.retry_after is not None:
-            check_plain(self.retry_after, "Retry(retry_after=)")
-
-
-def _what_is_retried(on: Any) -> _Kinds | _Predicate:
-    """One class or several as a tuple, or a predicate as it is."""
-    several = isinstance(on, Iterable) and not inspect.isclass(on) and not isinstance(on, str)
-    if not several and not inspect.isclass(on):
-        return check_plain(on, "Retry(on=)")
-    kinds = tuple(on) if several else (on,)
-    for kind in kinds:
-        if not inspect.isclass(kind) or not issubclass(kind, Exception):
-            raise DefinitionError(
-                f"Retry(on=) takes subclasses of Exception, or one function of the exception, not "
-                f"{brief(kind)}; cancels and exits are never retried"
-            )
-    if not kinds:
-        raise DefinitionError("Retry(on=) names no exception; write attempts=1 for no retry")
-    return kinds
+            check_plain(self.retry_after, "Retry(retry_after=)", "the exception")
