@@ -1,6 +1,7 @@
 """Policies as they are written down: on nodes, stages and pipelines, and what holds for a node."""
 
 import math
+from datetime import timedelta
 
 import pytest
 
@@ -102,7 +103,9 @@ def test_an_attempt_limit_above_that_of_its_node_is_clamped():
         ({"retry": 3}, r"retry= takes a Retry such as Retry\(attempts=3\), not 3"),
         ({"breaker": True}, r"breaker= takes a Breaker such as .*, not True"),
         ({"limit": 0}, r"limit= must be a whole number, at least 1, not 0"),
-        ({"limit": 2.5}, r"limit= must be a whole number, at least 1, not 2.5"),
+        ({"limit": 2.5}, r"limit= counts attempts .*, not 2.5; .* in seconds is timeout=2.5"),
+        ({"limit": "5s"}, r"limit= counts attempts .*, not '5s'; .* seconds is timeout='5s'"),
+        ({"limit": timedelta(seconds=5)}, r"limit= counts attempts .* is timeout=datetime"),
         ({"limit": True}, r"limit= must be a whole number"),
         ({"attempt_timeout": "3"}, r"attempt_timeout=.* no unit"),
         ({"attempt_timeout": -1}, r"attempt_timeout= must be above 0, not -1: .* never starts"),

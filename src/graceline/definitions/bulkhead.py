@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import attrs
 
 from graceline.definitions.checks import brief, check_count, check_name
@@ -47,4 +49,9 @@ def as_bulkhead(value: object, where: str) -> Bulkhead:
     """A bulkhead as it is, or a number of slots as one."""
     if isinstance(value, Bulkhead):
         return value
+    if isinstance(value, str | float | timedelta):
+        raise DefinitionError(
+            f"{where}, limit= counts attempts at once: a whole number, at least 1, not "
+            f"{brief(value)}; a limit in seconds is timeout={brief(value)}"
+        )
     return Bulkhead(slots=check_count(value, f"{where}, limit="))

@@ -45,6 +45,7 @@ class Inheritable:
             `timeout` bounds all attempts and the waiting in between.
         breaker: a circuit breaker of each node; inherited like `retry`.
         limit: how many attempts of a node may run at once, a number or a `Bulkhead`; inherited.
+            Seconds are stated with `timeout`.
         hedge: when a second copy of a slow attempt is sent; inherited by the nodes that say
             `idempotent=True`.
     """

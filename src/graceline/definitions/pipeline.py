@@ -123,7 +123,8 @@ class Pipeline(Part):
         if self.budget not in BUDGETS:
             raise DefinitionError(
                 f"{where}: budget= is one of {', '.join(map(repr, BUDGETS))}, not "
-                f"{brief(self.budget)}"
+                f"{brief(self.budget)}; how long a requester still waits is said by the call: "
+                "engine.run(..., budget=0.25)"
             )
         check_flag(self.sum_must_fit, f"{where}, sum_must_fit=")
         before: dict[str, tuple[str, ...]] = {}
