@@ -160,6 +160,8 @@ def test_an_unknown_option_of_each_is_refused_with_the_nearest():
     """A typo in an option is answered with the option that was meant."""
     with pytest.raises(DefinitionError, match=r"timeot= is unknown; did you mean 'timeout'\?"):
         each(a, timeot=1)
+    with pytest.raises(DefinitionError, match=r"did you mean 'max_parallel'\?"):
+        each(a, max_paralel=1)
 
 
 def test_an_item_limit_above_the_loops_is_warned_about():

@@ -115,7 +115,7 @@ def test_the_error_of_a_node_is_raised_in_the_calling_thread():
 
 def test_bad_options_are_raised_where_they_are_given():
     """An unknown option is an error of the call, a bad value one of `with`; no thread is left."""
-    with pytest.raises(TypeError, match="max_runs"):
+    with pytest.raises(DefinitionError, match="max_runs= is unknown; did you mean"):
         BlockingEngine(max_runs=3)
     with pytest.raises(DefinitionError, match="max_threads= must be at least 1"):
         BlockingEngine(max_threads=0).__enter__()

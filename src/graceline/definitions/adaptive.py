@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
+from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import brief, positive_duration
 from graceline.durations import format_duration
 from graceline.errors import DefinitionError
@@ -20,6 +21,7 @@ def _seconds(value: Duration) -> float:
     return cast("float", value)  # parsed in `__attrs_post_init__`, which can say where
 
 
+@explained_class
 @attrs.frozen(kw_only=True)
 class Adaptive:
     """A learned limit: `timeout=Adaptive(initial=0.2, ceiling=3.0)`.

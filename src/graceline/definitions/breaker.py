@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import attrs
 
+from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import (
     brief,
     check_count,
@@ -43,6 +44,7 @@ def _ignored(value: type[Exception] | Iterable[type[Exception]] | Ignored) -> Ig
     return cast("Ignored", value)
 
 
+@explained_class
 @attrs.frozen(kw_only=True)
 class Breaker:
     """A circuit breaker: `breaker=Breaker(failure_rate=0.3, open_for="30s")`.

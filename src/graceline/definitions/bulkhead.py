@@ -6,15 +6,17 @@ from datetime import timedelta
 
 import attrs
 
+from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import brief, check_count, check_name
 from graceline.errors import DefinitionError
 
 __all__ = ["Bulkhead", "as_bulkhead"]
 
 
-@attrs.frozen(kw_only=True)
+@explained_class
+@attrs.frozen
 class Bulkhead:
-    """At most so many at once: `limit=5`, or `limit=Bulkhead(slots=5, name="database")`.
+    """At most so many at once: `limit=5`, or `limit=Bulkhead(5, name="database")`.
 
     Who finds no slot waits for one, first come, first served; the waiting counts for the node's
     time. One slow service can then not take what all others need.
@@ -29,8 +31,8 @@ class Bulkhead:
     """
 
     slots: int
-    max_queue: int | None = None
-    name: str | None = None
+    max_queue: int | None = attrs.field(default=None, kw_only=True)
+    name: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         check_count(self.slots, "Bulkhead(slots=)")

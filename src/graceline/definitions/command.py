@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, cast
 
 import attrs
 
+from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import brief, check_plain
 from graceline.errors import DefinitionError
 
@@ -34,6 +35,7 @@ def _codes(value: int | Iterable[int]) -> tuple[int, ...]:
     return cast("tuple[int, ...]", value)
 
 
+@explained_class
 @attrs.frozen(eq=False)
 class Command:
     """A child program: `Stage("build", [Command(["make", "-j2"])])`.

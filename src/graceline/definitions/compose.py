@@ -108,7 +108,8 @@ def each(
     if isinstance(max_parallel, bool) or not isinstance(max_parallel, int) or max_parallel < 1:
         raise DefinitionError(f"{where}: max_parallel= must be at least 1, not {max_parallel!r}")
     loop = Each(max_parallel, optional_duration(item_timeout, f"{where}, item_timeout="))
-    check_options(options, NodeOptions.__annotations__, where)
+    own = ("max_parallel", "item_timeout")
+    check_options(options, [*own, *NodeOptions.__annotations__], where)
     return attrs.evolve(inner, each=loop, **options)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
+from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import (
     check_count,
     check_share,
@@ -27,6 +28,7 @@ def _optional_seconds(value: Duration | None) -> float | None:
     return cast("float | None", value)
 
 
+@explained_class
 @attrs.frozen(kw_only=True)
 class Hedge:
     """A second copy for slow calls: `Node(search, idempotent=True, hedge=Hedge())`.

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 import attrs
 
 from graceline.definitions.adaptive import Adaptive
+from graceline.definitions.arguments import explained_class
 from graceline.definitions.breaker import Breaker
 from graceline.definitions.bulkhead import Bulkhead
 from graceline.definitions.checks import brief, check_callable, check_flag, check_options, is_async
@@ -41,6 +42,7 @@ class Each:
     item_timeout: float | None = None
 
 
+@explained_class
 @attrs.frozen(eq=False)
 class Node(Step):
     """One unit of work: a function of one input, with a limit.

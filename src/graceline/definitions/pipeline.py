@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, cast
 import attrs
 
 from graceline.definitions.adaptive import Adaptive
+from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import brief, check_flag
 from graceline.definitions.command import Command
 from graceline.definitions.graph import Graph, build_graph
@@ -45,6 +46,7 @@ def _flat(parts: object, where: str) -> list[Any]:
     return flat
 
 
+@explained_class
 @attrs.frozen(eq=False)
 class Stage(Step):
     """Nodes that belong together, with a limit for all of them.
@@ -84,6 +86,7 @@ BUDGETS = ("fixed", "remaining", "reserve")
 """How the time of a pipeline may be shared."""
 
 
+@explained_class
 @attrs.frozen(eq=False)
 class Pipeline(Part):
     """Stages, with a limit for the whole.

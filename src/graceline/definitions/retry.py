@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
 
+from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import (
     brief,
     check_errors,
@@ -35,6 +36,7 @@ def _on(value: type[Exception] | Iterable[type[Exception]] | _Predicate) -> _Kin
     return cast("_Kinds | _Predicate", value)
 
 
+@explained_class
 @attrs.frozen(kw_only=True)
 class Retry:
     """What failed is tried again, within the time and the retry budget that are left.

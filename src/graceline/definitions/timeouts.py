@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
+from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import check_flag, optional_duration
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def _accept(value: Duration | None) -> float:
     return cast("float", value)
 
 
+@explained_class
 @attrs.frozen(kw_only=True)
 class Timeouts:
     """Default limits of an engine, in seconds; None or `math.inf` sets a limit to none.

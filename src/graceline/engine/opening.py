@@ -13,6 +13,7 @@ import trio
 from graceline.adaptive import Store
 from graceline.adaptive.lanes import default_lane
 from graceline.definitions import Adaptive, Breaker, Bulkhead, Defaults, Hedge, Retry, Timeouts
+from graceline.definitions.arguments import explained
 from graceline.definitions.checks import brief, check_name, nearest
 from graceline.durations import Duration
 from graceline.engine.admission import Admission, AdmissionMode
@@ -70,6 +71,7 @@ class _Block(AbstractAsyncContextManager[Engine]):
     def __exit__(self, *_: object) -> None: ...
 
 
+@explained
 def open_engine(
     *,
     timeouts: Timeouts | None = None,
