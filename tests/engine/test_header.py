@@ -114,8 +114,18 @@ async def test_the_name_can_be_chosen(autojump_clock, engine):
 
 def test_outside_of_a_run_there_is_nothing_to_hand_on():
     """As for `remaining()`, that is an error."""
-    with pytest.raises(GracelineError, match="only inside a run"):
+    with pytest.raises(GracelineError, match=r"^outgoing_headers\(\) works only inside a run"):
         outgoing_headers()
+
+
+@pytest.mark.parametrize("name", ["", "bad header", "a:b", "grpc-timeout\r\n", "ä", b"x", 3, None])
+@pytest.mark.parametrize(
+    "call", [outgoing_headers, lambda name: incoming_budget({"host": "x"}, name)]
+)
+def test_what_cannot_be_the_name_of_a_header(call, name):
+    """Nothing is written into a request that would break it, and nothing looked for that never comes."""
+    with pytest.raises(DefinitionError, match=r"^\w+\(\): .* cannot be the name of a header"):
+        call(name)
 
 
 async def test_never_omitted_when_expired(autojump_clock, engine):
@@ -349,11 +359,33 @@ def test_a_malformed_header_is_no_number(headers):
     assert isinstance(incoming_budget(headers), Malformed)
 
 
-@pytest.mark.parametrize("value", ["250m", b"250m", None])
+@pytest.mark.parametrize("value", ["250m", b"250m", None, 5, 0.25])
 def test_a_value_in_place_of_headers(value):
     """The message says what to write for a single value."""
     with pytest.raises(DefinitionError, match=r"takes all headers .* incoming_budget\(\{'grpc-"):
         incoming_budget(value)
+
+
+@pytest.mark.parametrize("pair", [("a",), ("a", "b", "c"), "ab", 5, (5, "x"), (None, "x")])
+def test_what_is_no_header(pair):
+    """A list of something else is refused with what stood in it."""
+    with pytest.raises(DefinitionError, match=r"takes a mapping or pairs .*, and .* is none$"):
+        incoming_budget([("host", "x"), pair])
+
+
+@pytest.mark.parametrize("value", [5, 0.25, None, ["250m"]])
+def test_the_value_of_the_header_is_as_it_came(value):
+    """A number would have no unit; what other headers hold is not looked at."""
+    with pytest.raises(DefinitionError, match=r"the value of 'grpc-timeout' is text or bytes"):
+        incoming_budget({NAME: value})
+    assert incoming_budget({"x-other": value, NAME: "250m"}) == 0.25
+
+
+@pytest.mark.parametrize("headers", [{NAME: "250m"}, [(NAME, "250m")], ((NAME, "250m"),)])
+async def test_headers_in_place_of_a_budget(autojump_clock, engine, headers):
+    """The message names the function that reads them."""
+    with pytest.raises(DefinitionError, match=r"headers; write budget=incoming_budget\(headers\)"):
+        await engine.run(pipeline_of(trio.sleep), 0, budget=headers)
 
 
 async def test_malformed_is_counted_and_ignored(autojump_clock, engine, caplog):

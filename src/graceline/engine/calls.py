@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,11 @@ def limited(plan: PipelinePlan, timeout: Duration | None, budget: Duration | Non
             raise DefinitionError(
                 f"budget= of a run is how long the requester still waits, such as 0.25; how the "
                 f"parts share the time is said by Pipeline(budget={budget!r})"
+            )
+        if isinstance(budget, Mapping | list | tuple):
+            raise DefinitionError(
+                "budget= of a run is a number of seconds, and these are headers; write "
+                "budget=incoming_budget(headers)"
             )
         seconds = parse_duration(budget, "budget=", signed=True)
         # A learned limit may yet be anything up to its ceiling.

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 
 from graceline.definitions.checks import brief
 from graceline.durations import Duration
 from graceline.engine.cleanup import enclosing_cleanup
-from graceline.engine.levels import CURRENT, current_level
-from graceline.errors import DeadlineSpentError, DefinitionError
+from graceline.engine.levels import CURRENT
+from graceline.errors import DeadlineSpentError, DefinitionError, GracelineError
 from graceline.resilience import DEFAULT_HEADER, Malformed, decode, encode
 from graceline.work.here import current_job
 
 __all__ = ["MalformedHeaders", "incoming_budget", "outgoing_headers"]
 
 _SPENT = encode(0.0)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What RFC 9110 (section 5.6.2) calls a token."""
 
 _log = logging.getLogger("graceline.header")
 
@@ -33,7 +36,9 @@ def outgoing_headers(name: str = DEFAULT_HEADER) -> dict[str, str]:
     Raises:
         DeadlineSpentError: if nothing is left; do not make the call.
         GracelineError: outside of a run.
+        DefinitionError: for what cannot be the name of a header.
     """
+    _check_name(name, "outgoing_headers()")
     text = encode(_work_left())
     if text == _SPENT:
         raise DeadlineSpentError(
@@ -46,9 +51,14 @@ def outgoing_headers(name: str = DEFAULT_HEADER) -> dict[str, str]:
 def _work_left() -> float:
     """Seconds until the work of this level is cancelled; 0 or less once it is."""
     level = CURRENT.get()
-    if level is None and (job := current_job()) is not None:
+    if level is None:
+        job = current_job()
+        if job is None:
+            raise GracelineError(
+                "outgoing_headers() works only inside a run: in a node, or in a handler given as "
+                "on_cleanup=; elsewhere no deadline is there to hand on"
+            )
         return job.work_left()
-    level = current_level()
     end = level.fired()
     block = enclosing_cleanup(level)
     if block is not None:  # it has noticed a cancel that is not ours
@@ -71,17 +81,41 @@ def incoming_budget(
         comes twice: the run then has the limits that it has without, and the engine counts it.
 
     Raises:
-        DefinitionError: for a value in place of the headers.
+        DefinitionError: for a value in place of the headers, and what is no header or no name.
     """
-    if headers is None or isinstance(headers, str | bytes):
+    _check_name(name, "incoming_budget()")
+    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
         raise DefinitionError(
             f"incoming_budget() takes all headers of a request, not {brief(headers)}; write "
             f"incoming_budget({{{name!r}: ...}}) for the value of one"
         )
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
     wanted = name.lower()
-    found = [_text(value) for key, value in pairs if _text(key).lower() == wanted]
-    return decode(", ".join(found)) if found else None
+    found = []
+    for pair in headers.items() if isinstance(headers, Mapping) else headers:
+        match pair:
+            case [str() | bytes() as key, value]:
+                if _text(key).lower() == wanted:
+                    found.append(value)
+            case _:
+                raise DefinitionError(
+                    "incoming_budget() takes a mapping or pairs of a name and a value, and "
+                    f"{brief(pair)} is none"
+                )
+    for value in found:
+        if not isinstance(value, str | bytes):
+            raise DefinitionError(
+                f"incoming_budget(): the value of {name!r} is text or bytes as it came, such as "
+                f"'250m', not {brief(value)}"
+            )
+    return decode(", ".join(map(_text, found))) if found else None
+
+
+def _check_name(name: str, where: str) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise DefinitionError(
+            f"{where}: {brief(name)} cannot be the name of a header; it is letters, digits and "
+            f"hyphens, such as {DEFAULT_HEADER!r}"
+        )
 
 
 def _text(value: str | bytes) -> str:
