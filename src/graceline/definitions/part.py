@@ -28,7 +28,7 @@ from graceline.definitions.inherit import Inheritable
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError, DefinitionWarning
 
-__all__ = ["PASS_INPUT", "Part", "Step", "warn_clamped", "warn_part", "where_of"]
+__all__ = ["PASS_INPUT", "Part", "Step", "warn_clamped", "warn_part", "warn_writer", "where_of"]
 
 PASS_INPUT: Any = type("PassInput", (), {"__repr__": lambda _: "PASS_INPUT"})()
 """The default fallback: what depends on a failed part gets that part's input."""
@@ -185,13 +185,20 @@ def warn_clamped(what: str, limit: float | None, parent: Part, word: str = "limi
     above = parent.stated_timeout
     if above is None or limit is None or not above < limit < math.inf:
         return
+    warn_writer(
+        f"{what}: its {word} of {format_duration(limit)} is above the {format_duration(above)} of "
+        f"{where_of(parent)}, which clamps it"
+    )
+
+
+def warn_writer(message: str) -> None:
+    """Warn of a definition, at the line that wrote it down."""
     frame = inspect.currentframe()
     while frame and frame.f_back and _is_inner(frame.f_globals):
         frame = frame.f_back
     assert frame is not None  # noqa: S101 - CPython has frames
     warnings.warn_explicit(
-        f"{what}: its {word} of {format_duration(limit)} is above the {format_duration(above)} of "
-        f"{where_of(parent)}, which clamps it",
+        message,
         DefinitionWarning,
         frame.f_code.co_filename,
         frame.f_lineno,

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, cast
 import attrs
 
 from graceline.definitions.adaptive import Adaptive
+from graceline.definitions.advice import advise
 from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import brief, check_flag
 from graceline.definitions.command import Command
@@ -148,6 +149,7 @@ class Pipeline(Part):
                 check_learned_limit(part, stage, self)
                 for one in part.alternatives:
                     check_learned_limit(one, stage, self)
+        advise(self)
         if self.sum_must_fit:
             _check_sum(self, self.graph, {stage.name: stage for stage in stages})
             for stage in stages:
