@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from graceline import DefinitionError
+from graceline import DefinitionError, Node, choose, each, node
 from graceline.definitions import Hedge
 
 
@@ -46,3 +46,30 @@ def test_options_that_make_no_sense(options, message):
     """The message says which option is wrong, and what would be right."""
     with pytest.raises(DefinitionError, match=message):
         Hedge(**options)
+
+
+async def work(value):
+    return value
+
+
+async def other(value):
+    return value
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda **said: Node(work, **said),
+        lambda **said: node(work, **said),
+        lambda **said: each(work, **said),
+        lambda **said: each(Node(work, idempotent=True, hedge=said.pop("hedge")), idempotent=None),
+        lambda **said: choose(work, other, **said),
+        lambda **said: choose(Node(work, **said), other, idempotent=True),
+        lambda **said: choose(work, each(other, **said)),
+    ],
+)
+def test_work_that_may_not_be_done_twice_is_not_hedged(write):
+    """However the node is written: `hedge=` on it needs its own `idempotent=True`."""
+    for said in ({}, {"idempotent": False}):
+        with pytest.raises(DefinitionError, match="hedge= does the work twice; say idempotent=Tr"):
+            write(hedge=Hedge(), **said)

@@ -651,6 +651,7 @@ async def test_a_sibling_item_that_fails_leaves_no_copy_behind(autojump_clock, e
         assert (result.status, str(result.error), result.elapsed) == ("failed", "bad", 0.5)
 
 
+@pytest.mark.filterwarnings("ignore::graceline.DefinitionWarning")  # it is the subject
 async def test_no_copy_of_what_is_being_cut(autojump_clock, engine):
     """A first that exceeded its limit before the hedge point is for retry, however long it unwinds."""
     work = Copies((60, "first"), (60, "copy"), unwinding=0.5)
