@@ -280,8 +280,6 @@ class PipelineResult:
             return NodeFailedError(message, name=name, result=self)
         if self.status is Status.REJECTED:
             later = blame.retry_after
-            if later is None:  # an open breaker knows when
-                later = getattr(self._cause(), "retry_after", None)
             return OverloadedError(message, name=name, result=self, retry_after=later)
         return PipelineCancelledError(message, name=name, kind=blame.kind, result=self)
 

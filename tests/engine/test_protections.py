@@ -84,6 +84,7 @@ async def test_a_breaker_opens_and_closes(autojump_clock, engine):
     [cause] = node.secondary
     assert isinstance(cause, CircuitOpenError)
     assert (cause.retry_after, cause.breaker, cause.last_error) == (10.0, "p.p.work", error)
+    assert node.blame.retry_after == refused.blame.retry_after == 10.0
     with pytest.raises(OverloadedError) as caught:
         refused.unwrap()
     assert caught.value.__cause__ is cause

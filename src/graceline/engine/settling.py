@@ -20,7 +20,12 @@ from graceline.engine.outcomes import Outcome, node_outcome, stage_outcome, tell
 from graceline.engine.plan import NodePlan
 from graceline.engine.state import NOTHING, RunState
 from graceline.engine.strand import Strand
-from graceline.errors import AttemptTimeoutError, NodeTimeoutError, OverloadedError
+from graceline.errors import (
+    AttemptTimeoutError,
+    CircuitOpenError,
+    NodeTimeoutError,
+    OverloadedError,
+)
 from graceline.results import NodeOutcome
 from graceline.work import WorkRefusedError
 
@@ -163,8 +168,11 @@ async def settle_node(
         verdict = Verdict(Status.TIMED_OUT, error.blame, grace_used=error.grace_used)
         failure = error.raised
     elif isinstance(error, WorkRefusedError):
-        verdict = Verdict(Status.REJECTED, blame_failure(level, now, Kind.REJECTED, str(error)))
         failure = error.__cause__ if isinstance(error.__cause__, Exception) else None
+        blame = blame_failure(level, now, Kind.REJECTED, str(error))
+        if isinstance(failure, CircuitOpenError):
+            blame = attrs.evolve(blame, retry_after=failure.retry_after)
+        verdict = Verdict(Status.REJECTED, blame)
         attempts = level.attempt
     else:
         ending, failure = classify(error)
