@@ -22,6 +22,7 @@ from graceline import (
 from graceline.adaptive import Key
 from graceline.deadlines import Kind
 from graceline.definitions import Breaker, Hedge, Retry
+from graceline.engine.levels import CURRENT
 from graceline.telemetry import events
 from graceline.work import WorkRefusedError
 
@@ -73,6 +74,11 @@ def pipeline_of(work, hedge=SOON, **options):
     return Pipeline("p", [node_of(work, hedge, **options)])
 
 
+def tokens(engine):
+    """What is left in the pool of the node's retries."""
+    return engine._protections.budget(("p", "p", "work")).tokens(trio.current_time())
+
+
 @pytest.fixture
 def told(engine):
     """Attempts and hedges that the engine tells of, in short."""
@@ -103,6 +109,39 @@ async def test_a_copy_answers_for_a_slow_first(autojump_clock, engine, told):
     assert ("won", None) in told
     assert (1, True, "ok", None) in told
     assert (1, False, "cancelled", "superseded") in told
+
+
+async def test_a_copy_that_wins_is_told_to_all(autojump_clock, engine):
+    """A sink that wants no trace of what goes well hears that it was the copy which did."""
+    heard = []
+    engine.subscribe(heard.append)
+    await engine.run(pipeline_of(Copies((10, "first"), (0.5, "copy"))))
+    attempts = [event for event in heard if isinstance(event, events.AttemptFinished)]
+    assert [(one.attempt, one.hedge, one.status) for one in attempts] == [
+        (1, True, "ok"),
+        (1, False, "cancelled"),
+    ]
+    assert [(one.elapsed, one.blame and one.blame.elapsed) for one in attempts] == [
+        (0.5, None),
+        (1.5, 1.5),
+    ]
+
+
+async def test_an_interrupt_hits_user_code_only(autojump_clock, engine):
+    """Copies are not protected from it; the books that the engine keeps of them are."""
+    protected = {"work": [], "books": []}
+
+    async def work(_):
+        protected["work"].append(trio.lowlevel.currently_ki_protected())
+        await trio.sleep(0.5 if current().hedge else 10)
+
+    def sink(event):
+        if isinstance(event, events.AttemptFinished):
+            protected["books"].append(trio.lowlevel.currently_ki_protected())
+
+    engine.subscribe(sink)
+    assert (await engine.run(pipeline_of(work))).ok
+    assert protected == {"work": [False, False], "books": [True, True]}
 
 
 async def test_a_first_that_is_faster_than_its_copy(autojump_clock, engine, told):
@@ -467,6 +506,19 @@ async def test_no_copy_for_which_there_is_no_time(autojump_clock, engine, told):
     assert (result.status, len(work.calls)) == ("timed_out", 31)
 
 
+async def test_what_others_took_meanwhile_counts(autojump_clock, engine, told):
+    """The time that a copy needs is asked for again when the timer goes off, as it is then known."""
+
+    async def work(seconds):
+        await trio.sleep(seconds)
+
+    pipeline = pipeline_of(work, Hedge(delay=5, max_extra=1), timeout=10)
+    engine.start(pipeline, 8)
+    await trio.sleep(4)
+    assert (await engine.run(pipeline, 60)).status == "timed_out"
+    assert told.count(("suppressed", "too little time")) == 1
+
+
 async def test_at_most_5_percent_get_a_copy(autojump_clock, engine, told):
     """Where everything is slow the budget of the hedge keeps the extra load at 5 %."""
     work = Copies((2, "first"), (5, "copy"))
@@ -494,16 +546,38 @@ async def test_retries_and_hedges_together_add_at_most_20_percent_in_an_outage(
             nursery.start_soon(engine.run, pipeline)
             await trio.sleep(0.02)
     extra = len(works.calls) - before - 1000
-    assert 0 < extra <= 0.2 * 1000
+    # The 500 successes have paid for 100; there are three more in each 10 s of the outage.
+    assert 3 * 3 < sum(hedge for _, hedge in works.calls) < extra <= 100 + 3 * 3
+
+
+async def test_a_copy_takes_a_token_of_the_retries(autojump_clock, engine):
+    """A hedge is paid from the pool that the retries of the node draw from."""
+    await engine.run(pipeline_of(Copies((10, "first"), (0.5, "copy"))))
+    assert tokens(engine) == 3.0 - 1.0 + 0.2
+
+
+async def test_each_share_has_tokens_of_its_own(autojump_clock, engine):
+    """Nodes at one place that state another `max_extra` do not share what that allows."""
+    work = Copies((2, "first"), (0.5, "copy"))
+    frugal, lavish = (pipeline_of(work, Hedge(delay=1, max_extra=share)) for share in (0.01, 1))
+    values = [(await engine.run(one)).value for one in (frugal, lavish, frugal)]
+    assert values == ["first", "copy", "first"]
 
 
 async def test_a_copy_that_was_refused_costs_nothing(autojump_clock, engine):
     """A copy for which there is no thread never started: the first goes on, and the token is back."""
-    work = Copies((3, "first"), (0, WorkRefusedError("thread limit")))
+    left = []
+
+    async def work(_):
+        if current().hedge:
+            left.append(tokens(engine))
+            raise WorkRefusedError("thread limit")
+        await trio.sleep(3)
+        return "first"
+
     result = await engine.run(pipeline_of(work))
     assert (result.value, result.node("work").secondary) == ("first", ())
-    tokens = engine._protections.budget(("p", "p", "work")).tokens(trio.current_time())
-    assert tokens == 3.2
+    assert (left, tokens(engine)) == ([2.0], 3.2)
 
 
 @pytest.mark.parametrize("mode", ["observe", "off"])
@@ -556,6 +630,20 @@ async def test_items_are_hedged_one_by_one(autojump_clock, engine):
     result = await engine.run(Pipeline("p", [node]), [1, 2, 3])
     assert result.value == [(1, False), (2, True), (3, False)]
     assert result.elapsed == 1.2
+
+
+async def test_many_items_leave_no_strands(autojump_clock, engine):
+    """A run over a long list keeps nothing of copies that have ended."""
+
+    async def work(_):
+        await trio.sleep(0 if current().hedge else 1.5)
+
+    async def look(_):
+        return len(CURRENT.get().run.top.strands)
+
+    node = each(work, name="work", idempotent=True, hedge=SOON, max_parallel=10)
+    result = await engine.run(Pipeline("p", [Stage("s", [node]), Stage("t", [look])]), range(100))
+    assert result.value <= 3
 
 
 async def test_what_the_winner_saved_is_kept(autojump_clock, engine):
@@ -625,9 +713,11 @@ async def test_a_thread_may_be_hedged(engine):
         release.wait(30)
         return "first"
 
-    result = await engine.run(pipeline_of(work, Hedge(delay=0.01, max_extra=1, loser_grace=0)))
+    try:
+        result = await engine.run(pipeline_of(work, Hedge(delay=0.01, max_extra=1, loser_grace=0)))
+    finally:
+        release.set()
     assert result.value == "copy"
-    release.set()
 
 
 def test_the_kind_of_a_superseded_arm():
