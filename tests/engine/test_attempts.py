@@ -5,6 +5,7 @@ import threading
 import attrs
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from graceline import (
     Adaptive,
@@ -23,7 +24,7 @@ from graceline import (
     save_partial,
 )
 from graceline.adaptive import Key
-from graceline.definitions import Breaker, Retry
+from graceline.definitions import Breaker, Hedge, Retry
 from graceline.engine.levels import CURRENT
 from graceline.telemetry import events
 from graceline.testing import simulate
@@ -70,6 +71,16 @@ def tokens(engine, place=("p", "p", "work")):
 def without_jitter(engine):
     """Have every backoff be the longest one."""
     engine._plans._resources = attrs.evolve(engine._plans._resources, random=lambda: 1.0)
+
+
+def trace(engine, traced):
+    """Subscribe a sink that wants the events of what ends well too, if so."""
+
+    def sink(event):
+        pass
+
+    sink.wants_trace = lambda: traced
+    engine.subscribe(sink)
 
 
 @pytest.fixture
@@ -257,6 +268,22 @@ async def test_an_attempts_own_limit_is_retried(autojump_clock, engine, heard):
         ("ok", 1.0, "node", None),
     ]
     assert heard[0].blame.level == "attempt"
+
+
+@pytest.mark.parametrize("status", ["timed_out", "cancelled"])
+async def test_an_attempt_that_is_cut_with_its_pipeline_is_told(
+    autojump_clock, engine, heard, status
+):
+    """The last event of a node's attempts says what ended it, be it a limit above or a cancel."""
+    pipeline = pipeline_of(Service(ValueError(), HANG), THRICE)
+    run = engine.start(pipeline, timeout=2 if status == "timed_out" else None)
+    await trio.sleep(2)
+    if status == "cancelled":
+        run.cancel()
+    assert (await run.wait()).status == status
+    assert [(one.attempt, one.status) for one in heard] == [(1, "failed"), (2, status)]
+    kind, level = ("timeout", "pipeline") if status == "timed_out" else ("user", "pipeline")
+    assert (heard[-1].elapsed, heard[-1].blame.kind, heard[-1].blame.level) == (2.0, kind, level)
 
 
 async def test_the_last_attempts_limit_is_blamed(autojump_clock, engine):
@@ -494,6 +521,27 @@ async def test_a_callers_cancel_that_cleanup_noticed(autojump_clock, engine, can
     pipeline = pipeline_of(work, attempt_timeout=9, grace=1, on_cleanup=handler)
     scope = await cancelled_after(1, engine.run, pipeline)
     assert (scope.cancelled_caught, trio.current_time()) == (True, 2.0)
+
+
+async def test_grace_that_a_first_attempt_began_ends_with_it(
+    autojump_clock, engine, cancelled_after
+):
+    """What cleanup of a first attempt noticed does not shorten that of the second one."""
+    ended = []
+
+    async def work(_):
+        first = current().attempt == 1
+        with trio.move_on_after(1 if first else 99):
+            try:
+                await trio.sleep_forever()
+            finally:
+                with cleanup():
+                    await trio.sleep(0.25 if first else 0.75)
+                ended.append(trio.current_time())
+        raise ValueError
+
+    await cancelled_after(5, engine.run, pipeline_of(work, grace=1))
+    assert ended == [1.25, 5.75]
 
 
 async def test_a_limit_that_passes_while_a_callers_cancel_unwinds(
@@ -935,6 +983,95 @@ def test_a_backoff_is_no_work():
 # -- what errors may be -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("traced", [True, False])
+async def test_a_long_success_counts_at_its_end(autojump_clock, engine, traced):
+    """A call of 29 s is in a window of 30 s for that long after its end, not after its start."""
+    trace(engine, traced)
+    pipeline = pipeline_of(Service("value", seconds=29), None, breaker=Breaker(window=30))
+    assert (await engine.run(pipeline)).ok
+    await trio.sleep(5)
+    assert engine.health().breakers[0].calls == 1
+
+
+async def test_an_interrupt_hits_user_code_only(autojump_clock, engine):
+    """Attempts are not protected from it; the books that the engine keeps of them are."""
+    protected = []
+
+    async def work(_):
+        protected.append(trio.lowlevel.currently_ki_protected())
+        raise ValueError
+
+    def sink(event):
+        if isinstance(event, events.AttemptFinished):
+            protected.append(trio.lowlevel.currently_ki_protected())
+
+    engine.subscribe(sink)
+    await engine.run(pipeline_of(work))
+    assert protected == [False, True, False, True]
+
+
+AROUND = {
+    "nothing": {},
+    "a slot": {"limit": 1},
+    "a limit": {"attempt_timeout": 5},
+    "a hedge": {"hedge": Hedge(delay=1), "idempotent": True},
+    "a slot and a hedge": {"limit": 1, "hedge": Hedge(delay=1), "idempotent": True},
+}
+
+
+def noting(calls):
+    """Work that notes for whom it was called, and takes a second."""
+
+    async def work(name):
+        calls.append(name)
+        await trio.sleep(1)
+
+    return work
+
+
+@pytest.mark.parametrize("options", AROUND.values(), ids=AROUND)
+@pytest.mark.parametrize("who", ["user", "caller"])
+async def test_nothing_is_begun_after_a_cancel(autojump_clock, engine, options, who):
+    """In whichever tick between the slot and the call a cancel lands: no call is made after it."""
+    for ticks in [*range(6)] * 4:  # who is first in a tick is left to chance
+        happened = []
+        pipeline = pipeline_of(noting(happened), None, **options)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                if "limit" in options:
+                    nursery.start_soon(engine.run, pipeline, "holder")
+                    await wait_all_tasks_blocked()
+                if who == "user":
+                    run = engine.start(pipeline, "late")
+                else:
+                    nursery.start_soon(engine.run, pipeline, "late")
+                if "limit" in options:
+                    await trio.sleep(1)  # now it gets its slot
+                for _ in range(ticks):
+                    await trio.lowlevel.checkpoint()
+                (scope if who == "caller" else run).cancel()
+                happened.append("cancel")
+        await engine.wait_idle()
+        assert happened[-1] == "cancel"
+
+
+@pytest.mark.parametrize("hedge", [None, Hedge(delay=1)])
+async def test_nothing_is_begun_in_the_instant_of_the_limit(autojump_clock, engine, hedge):
+    """A node whose time is over in the tick in which it gets its slot makes no attempt."""
+    calls = []
+
+    async def work(name):
+        calls.append(name)
+        await trio.sleep(0.5)
+        autojump_clock.jump(0.5)
+
+    pipeline = pipeline_of(work, None, limit=1, hedge=hedge, idempotent=True)
+    engine.start(pipeline, "holder")
+    await wait_all_tasks_blocked()
+    result = await engine.run(pipeline, "late", timeout=1)
+    assert (result.status, result.node("work").attempts, calls) == ("timed_out", 0, ["holder"])
+
+
 async def test_an_error_that_takes_no_note(autojump_clock, engine):
     """The last real error is raised as it is, also if nothing can be written on it."""
 
@@ -956,12 +1093,9 @@ async def test_an_error_that_is_raised_by_many_runs_has_each_note_once(autojump_
 
 
 @pytest.mark.parametrize("traced", [True, False])
-async def test_an_error_in_a_function_of_the_policy_says_so(
-    autojump_clock, engine, request, traced
-):
+async def test_an_error_in_a_function_of_the_policy_says_so(autojump_clock, engine, traced):
     """What `on=` raises has the real error as its context, and a note of whose function it was."""
-    if traced:
-        request.getfixturevalue("heard")
+    trace(engine, traced)
     real = ValueError("real")
     retry = Retry(attempts=3, on=lambda error: error.response)
     node = (await engine.run(pipeline_of(Service(real), retry))).node("work")
