@@ -15,6 +15,7 @@ from graceline import (
     OverloadedError,
     Pipeline,
     Timeouts,
+    cleanup,
     open_engine,
 )
 from graceline.telemetry import events
@@ -269,7 +270,7 @@ async def test_a_drain_is_counted(autojump_clock):
         assert dict(engine.health().admission.rejected) == {"draining": 1}
 
 
-@pytest.mark.parametrize(("after", "times"), [(0.1, 300), (0.9, 300), (1.5, 150)])
+@pytest.mark.parametrize(("after", "times"), [(0.001, 300), (0.1, 300), (0.9, 300), (1.5, 150)])
 async def test_cut_runs_do_not_shorten_what_is_expected(autojump_clock, after, times):
     """Hundreds of runs of 2 s that are cut early: the wait is still counted by 1 s at least."""
     async with opened() as engine:
@@ -293,6 +294,36 @@ async def test_runs_that_are_cut_are_taken_to_take_longer(autojump_clock):
         busy(engine, 3)
         result = await engine.run(pipeline(timeout=5.5), 1)
         assert "about 5.85s in the queue" in result.blame.message
+
+
+async def test_what_its_caller_gives_up_has_no_duration(autojump_clock, cancelled_after):
+    """25 runs that a cancelled scope took back have not ended by themselves: nothing is expected."""
+    async with opened(slots=None) as engine:
+        for _ in range(25):
+            scope = await cancelled_after(1, engine.run, pipeline(), 9)
+            assert scope.cancelled_caught
+        assert (await engine.run(pipeline(timeout=0.5), 9)).status == "timed_out"
+
+
+async def test_the_grace_of_cut_runs_is_no_duration(autojump_clock):
+    """A run that is cut at 3 s and cleans up for 5 s says that it would have taken 3 s at least."""
+
+    async def work(seconds):
+        try:
+            await trio.sleep(seconds)
+        finally:
+            with cleanup():
+                await trio.sleep(5 if seconds > 3 else 0)
+
+    async with opened() as engine:
+        await teach(engine)
+        for _ in range(20):
+            cut = await engine.run(Pipeline("p", [work], timeout=3, grace=5), 9)
+            assert cut.elapsed == 8
+        await teach(engine, times=2)
+        busy(engine, 3)
+        result = await engine.run(pipeline(timeout=2.5), 1)
+        assert "about 5.55s in the queue" in result.blame.message  # of 1 s and 3 s, in steps
 
 
 async def fail_after(seconds):
