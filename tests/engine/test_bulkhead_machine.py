@@ -106,7 +106,9 @@ class BulkheadMachine(RuleBasedStateMachine):
 
 
 TestBulkhead = BulkheadMachine.TestCase
-TestBulkhead.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
+TestBulkhead.settings = settings(
+    max_examples=100, stateful_step_count=20, derandomize=True, database=None, deadline=None
+)
 
 
 def test_what_the_reference_holds():

@@ -4,7 +4,7 @@ import math
 
 import attrs
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graceline import Breaker, Node, Pipeline, Timeouts, choose
@@ -65,6 +65,7 @@ def expected(makes, limit):
     return status, None, started, now, kept
 
 
+@settings(derandomize=True, database=None, deadline=None)
 @given(st.lists(MAKES, min_size=2, max_size=4), st.sampled_from([1, 2, 3, 9]))
 def test_choices_do_what_the_rules_say(makes, limit):
     """Who gave the value, when, after how many, and nothing that went wrong is lost on the way."""

@@ -255,6 +255,17 @@ def test_a_probe_that_never_ends_loses_its_slot():
     assert isinstance(breaker.admit(16.0), BreakerRefusal), "its slot is another's by now"
 
 
+def test_the_first_slot_to_be_free_is_told():
+    """Of several probes under way the one that loses its slot first says when to return."""
+    breaker = make(probe_max=5, probes=3)
+    trip(breaker, 0.0)
+    probes = [breaker.admit(now) for now in (10.0, 11.0, 13.0)]
+    assert breaker.admit(13.5) == BreakerRefusal(1.5, None)
+    probes[0].settle(13.5, Counted.OK, 3.5)
+    assert breaker.admit(13.5) == BreakerRefusal(2.5, None)
+    assert breaker.refused_for(13.5) == breaker.snapshot(13.5).retry_after == 2.5
+
+
 @pytest.mark.parametrize(("counted", "state"), [(Counted.OK, CLOSED), (Counted.ERROR, OPEN)])
 def test_the_result_of_a_probe_that_lost_its_slot_counts(counted, state):
     """Where every probe is slower than `probe_max`, one of them must decide all the same."""

@@ -1,5 +1,6 @@
 """The breaker against a reference that recounts everything from a list, on random histories."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -8,6 +9,7 @@ from hypothesis.stateful import (
     consumes,
     initialize,
     invariant,
+    precondition,
     rule,
 )
 
@@ -64,16 +66,20 @@ class Reference:
         ticket = {"period": self.period, "since": now, "done": False}
         if self.period["state"] == "closed":
             return ticket
-        if self.period["state"] == "half_open":
-            busy = [
-                probe
-                for probe in self.period["probes"]
-                if not probe["done"] and now < probe["since"] + self.policy.probe_max
-            ]
-            if len(busy) + self.period["good"] < self.policy.probes:
-                self.period["probes"].append(ticket)
-                return ticket
+        taken = len(self.busy(now)) + self.period["good"]
+        if self.period["state"] == "half_open" and taken < self.policy.probes:
+            self.period["probes"].append(ticket)
+            return ticket
         return {"period": None} if mode == "metrics_only" else None
+
+    def busy(self, now):
+        """When the slots of the probes under way are free at the latest."""
+        ends = [p["since"] + self.policy.probe_max for p in self.period["probes"] if not p["done"]]
+        return [end for end in ends if now < end]
+
+    def free_at(self, now):
+        """When one that refuses lets the next call through."""
+        return self.until if self.period["state"] == "open" else min(self.busy(now))
 
     def settle(self, ticket, now, counted, elapsed):
         ticket["done"] = True
@@ -161,6 +167,16 @@ class BreakerMachine(RuleBasedStateMachine):
         if self.reference.period["state"] == "open":
             self.now = max(self.now, self.reference.until)
 
+    @precondition(lambda self: self.reference.period["state"] == "half_open")
+    @rule(target=tickets, seconds=st.sampled_from([0.25, 0.5]))
+    def probe_one_after_the_other(self, seconds):
+        """Their slots are not free at the same instant."""
+        started = []
+        for _ in range(self.policy.probes + 1):
+            started += self.start(1)
+            self.now += seconds
+        return started
+
     @rule(target=tickets, calls=st.integers(1, 4))
     def start(self, calls):
         started = []
@@ -174,6 +190,10 @@ class BreakerMachine(RuleBasedStateMachine):
             assert isinstance(answer, Permit) is (ticket is not None)
             if ticket is not None:
                 started.append((answer, ticket))
+            elif self.policy.mode == "on":
+                assert answer.retry_after == pytest.approx(
+                    self.reference.free_at(self.now) - self.now
+                )
         return started
 
     @rule(
@@ -229,4 +249,6 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker = BreakerMachine.TestCase
-TestBreaker.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestBreaker.settings = settings(
+    max_examples=100, stateful_step_count=30, derandomize=True, database=None, deadline=None
+)
