@@ -276,6 +276,7 @@ def test_a_backoff_grows_up_to_its_maximum():
     longest = [backoff_delay(retry, attempt, lambda: 1.0) for attempt in range(2, 7)]
     assert longest == [0.1, 0.2, 0.4, 0.8, 1.0]
     assert backoff_delay(retry, 10**6, lambda: 1.0) == 1.0
+    assert backoff_delay(Retry(backoff=1, factor=10, max_backoff=2), 5, lambda: 0.5) == 1.0
     assert backoff_delay(Retry(backoff=0), 10**6, lambda: 1.0) == 0.0
 
 

@@ -534,6 +534,24 @@ def test_errors_of_attempts_and_of_cleanup():
     assert any(line.startswith("cleanup  a: OSError: disk (") for line in lines)
 
 
+def test_a_handler_that_raises_what_an_attempt_did():
+    """Of two errors of one type the first is the attempt's, the other one the handler's."""
+
+    def handler(outcome):
+        raise ValueError("handler")
+
+    node = scripted(
+        "a", (1, ValueError("attempt")), (1, None), retry=Retry(backoff=0), on_cleanup=handler
+    )
+    timeline, result, lines = observe(Pipeline("p", [Stage("s", [node])]), width=300)
+    earlier, others = earlier_errors(row_of(timeline, "a"), result.node("a"))
+    assert [[str(error) for error in errors] for errors in (earlier, others)] == [
+        ["attempt"],
+        ["handler"],
+    ]
+    assert any(line.startswith("cleanup  a: ValueError: handler (") for line in lines)
+
+
 def test_many_different_errors():
     """Ten different errors of attempts are listed, the others counted."""
     timeline = begun("a")
