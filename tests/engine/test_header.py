@@ -303,19 +303,23 @@ async def test_workers_hand_on_what_is_left(runs_on):
 
 async def test_an_abandoned_thread_makes_no_call():
     """A thread that goes on after its node's deadline gets an error in place of a header."""
-    go, ended, seen = threading.Event(), threading.Event(), []
+    started, go, ended, seen = threading.Event(), threading.Event(), threading.Event(), []
 
     def work(_):
+        started.set()
         go.wait(60)
         seen.append(told())
         ended.set()
 
     async with open_engine(timeouts=NO_LIMITS) as engine:
-        result = await engine.run(pipeline_of(work, timeout=0.01, grace=0))
-        go.set()
-        ended.wait(60)
+        try:
+            while not started.is_set():  # a machine may be too busy to start it in time
+                result = await engine.run(pipeline_of(work, timeout=0.5, grace=0))
+        finally:
+            go.set()
+        assert ended.wait(60)
     assert result.status == "timed_out"
-    assert seen == [DeadlineSpentError]
+    assert set(seen) == {DeadlineSpentError}
 
 
 # -- in -----------------------------------------------------------------------------------------
@@ -468,6 +472,7 @@ def test_only_shortens(limits, patience, delay):
 
     begun = run_virtual(main)
     granted = patience
+    assert seen
     for at, left in seen:
         assert 0 < left <= granted
         assert at + left <= begun + patience + 1e-9
