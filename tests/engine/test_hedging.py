@@ -216,7 +216,7 @@ async def test_the_loser_outlives_its_stage_but_not_its_run(autojump_clock, engi
     assert work.ended[-1] == (start + 3.0, False)
 
 
-async def test_the_error_of_a_cancelled_arm_is_attached_never_unhandled(autojump_clock, engine):
+async def test_the_error_of_a_cancelled_copy_is_attached_never_unhandled(autojump_clock, engine):
     """What the loser raises while it unwinds is among the errors of the run, whose value stands."""
     error = ValueError("unwinding")
     work = Copies((60, "first"), (0.5, "copy"), raises=error)
@@ -720,7 +720,7 @@ async def test_a_thread_may_be_hedged(engine):
     assert result.value == "copy"
 
 
-def test_the_kind_of_a_superseded_arm():
+def test_the_kind_of_a_superseded_copy():
     """The contract has a word for it."""
     assert Kind.SUPERSEDED == "superseded"
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from graceline.deadlines.level import Level
-from graceline.engine import arms, attempts
+from graceline.engine import attempts, copies
 from graceline.resilience import RetryBudget
 from graceline.resilience import retry as retrying
 from graceline.testing.agreement import disagreements
@@ -416,31 +416,31 @@ def without_a_look_at_the_time(patch):
 
 
 def blames_the_node(patch):
-    class Wrong(arms.InnerTimeoutError):
+    class Wrong(copies.InnerTimeoutError):
         def __init__(self, blame, *args):
             super().__init__(attrs.evolve(blame, level="node"), *args)
 
-    patch.setattr(arms, "InnerTimeoutError", Wrong)
+    patch.setattr(copies, "InnerTimeoutError", Wrong)
 
 
 def keeps_the_last_error_only(patch):
-    go_on = attempts._Line._go_on
+    go_on = attempts._Attempts._go_on
 
     async def forgets(self, failed):
         self._node.errors = ()
         await go_on(self, failed)
 
-    patch.setattr(attempts._Line, "_go_on", forgets)
+    patch.setattr(attempts._Attempts, "_go_on", forgets)
 
 
 def sleeps_past_the_deadline(patch):
-    go_on = attempts._Line._go_on
+    go_on = attempts._Attempts._go_on
 
     async def shielded(self, failed):
         with trio.CancelScope(shield=True):
             await go_on(self, failed)
 
-    patch.setattr(attempts._Line, "_go_on", shielded)
+    patch.setattr(attempts._Attempts, "_go_on", shielded)
 
 
 def asks_no_budget(patch):

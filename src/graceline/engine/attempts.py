@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from graceline.deadlines import Ending, settle
-from graceline.engine.arms import Arm, Failed, tell_attempt
+from graceline.engine.copies import Copy, Failed, tell_attempt
 from graceline.engine.hedging import hedge_after, race
 from graceline.engine.levels import CURRENT, LevelRun, current_level
 from graceline.engine.policies import Policies
@@ -50,7 +50,7 @@ def attempted(policies: Policies) -> Bound:
         return _Simple(policies)
 
     async def attempts(_: Any) -> Any:
-        return await _Line(current_level(), policies).run()
+        return await _Attempts(current_level(), policies).run()
 
     return attempts
 
@@ -75,15 +75,15 @@ class _Simple:
         if breaker is not None:
             generation = breaker.passing
             if generation is None:
-                return await _Line(level, self._policies).run()
+                return await _Attempts(level, self._policies).run()
         if run.traced:
-            return await _Line(level, self._policies).run()
+            return await _Attempts(level, self._policies).run()
         level.attempt = 1
         try:
             value = await self._call(value)
         except BaseException as error:  # noqa: BLE001 - raised there, unless a later one succeeds
             permit = None if breaker is None else Permit(breaker, generation)
-            return await _Line(level, self._policies).run(permit, error)
+            return await _Attempts(level, self._policies).run(permit, error)
         now = run.clock()
         elapsed = now - level.start
         if breaker is not None:
@@ -94,7 +94,7 @@ class _Simple:
         return value
 
 
-class _Line:
+class _Attempts:
     """The attempts of one node, or of an item of one, one after the other."""
 
     def __init__(self, node: LevelRun, policies: Policies) -> None:
@@ -118,21 +118,21 @@ class _Line:
         strand.open()
         try:
             if error is None:
-                arm = await self._attempt()
+                copy = await self._attempt()
             else:
-                arm = await self._made_up(permit, error)
-            while arm.failed is not None:
-                await self._go_on(arm.failed)
-                arm = await self._attempt()
+                copy = await self._made_up(permit, error)
+            while copy.failed is not None:
+                await self._go_on(copy.failed)
+                copy = await self._attempt()
         except BaseException as raised:
             self._lost(raised)
             raise
         finally:
             strand.close()
             CURRENT.set(node)
-        return arm.value
+        return copy.value
 
-    async def _attempt(self) -> Arm:
+    async def _attempt(self) -> Copy:
         """Make the next attempt; it has a value or has failed.
 
         Raises:
@@ -149,7 +149,7 @@ class _Line:
         taken = slots is not None
         permit: Permit | None = None
         start = strand.now
-        arm: Arm | None = None
+        copy: Copy | None = None
         try:
             if taken:  # which takes a tick: whoever was cancelled in it has not started
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -157,24 +157,24 @@ class _Line:
             node.attempt += 1
             delay = hedge_after(node, policies, start)
             if delay is None:
-                arm = Arm(node, policies, start)
-                own = arm.level.deadline
+                copy = Copy(node, policies, start)
+                own = copy.level.deadline
                 # The node's own scope is around this one.
-                await arm.run(strand, own if own < node.fired() else inf, node, policies.work)
+                await copy.run(strand, own if own < node.fired() else inf, node, policies.work)
             else:
                 taken = False  # by the copies
-                arm = await race(strand, node, policies, start, delay)
+                copy = await race(strand, node, policies, start, delay)
         finally:
-            self._settle(permit, arm, start)
+            self._settle(permit, copy, start)
             if taken and slots is not None:
                 slots.give_back()
-        return self._looked_at(arm)
+        return self._looked_at(copy)
 
-    async def _made_up(self, permit: Permit | None, error: BaseException) -> Arm:
+    async def _made_up(self, permit: Permit | None, error: BaseException) -> Copy:
         """A first attempt that was the node's work itself, and raised."""
         node = self._node
-        arm = Arm(node, self._policies, node.start)
-        level = arm.level
+        copy = Copy(node, self._policies, node.start)
+        level = copy.level
         level.notice, level.foreign_at = node.notice, node.foreign_at
         level.retried_inside = node.retried_inside
         node.notice, node.foreign_at = None, inf
@@ -183,10 +183,10 @@ class _Line:
             raise error
 
         try:
-            await arm.run(self._strand, inf, node, raised)
+            await copy.run(self._strand, inf, node, raised)
         finally:
-            self._settle(permit, arm, node.start)
-        return self._looked_at(arm)
+            self._settle(permit, copy, node.start)
+        return self._looked_at(copy)
 
     def _permit(self, now: float) -> Permit | None:
         """Ask the breaker, if there is one."""
@@ -198,34 +198,34 @@ class _Line:
         except WorkRefusedError as refusal:
             self._refuse(refusal)
 
-    def _settle(self, permit: Permit | None, arm: Arm | None, start: float) -> None:
+    def _settle(self, permit: Permit | None, copy: Copy | None, start: float) -> None:
         """Tell the breaker how the attempt ended."""
         if permit is None:
             return
         now = self._strand.now
-        if arm is None:
+        if copy is None:
             permit.settle(now, Counted.NOTHING, now - start)
         else:
-            permit.settle(now, arm.counted, now - start, arm.raised)
+            permit.settle(now, copy.counted, now - start, copy.raised)
 
-    def _looked_at(self, arm: Arm) -> Arm:
+    def _looked_at(self, copy: Copy) -> Copy:
         """An attempt that has ended: with a value, or with a failure of its own."""
-        node, error = self._node, arm.error
+        node, error = self._node, copy.error
         if isinstance(error, WorkRefusedError):
             node.attempt -= 1  # it never started
             self._refuse(error)
         self._token = None
         if error is not None:
-            if arm.failed is not None:  # a function of the policy raised; what it was asked is kept
-                self._stray(arm.failed)
+            if copy.failed is not None:  # a function of the policy raised; keep what it was asked
+                self._stray(copy.failed)
             raise error
-        if arm.failed is None:
+        if copy.failed is None:
             now = self._strand.now
-            self._policies.succeeded(now, now - arm.level.start)
-            verdict = settle(arm.level, Ending.VALUE, now)
+            self._policies.succeeded(now, now - copy.level.start)
+            verdict = settle(copy.level, Ending.VALUE, now)
             stop = "ok" if node.attempt > 1 else None
-            tell_attempt(arm.level, now, verdict.status, blame=verdict.blame, stop=stop)
-        return arm
+            tell_attempt(copy.level, now, verdict.status, blame=verdict.blame, stop=stop)
+        return copy
 
     def _refuse(self, refusal: WorkRefusedError) -> NoReturn:
         """The node is refused; if it was tried before, the last real error stands."""

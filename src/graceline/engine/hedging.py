@@ -12,7 +12,7 @@ from math import inf
 import trio
 
 from graceline.deadlines import Status
-from graceline.engine.arms import Arm, tell_attempt
+from graceline.engine.copies import Copy, tell_attempt
 from graceline.engine.endings import split_cancelled
 from graceline.engine.levels import CURRENT, UNSET, LevelRun
 from graceline.engine.plan import NodePlan
@@ -46,13 +46,13 @@ def hedge_after(node: LevelRun, policies: Policies, now: float) -> float | None:
 
 async def race(
     strand: Strand, node: LevelRun, policies: Policies, start: float, delay: float
-) -> Arm:
+) -> Copy:
     """Make an attempt, in two copies if the first takes longer than `delay` seconds.
 
     The slot of a bulkhead that the attempt has taken is given back here.
 
     Returns:
-        The arm that counts: the first to succeed, else the first to have started. What the other
+        The copy that counts: the first to succeed, else the first to have started. What the other
         one raised is among the errors of the node.
 
     Raises:
@@ -73,64 +73,64 @@ async def race(
         await copies.unwind()  # they know better what it was
     if not copies.have_succeeded():
         await copies.unwind()
-    arm = copies.decide()
-    strand.now = arm.ended_at
-    return arm
+    copy = copies.decide()
+    strand.now = copy.ended_at
+    return copy
 
 
 class _Copies:
     """The copies of one attempt."""
 
     def __init__(self, node: LevelRun, policies: Policies) -> None:
-        self.arms: list[Arm] = []
+        self.sent: list[Copy] = []
         self.turn: trio.Event = trio.Event()
         """Set when one of them has ended."""
         self._node = node
         self._policies = policies
         self._strands: list[Strand] = []
 
-    def send(self, now: float, *, hedge: bool = False) -> Arm:
+    def send(self, now: float, *, hedge: bool = False) -> Copy:
         """Start a copy in the run's own nursery."""
         node, run = self._node, self._node.run
-        arm = Arm(node, self._policies, now, hedge=hedge)
-        strand = Strand(arm.level, now)
-        self.arms.append(arm)
+        copy = Copy(node, self._policies, now, hedge=hedge)
+        strand = Strand(copy.level, now)
+        self.sent.append(copy)
         self._strands.append(strand)
         run.top.strands[strand] = None
-        run.arms += 1
+        run.copies += 1
         assert run.nursery is not None  # noqa: S101 - a run that may hedge has one
-        run.nursery.start_soon(self._carry, arm, strand, name=node.plan.name)
-        return arm
+        run.nursery.start_soon(self._carry, copy, strand, name=node.plan.name)
+        return copy
 
     @trio.lowlevel.enable_ki_protection
-    async def _carry(self, arm: Arm, strand: Strand) -> None:
+    async def _carry(self, copy: Copy, strand: Strand) -> None:
         run, slots = self._node.run, self._policies.slots
         strand.open()
         try:
             # Cut before its first turn, the scope that it opens is cancelled from the start.
-            fires = -inf if strand.dirty else arm.level.fired()
-            await arm.run(strand, fires, self._node, self._policies.work)
+            fires = -inf if strand.dirty else copy.level.fired()
+            await copy.run(strand, fires, self._node, self._policies.work)
         finally:
             strand.close()
             del run.top.strands[strand]
             if slots is not None:
                 slots.give_back()
             self.turn.set()
-            run.arm_ended()
-        if arm.superseded:
-            self._settle_loser(arm)
+            run.copy_ended()
+        if copy.superseded:
+            self._settle_loser(copy)
 
-    def _settle_loser(self, arm: Arm) -> None:
+    def _settle_loser(self, copy: Copy) -> None:
         """What became of a copy after the attempt had been settled without it."""
-        run, level = self._node.run, arm.level
-        error = arm.error or arm.stray
+        run, level = self._node.run, copy.level
+        error = copy.error or copy.stray
         if isinstance(error, Exception):
             run.stray += (error,)
         tell_attempt(
-            level, arm.ended_at, Status.CANCELLED, blame=level.reason,
+            level, copy.ended_at, Status.CANCELLED, blame=level.reason,
             error_type=None if error is None else type(error).__name__,
         )  # fmt: skip
-        if error is not None and _is_for_the_program(arm):
+        if error is not None and _is_for_the_program(copy):
             raise error
 
     async def ended(self) -> None:
@@ -140,11 +140,11 @@ class _Copies:
 
     async def unwind(self) -> None:
         """Cut the copies that run, and wait for their end."""
-        for arm, strand in zip(self.arms, self._strands, strict=True):
-            if not arm.is_done:
+        for copy, strand in zip(self.sent, self._strands, strict=True):
+            if not copy.is_done:
                 strand.cut("the node ends")
         with trio.CancelScope(shield=True):  # bounded as all cleanup is
-            while not all(arm.is_done for arm in self.arms):
+            while not all(copy.is_done for copy in self.sent):
                 await self.ended()
 
     def hedge(self, now: float) -> None:
@@ -171,21 +171,21 @@ class _Copies:
 
     def are_decided(self) -> bool:
         """Whether waiting any longer changes nothing."""
-        done = [arm for arm in self.arms if arm.is_done]
-        return len(done) == len(self.arms) or self.have_succeeded() or any(map(_is_final, done))
+        done = [copy for copy in self.sent if copy.is_done]
+        return len(done) == len(self.sent) or self.have_succeeded() or any(map(_is_final, done))
 
     def have_succeeded(self) -> bool:
         """Whether one of them has returned a value."""
-        return any(arm.value is not UNSET for arm in self.arms)
+        return any(copy.value is not UNSET for copy in self.sent)
 
-    def decide(self) -> Arm:
+    def decide(self) -> Copy:
         """The copy that counts; the other one is superseded, or its error is kept."""
-        first, copy = self.arms[0], self.arms[-1]
-        if copy is first:
+        first, second = self.sent[0], self.sent[-1]
+        if second is first:
             return first
         winner = self._winner()
-        other = copy if winner is first else first
-        self._tell("won" if winner is copy and winner.value is not UNSET else "lost", self._now())
+        other = second if winner is first else first
+        self._tell("won" if winner is second and winner.value is not UNSET else "lost", self._now())
         if not other.is_done and winner.value is not UNSET:
             assert self._policies.hedge is not None  # noqa: S101 - there is a copy
             other.supersede(self._policies.hedge.loser_grace)
@@ -196,26 +196,26 @@ class _Copies:
                 other.level, other.ended_at, failed.attempt.status, blame=failed.blame,
                 error_type=None if failed.blame else type(failed.error).__name__,
             )  # fmt: skip
-        elif isinstance(copy.error, WorkRefusedError) and self._policies.hedges is not None:
-            self._policies.hedges.give_back(copy.level.start)
+        elif isinstance(second.error, WorkRefusedError) and self._policies.hedges is not None:
+            self._policies.hedges.give_back(second.level.start)
         if not other.superseded and other.stray is not None:
             self._node.errors += (other.stray,)
         return winner
 
-    def _winner(self) -> Arm:
-        done = [arm for arm in self.arms if arm.is_done]
-        succeeded = [arm for arm in done if arm.value is not UNSET]
+    def _winner(self) -> Copy:
+        done = [copy for copy in self.sent if copy.is_done]
+        succeeded = [copy for copy in done if copy.value is not UNSET]
         if succeeded:
-            return min(succeeded, key=lambda arm: arm.ended_at)
-        final = [arm for arm in done if _is_final(arm)]
-        return next((arm for arm in final if _is_for_the_program(arm)), [*final, *self.arms][0])
+            return min(succeeded, key=lambda copy: copy.ended_at)
+        final = [copy for copy in done if _is_final(copy)]
+        return next((copy for copy in final if _is_for_the_program(copy)), [*final, *self.sent][0])
 
     def _now(self) -> float:
         return self._node.run.clock()
 
     def _tell(self, result: str, now: float, reason: str | None = None) -> None:
         """Hand out what became of a hedge, if anybody may want it."""
-        run, level = self._node.run, self.arms[0].level
+        run, level = self._node.run, self.sent[0].level
         plan = level.plan
         assert isinstance(plan, NodePlan)  # noqa: S101 - only nodes have attempts
         if run.traced or run.trouble_heard():
@@ -225,12 +225,12 @@ class _Copies:
             )  # fmt: skip
 
 
-def _is_for_the_program(arm: Arm) -> bool:
-    """Whether an arm raised what never becomes a result."""
-    rest = None if arm.error is None else split_cancelled(arm.error)[1]
+def _is_for_the_program(copy: Copy) -> bool:
+    """Whether a copy raised what never becomes a result."""
+    rest = None if copy.error is None else split_cancelled(copy.error)[1]
     return rest is not None and not isinstance(rest, Exception)
 
 
-def _is_final(arm: Arm) -> bool:
-    """Whether an arm was cut with its node, or raised what is for the program."""
-    return arm.error is not None and not isinstance(arm.error, WorkRefusedError)
+def _is_final(copy: Copy) -> bool:
+    """Whether a copy was cut with its node, or raised what is for the program."""
+    return copy.error is not None and not isinstance(copy.error, WorkRefusedError)

@@ -89,7 +89,7 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
                     value = await run_graph(
                         run, strand, run.root, run.plan, run.input, book, run_stages
                     )
-                if run.arms:
+                if run.copies:
                     strand.now = await run.wait_unwound()
                 result = _settle(run, strand, book, value)
                 if run.plan.handlers:

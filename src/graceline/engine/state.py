@@ -90,7 +90,7 @@ class RunState:
         counted: admission, which only observes, has counted it as one to be refused.
         foreign: the caller's cancel, to be raised again once everything is settled.
         nursery: where the copies of hedged attempts run, if there may be any.
-        arms: how many of these there are.
+        copies: how many of these there are.
         stray: what those raised in the end that had been superseded.
         unwound: set when there is none any more.
         traced: whether the events of what ends well are wanted too.
@@ -99,11 +99,11 @@ class RunState:
 
     __slots__ = (
         "admitted_at",
-        "arms",
         "at_end",
         "cleanups",
         "clock",
         "completed",
+        "copies",
         "counted",
         "degraded",
         "done",
@@ -177,7 +177,7 @@ class RunState:
         self.counted: bool = False
         self.result: PipelineResult | None = None
         self.nursery: trio.Nursery | None = None
-        self.arms: int = 0
+        self.copies: int = 0
         self.stray: tuple[Exception, ...] = ()
         self.unwound: trio.Event | None = None
 
@@ -295,10 +295,10 @@ class RunState:
             self.emit(events.WouldTimeOut, now, blame=blame, follows=index > 0)
         return blames[0] if blames else None
 
-    def arm_ended(self) -> None:
+    def copy_ended(self) -> None:
         """A copy of a hedged attempt has unwound."""
-        self.arms -= 1
-        if not self.arms and self.unwound is not None:
+        self.copies -= 1
+        if not self.copies and self.unwound is not None:
             self.unwound.set()
 
     async def wait_unwound(self) -> float:

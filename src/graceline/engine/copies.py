@@ -1,6 +1,6 @@
-"""An arm: one call of a node's work as an attempt, with a level of its own, settled where it ends.
+"""A copy of an attempt: one call of a node's work, with a level of its own, settled where it ends.
 
-An attempt has one arm, or two if it is hedged: then each runs in a task of its own.
+An attempt has one, or two if it is hedged: then each runs in a task of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from graceline.resilience import Attempt, Counted, has_started
 from graceline.telemetry import events
 from graceline.work import WorkRefusedError
 
-__all__ = ["Arm", "Failed", "Work", "tell_attempt"]
+__all__ = ["Copy", "Failed", "Work", "tell_attempt"]
 
 Work: TypeAlias = Callable[[Any], Awaitable[Any]]
 
@@ -36,7 +36,7 @@ class Failed:
     blame: Blame | None = None
 
 
-class Arm:
+class Copy:
     """One call of the work. Once it `is_done`, it has a value, has `failed`, or has an `error`.
 
     Attributes:
@@ -103,7 +103,7 @@ class Arm:
         CURRENT.set(level)
         try:
             value = await work(level.input)
-        except BaseException as error:  # noqa: BLE001 - kept for whoever waits for the arm
+        except BaseException as error:  # noqa: BLE001 - kept for whoever waits for the copy
             strand.now = level.run.clock()
             try:
                 await self._fails(node, error)
@@ -140,7 +140,7 @@ class Arm:
         )  # fmt: skip
 
     async def _fails(self, node: LevelRun, error: BaseException) -> None:
-        """Note what became of an arm that raised."""
+        """Note what became of a copy that raised."""
         strand, level = self._strand, self.level
         if isinstance(error, WorkRefusedError):
             self.counted, self.error = Counted.REJECTED, error
