@@ -64,7 +64,7 @@ class _Simple:
         self._policies = policies
         self._call = policies.call
         self._breaker = policies.breaker
-        self._budget = policies.budget
+        self._budget = policies.retry_budget
         self._successes = policies.successes
 
     async def __call__(self, value: Any) -> Any:
@@ -273,7 +273,7 @@ class _Attempts:
             attempt_timeout=failed.level.limit.timeout,
             p50=p50,
             successes=successes,
-            budget=policies.budget,
+            budget=policies.retry_budget,
             now=now,
             random=policies.random,
         )
@@ -281,7 +281,7 @@ class _Attempts:
         if isinstance(step, Go) and breaker is not None:
             wait = breaker.refused_for(now)
             if wait > step.delay:
-                policies.budget.give_back(now)
+                policies.retry_budget.give_back(now)
                 note = f"retry stopped: breaker {breaker.name!r} is open"
                 return Stop(StopReason.NOT_RETRYABLE, note)
         return step
@@ -290,7 +290,7 @@ class _Attempts:
         """There will be no value: a retry that never started is not paid for."""
         node = self._node
         if self._token is not None:
-            self._policies.budget.give_back(self._token)
+            self._policies.retry_budget.give_back(self._token)
         failed = isinstance(error, Exception) and self._policies.retry.attempts > 1
         outer = node.run.parent if failed or node.attempt > 1 else None
         while outer is not None:  # only the innermost layer retries

@@ -334,16 +334,15 @@ class _Compiler:
             return None
         protections = self._resources.protections
         learning = self._resources.learning
-        history: Recorded | None = None
+        durations: Recorded | None = None
         key = (self._pipeline.name, stage.name, node.name, "attempt")
         seconds, source = timeout, self._source("attempt_timeout", node, stage)
         if isinstance(timeout, Adaptive):
             seconds, source = timeout.initial, Source.ADAPTIVE
             if learning is not None:
-                history = learning.learned(timeout, *key, soft=False)
+                durations = learning.learned(timeout, *key, soft=False)
         elif learning is not None and hedge is not None:
-            history = learning.recorded(*key)
-        budget = protections.budget(place)
+            durations = learning.recorded(*key)
         if hedge is not None:
             self._hedged = True
         return Policies(
@@ -358,13 +357,13 @@ class _Compiler:
                 enforced=self._resources.enforced,
             ),
             idempotent=node.idempotent,
-            history=history,
-            budget=budget,
+            durations=durations,
+            retry_budget=protections.budget(place),
             random=self._resources.random,
             breaker=None if breaker is None else protections.breaker(breaker, place),
             slots=None if limit is None else protections.bulkhead(limit, place),
             hedge=hedge,
-            hedges=None if hedge is None else protections.hedges(hedge, place),
+            hedge_budget=None if hedge is None else protections.hedges(hedge, place),
             crowded=self._resources.crowded,
         )
 

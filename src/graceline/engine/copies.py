@@ -73,8 +73,8 @@ class Copy:
             limit = attrs.evolve(limit, name=node.limit.name)
         level.limit = limit
         level.deadline = start + limit.span
-        if policies.history is not None:
-            policies.history.begin(level)
+        if policies.durations is not None:
+            policies.durations.begin(level)
             if level.lease is not None:
                 level.limit = attrs.evolve(limit, timeout=level.lease.timeout)
         self.hedge: bool = hedge
@@ -191,9 +191,9 @@ class Copy:
         self.raised = failure
 
     def _write_down(self, verdict: Verdict, *, returned: bool) -> None:
-        history = self._policies.history
-        if history is not None:
-            history.settle(self.level, verdict, self._strand.now, returned=returned)
+        durations = self._policies.durations
+        if durations is not None:
+            durations.settle(self.level, verdict, self._strand.now, returned=returned)
 
 
 def tell_attempt(

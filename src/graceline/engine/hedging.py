@@ -28,15 +28,15 @@ __all__ = ["hedge_after", "race"]
 
 def hedge_after(node: LevelRun, policies: Policies, now: float) -> float | None:
     """Seconds after which a second copy of an attempt may be sent; None if there will be none."""
-    hedge, hedges = policies.hedge, policies.hedges
+    hedge, budget = policies.hedge, policies.hedge_budget
     run = node.run
-    if hedge is None or hedges is None or not run.shared.enforced:
+    if hedge is None or budget is None or not run.shared.enforced:
         return None
-    hedges.called()
+    budget.called()
     p50 = p95 = None
     samples = 0
-    if policies.history is not None:
-        history = policies.history.history
+    if policies.durations is not None:
+        history = policies.durations.history
         samples, p50 = history.completions, history.quantile(0.5)
         p95 = history.quantile(0.95)
     remaining = node.fired() - now
@@ -150,7 +150,7 @@ class _Copies:
     def hedge(self, now: float) -> None:
         """Send the second copy, unless something speaks against it."""
         node, policies = self._node, self._policies
-        slots, breaker, budget = policies.slots, policies.breaker, policies.hedges
+        slots, breaker, budget = policies.slots, policies.breaker, policies.hedge_budget
         assert budget is not None  # noqa: S101 - there is a hedge
         crowded = policies.crowded()
         taken = not crowded and (slots is None or slots.try_take())
@@ -196,8 +196,8 @@ class _Copies:
                 other.level, other.ended_at, failed.attempt.status, blame=failed.blame,
                 error_type=None if failed.blame else type(failed.error).__name__,
             )  # fmt: skip
-        elif isinstance(second.error, WorkRefusedError) and self._policies.hedges is not None:
-            self._policies.hedges.give_back(second.level.start)
+        elif isinstance(second.error, WorkRefusedError) and self._policies.hedge_budget is not None:
+            self._policies.hedge_budget.give_back(second.level.start)
         if not other.superseded and other.stray is not None:
             self._node.errors += (other.stray,)
         return winner

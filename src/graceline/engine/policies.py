@@ -32,13 +32,13 @@ class Policies:
         retry: how often; one attempt, if nothing is said.
         limit: of one attempt.
         idempotent: whether an attempt that had started may be made again; None does not say.
-        history: takes the durations of attempts, and gives a learned limit or the p95 for a hedge.
-        budget: the tokens that the retries of all runs share.
+        durations: takes those of attempts, and gives a learned limit or the p95 for a hedge.
+        retry_budget: the tokens that the retries of all runs share.
         random: gives numbers in [0, 1).
         breaker: refuses attempts while the node keeps failing; None for none.
         slots: how many attempts may run at once; None for any number.
         hedge: when a second copy of an attempt is sent; None for never.
-        hedges: the tokens that the copies of all runs share; None without a hedge.
+        hedge_budget: the tokens that the copies of all runs share; None without a hedge.
         crowded: whether runs wait for the engine; then no copy is sent.
     """
 
@@ -46,13 +46,13 @@ class Policies:
     retry: Retry
     limit: Limit
     idempotent: bool | None
-    history: Recorded | None
-    budget: RetryBudget
+    durations: Recorded | None
+    retry_budget: RetryBudget
     random: Callable[[], float]
     breaker: CircuitBreaker | None
     slots: Slots | None
     hedge: Hedge | None
-    hedges: HedgeBudget | None
+    hedge_budget: HedgeBudget | None
     crowded: Callable[[], bool]
     successes: deque[float] | None = attrs.field(init=False)
     """How many seconds the last attempts took that succeeded; None where nobody asks."""
@@ -64,13 +64,13 @@ class Policies:
     @property
     def simple(self) -> bool:
         """Whether a first attempt needs nothing of its own: no limit, no slot, no copy."""
-        return self.history is None and self.limit.timeout == inf and self.slots is None
+        return self.durations is None and self.limit.timeout == inf and self.slots is None
 
     def succeeded(self, now: float, elapsed: float) -> None:
         """An attempt that took `elapsed` seconds has succeeded."""
         if self.successes is not None:
             self.successes.append(elapsed)
-            self.budget.deposit(now)
+            self.retry_budget.deposit(now)
 
     @trio.lowlevel.disable_ki_protection
     async def work(self, value: Any) -> Any:
@@ -80,8 +80,8 @@ class Policies:
 
     def known(self) -> tuple[float | None, int]:
         """The p50 of the attempts so far, in seconds, and how many have succeeded."""
-        if self.history is not None:
-            history = self.history.history
+        if self.durations is not None:
+            history = self.durations.history
             return history.quantile(0.5), history.completions
         durations = sorted(self.successes or ())
         return (durations[(len(durations) - 1) // 2] if durations else None), len(durations)
