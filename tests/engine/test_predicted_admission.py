@@ -453,7 +453,7 @@ async def test_a_node_is_not_asked(autojump_clock):
     lines = []
 
     def trace(frame, event, arg):
-        if frame.f_code.co_filename.endswith(("arriving.py", "resilience/admission.py")):
+        if frame.f_code.co_filename.endswith(("foresight.py", "resilience/admission.py")):
             lines.append(frame.f_lineno)
 
     async def count(nodes):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 import trio
 
-from graceline.engine.arriving import Foresight
+from graceline.engine.foresight import Foresight
 from graceline.resilience import Refusal
 from graceline.telemetry import events
 
