@@ -17,6 +17,7 @@ from graceline.definitions.checks import check_name
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
 from graceline.engine.calls import limited, runs_around, surroundings
+from graceline.engine.catalogue import Catalogue
 from graceline.engine.compiling import Resources
 from graceline.engine.handle import Run
 from graceline.engine.header import MalformedHeaders
@@ -25,7 +26,6 @@ from graceline.engine.late import LateWatch
 from graceline.engine.learning import Learning
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.plan import Plan
-from graceline.engine.plans import Plans
 from graceline.engine.portal import Portal
 from graceline.engine.protections import Protections
 from graceline.engine.runner import arrive, perform
@@ -76,7 +76,7 @@ class Engine:
         self._protections = Protections(
             self._hub, lane, enforced=mode == "enforce", random=random.random
         )
-        self._plans = Plans(
+        self._plans = Catalogue(
             Resources(
                 timeouts=timeouts,
                 defaults=defaults,

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-__all__ = ["Plans"]
+__all__ = ["Catalogue"]
 
 
-class Plans:
+class Catalogue:
     """Finds the plan of a pipeline.
 
     Args:
