@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from trio.testing import wait_all_tasks_blocked
 
 from graceline.definitions import Bulkhead
-from graceline.engine.protections import Slots
+from graceline.engine.bulkhead import Slots
 from graceline.virtual import run_virtual
 
 

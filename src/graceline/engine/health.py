@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from graceline.engine.admission import AdmissionHealth
-from graceline.engine.protections import BulkheadHealth
+from graceline.engine.bulkhead import BulkheadHealth
 from graceline.engine.stacks import thread_stack
 from graceline.engine.watchdog import Blocked, Stuck
 from graceline.resilience import AlternativeSnapshot, BreakerSnapshot

@@ -12,8 +12,8 @@ import trio
 
 from graceline.deadlines import Limit
 from graceline.definitions import Hedge, Retry
+from graceline.engine.bulkhead import Slots
 from graceline.engine.learning import Recorded
-from graceline.engine.protections import Slots
 from graceline.resilience import CircuitBreaker, HedgeBudget, RetryBudget
 from graceline.work import Bound
 

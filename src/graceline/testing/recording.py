@@ -37,7 +37,7 @@ _REAL = 0.05  # seconds that a busy machine may take for one tick of the real cl
 _SAME = 1e-9  # seconds; instants were moved to the submission and back
 _ENGINE = {
     f"graceline.engine.{name}"
-    for name in ("attempts", "choosing", "items", "protections", "runner", "running", "settling")
+    for name in ("attempts", "bulkhead", "choosing", "items", "runner", "running", "settling")
 }
 _WITHIN = ("alternative", "item", "attempt")
 _WORK = ("node", *_WITHIN)
