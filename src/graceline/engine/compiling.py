@@ -30,11 +30,12 @@ from graceline.definitions import (
 from graceline.engine.attempts import attempted
 from graceline.engine.choosing import bind_choice
 from graceline.engine.learning import Learning, Recorded
-from graceline.engine.plan import Alternative, NodePlan, PipelinePlan, StagePlan, Surrounded
+from graceline.engine.plan import Alternative, NodePlan, PipelinePlan, StagePlan
 from graceline.engine.policies import Policies
 from graceline.engine.protections import Place, Protections
 from graceline.engine.sharing import Share
 from graceline.engine.site import current_site
+from graceline.engine.surrounded import Surrounded
 from graceline.telemetry.stats import Stats
 from graceline.work import Bound, Workers, bind_coroutine
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
 from graceline.deadlines import Limit, Status
-from graceline.definitions import (
-    PASS_INPUT,
-    Command,
-    Graph,
-)
+from graceline.definitions import PASS_INPUT, Graph
 from graceline.engine.learning import Recorded
 from graceline.engine.policies import Policies
 from graceline.engine.sharing import Share
@@ -20,25 +16,7 @@ from graceline.resilience import AlternativeHealth
 from graceline.telemetry.stats import Durations
 from graceline.work import Bound
 
-__all__ = ["Alternative", "NodePlan", "PipelinePlan", "Plan", "StagePlan", "Surrounded"]
-
-
-class Surrounded:
-    """A node's function that has something done around its work, in the event loop.
-
-    What runs elsewhere, in a worker thread for instance, could do nothing there that a cancel
-    reaches. It is asked once, when its pipeline is compiled.
-
-    """
-
-    @property
-    def inner(self) -> Callable[[Any], Any] | Command:
-        """What the node runs, without what is done around it."""
-        return cast("Callable[[Any], Any]", self)
-
-    def around(self, work: Bound) -> Bound:
-        """What is awaited in place of `work`, which is this function, bound."""
-        return work
+__all__ = ["Alternative", "NodePlan", "PipelinePlan", "Plan", "StagePlan"]
 
 
 @attrs.frozen(kw_only=True, eq=False)

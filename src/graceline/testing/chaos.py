@@ -26,7 +26,7 @@ from graceline.definitions import Choice, Node, Part, Pipeline, Stage
 from graceline.definitions.checks import check_flag, nearest
 from graceline.engine import Engine
 from graceline.engine.levels import CURRENT
-from graceline.engine.plan import Surrounded
+from graceline.engine.surrounded import Surrounded
 from graceline.errors import DefinitionError, GracelineError
 from graceline.telemetry import events
 from graceline.testing.latency import Latency, as_latency
