@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+import graceline.engine.graphs
 import graceline.engine.runner
 import graceline.engine.running
 import graceline.engine.settling
@@ -403,7 +404,7 @@ def a_tie_is_in_time(patch):
 
 
 def siblings_go_on(patch):
-    patch.setattr(graceline.engine.running._GraphRun, "_fail_fast", lambda *_: None)
+    patch.setattr(graceline.engine.graphs._GraphRun, "_fail_fast", lambda *_: None)
 
 
 def forced_cleanup_is_cut():

@@ -10,9 +10,10 @@ import trio
 
 from graceline.deadlines import Blame, Kind, Status, Verdict, blame_failure, expired
 from graceline.engine.cleanup import run_handlers
+from graceline.engine.graphs import run_graph
 from graceline.engine.levels import CURRENT
 from graceline.engine.outcomes import Outcomes, skipped_stage
-from graceline.engine.running import BREATHE, came_back, run_graph, run_stages, settle_holder
+from graceline.engine.running import BREATHE, came_back, run_stages, settle_holder
 from graceline.engine.settling import Book
 from graceline.engine.strand import Strand
 from graceline.resilience import Refusal

@@ -35,10 +35,10 @@ __all__ = ["Cut", "RecordedTimeline", "Return", "Step", "record"]
 
 _REAL = 0.05  # seconds that a busy machine may take for one tick of the real clock
 _SAME = 1e-9  # seconds; instants were moved to the submission and back
-_ENGINE = {
-    f"graceline.engine.{name}"
-    for name in ("attempts", "bulkhead", "choosing", "items", "runner", "running", "settling")
-}
+_WAITING = (
+    "attempts", "bulkhead", "choosing", "graphs", "items", "runner", "running", "settling",
+)  # fmt: skip
+_ENGINE = {f"graceline.engine.{name}" for name in _WAITING}
 _WITHIN = ("alternative", "item", "attempt")
 _WORK = ("node", *_WITHIN)
 
