@@ -137,6 +137,15 @@ def test_no_token_no_retry():
     assert decide(budget=budget, remaining=0.0).reason is StopReason.DEADLINE
 
 
+def test_an_open_breaker_stops_a_retry_before_a_token_is_taken():
+    """A backoff that outlasts the breaker is waited for; a shorter one is no use."""
+    budget = RetryBudget()
+    stop = decide(budget=budget, refused_for=0.11, refused_by="db")
+    assert stop == Stop(StopReason.NOT_RETRYABLE, "retry stopped: breaker 'db' is open")
+    assert budget.tokens(5.0) == 3.0
+    assert decide(budget=budget, refused_for=0.1, refused_by="db") == Go(0.1)
+
+
 @pytest.mark.parametrize(
     ("last", "why"),
     [

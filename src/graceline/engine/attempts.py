@@ -265,7 +265,8 @@ class _Attempts:
     def _decide(self, failed: Failed) -> Go | Stop:
         policies, now = self._policies, self._strand.now
         p50, successes = policies.known()
-        step = decide_retry(
+        breaker = policies.breaker
+        return decide_retry(
             policies.retry,
             failed.attempt,
             idempotent=policies.idempotent,
@@ -276,15 +277,9 @@ class _Attempts:
             budget=policies.retry_budget,
             now=now,
             random=policies.random,
+            refused_for=0.0 if breaker is None else breaker.refused_for(now),
+            refused_by="" if breaker is None else breaker.name,
         )
-        breaker = policies.breaker
-        if isinstance(step, Go) and breaker is not None:
-            wait = breaker.refused_for(now)
-            if wait > step.delay:
-                policies.retry_budget.give_back(now)
-                note = f"retry stopped: breaker {breaker.name!r} is open"
-                return Stop(StopReason.NOT_RETRYABLE, note)
-        return step
 
     def _lost(self, error: BaseException) -> None:
         """There will be no value: a retry that never started is not paid for."""

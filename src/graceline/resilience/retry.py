@@ -8,6 +8,7 @@ last backoff and the last attempt were begun without a look at the time. So befo
     need  = p50 of the attempts that succeeded, if there are at least 20, else min_attempt;
             never more than attempt_timeout
     stop, if remaining <= delay + need
+    stop, if the node's breaker will still refuse calls after the delay
     stop, if the node's retry budget has no token
     wait for `delay`
 
@@ -53,7 +54,7 @@ class StopReason(StrEnum):
     """Why no further attempt is made."""
 
     NOT_RETRYABLE = "not retryable"
-    """It was cancelled or refused, or its error is none that is to be retried."""
+    """It was cancelled or refused, its error is not to be retried, or the breaker is open."""
     ATTEMPTS = "attempts"
     """There were as many as there may be."""
     DEADLINE = "deadline"
@@ -119,6 +120,8 @@ def decide_retry(
     budget: RetryBudget,
     now: float,
     random: _Random,
+    refused_for: float = 0.0,
+    refused_by: str = "",
 ) -> Go | Stop:
     """Whether to make another attempt after the last one; takes a token from the budget if so.
 
@@ -133,6 +136,8 @@ def decide_retry(
         budget: of the node.
         now: the instant of the decision, in seconds of the clock of the budget.
         random: gives numbers in [0, 1).
+        refused_for: seconds for which the breaker of the node refuses calls, 0 if it does not.
+        refused_by: the name of that breaker.
 
     Raises:
         Exception: what the functions of the policy raise.
@@ -152,6 +157,8 @@ def decide_retry(
         left = _seconds(max(remaining, 0.0))
         note = f"{left} left, {_seconds(delay)} backoff + {_seconds(need)} expected"
         return Stop(StopReason.DEADLINE, f"retry stopped: {note}")
+    if refused_for > delay:
+        return Stop(StopReason.NOT_RETRYABLE, f"retry stopped: breaker {refused_by!r} is open")
     if not budget.take(now):
         return Stop(StopReason.BUDGET, "retry budget empty")
     return Go(delay)
