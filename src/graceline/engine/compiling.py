@@ -158,7 +158,6 @@ class _Compiler:
             singles=_singles(stage.graph, nodes),
             parts=nodes,
             chain=_chain(stage.graph, nodes),
-            ordered=stage.graph.segments == (tuple(nodes),),
             plain=plain and self._resources.enforced,
             history=history,
             share=share,

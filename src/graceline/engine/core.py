@@ -65,7 +65,6 @@ class Engine:
         watchdog: Watchdog,
     ) -> None:
         self._nursery: trio.Nursery
-        self._timeouts = timeouts
         self._mode = mode
         self._admission = admission
         self._workers = workers

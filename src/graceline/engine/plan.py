@@ -102,7 +102,7 @@ class _Holder(Plan):
 class StagePlan(_Holder):
     """A stage, ready to run. `chain` holds its nodes in order if they are one sequence.
 
-    `plain` and `add_ok` are as for a node; `ordered` says that a chain runs in definition order.
+    `plain` and `add_ok` are as for a node.
     """
 
     add_ok: Callable[[float], None]
@@ -110,7 +110,6 @@ class StagePlan(_Holder):
     parts: Mapping[str, NodePlan]
     chain: tuple[NodePlan, ...] | None
     plain: bool
-    ordered: bool
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -118,7 +117,8 @@ class PipelinePlan(_Holder):
     """A pipeline, ready to run. `chain` holds its stages in order if they are one sequence.
 
     `first_span` is the tightest limit of the first stage and its first node in seconds, `inf` where
-    the run begins with branches. `hedged` says that a node in it may be hedged.
+    the run begins with branches. `ordered` says that a chain runs in definition order, `hedged`
+    that a node in it may be hedged.
     """
 
     first_span: float

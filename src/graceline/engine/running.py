@@ -78,12 +78,10 @@ async def run_nodes(  # noqa: PLR0915 - see above
         try:
             # Inside the `try`, after the deadline was moved: a cancel that lands here counts.
             await _checkpoint_if_cancelled()
-            if plain:
+            if plain or plan.item is None:
                 result = await plan.call(value)
-            elif plan.item is not None:
-                result = await run_items(run, level, plan, value)
             else:
-                result = await plan.call(value)
+                result = await run_items(run, level, plan, value)
         except BaseException as error:  # noqa: BLE001 - settled, or raised again by `settle_node`
             strand.now = clock()
             outcome = await settle_node(run, strand, level, book, error=error)
