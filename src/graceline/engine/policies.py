@@ -55,10 +55,10 @@ class Policies:
     hedge_budget: HedgeBudget | None
     crowded: Callable[[], bool]
     successes: deque[float] | None = attrs.field(init=False)
-    """How many seconds the last attempts took that succeeded; None where nobody asks."""
+    """Seconds that the last attempts took which succeeded; None if nobody asks, or `durations`."""
 
     def __attrs_post_init__(self) -> None:
-        asked = self.retry.attempts > 1 or self.hedge is not None
+        asked = self.retry.attempts > 1 and self.durations is None
         object.__setattr__(self, "successes", deque(maxlen=_KEPT) if asked else None)
 
     @property
@@ -70,6 +70,7 @@ class Policies:
         """An attempt that took `elapsed` seconds has succeeded."""
         if self.successes is not None:
             self.successes.append(elapsed)
+        if self.retry.attempts > 1 or self.hedge is not None:
             self.retry_budget.deposit(now)
 
     @trio.lowlevel.disable_ki_protection
