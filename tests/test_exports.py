@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
+import sys
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -74,6 +76,45 @@ def test_a_package_exports_what_it_imports():
 def test_the_root_offers_what_users_need(module):
     """Errors, the engine's functions and the words of outcomes need no deeper import."""
     assert set(importlib.import_module(module).__all__) <= set(graceline.__all__)
+
+
+NOT_AT_THE_ROOT = (
+    {"BreakerMode", "Duration", "TimeoutHandler"}  # aliases: one writes what they stand for
+    | {"Event", "Sink", "Stats", "Store"}  # of `graceline.telemetry` and `graceline.adaptive`
+    | {"JobCleanup", "JobStopSignal"}  # as `Cleanup` and `StopSignal`, within a job
+    | {"Flag", "RunState"}  # the engine's own books
+)
+
+
+def mentioned(thing):
+    """The names in the annotations of a function, or of a class's public fields and methods."""
+    if not inspect.isclass(thing):
+        return set(re.findall(r"\w+", " ".join(map(str, inspect.get_annotations(thing).values()))))
+    fields = inspect.get_annotations(thing).items()
+    public_fields = " ".join(str(kind) for name, kind in fields if not name.startswith("_"))
+    names = set(re.findall(r"\w+", public_fields))
+    for name, member in vars(thing).items():
+        function = member.fget if isinstance(member, property) else member
+        if inspect.isfunction(function) and not name.startswith("_"):
+            names |= mentioned(function)
+    return names
+
+
+def test_the_root_offers_the_types_in_its_signatures():
+    """What the engine takes, returns and shows can be named without a deeper import."""
+    ours = {name for room in MODULES for name in getattr(sys.modules[room], "__all__", ())}
+    ours -= NOT_AT_THE_ROOT
+    waiting, seen = set(graceline.engine.__all__), set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        thing = getattr(graceline, name)
+        if thing.__module__.startswith(("graceline.definitions", "typing")):
+            continue
+        found = mentioned(thing) & ours
+        assert found <= set(graceline.__all__), f"{name} mentions {found}"
+        waiting |= found - seen
+    assert {"Malformed", "BreakerSnapshot", "BreakerState", "Blame", "NodeOutcome"} <= seen
 
 
 def test_a_forgotten_name_is_noticed():

@@ -21,8 +21,11 @@ from graceline.definitions import (
 from graceline.durations import format_duration, parse_duration
 from graceline.engine import (
     AbandonedThread,
+    AdmissionHealth,
+    AdmissionMode,
     Blocked,
     BlockingEngine,
+    BulkheadHealth,
     Cleanup,
     Current,
     DeadlineScope,
@@ -65,18 +68,25 @@ from graceline.errors import (
     StoreVersionError,
     WorkerDiedError,
 )
+from graceline.resilience import AlternativeSnapshot, BreakerSnapshot, BreakerState, Malformed
 from graceline.results import CommandOutput, NodeOutcome, PipelineResult, StageOutcome
 from graceline.timers import TimerScope, TimerTree
 
 __all__ = [
     "AbandonedThread",
     "Adaptive",
+    "AdmissionHealth",
+    "AdmissionMode",
+    "AlternativeSnapshot",
     "AttemptTimeoutError",
     "Blame",
     "Blocked",
     "BlockingEngine",
     "Breaker",
+    "BreakerSnapshot",
+    "BreakerState",
     "Bulkhead",
+    "BulkheadHealth",
     "CircuitOpenError",
     "Cleanup",
     "Command",
@@ -94,6 +104,7 @@ __all__ = [
     "Health",
     "Hedge",
     "Kind",
+    "Malformed",
     "Mode",
     "Node",
     "NodeFailedError",

@@ -1,6 +1,8 @@
 """The engine: waiting, and nothing else. What decides is in `graceline.deadlines`."""
 
+from graceline.engine.admission import AdmissionHealth, AdmissionMode
 from graceline.engine.blocking import BlockingEngine
+from graceline.engine.bulkhead import BulkheadHealth
 from graceline.engine.cleanup import Cleanup, cleanup
 from graceline.engine.context import (
     Current,
@@ -21,8 +23,11 @@ from graceline.engine.watchdog import Blocked, Stuck, Watchdog
 
 __all__ = [
     "AbandonedThread",
+    "AdmissionHealth",
+    "AdmissionMode",
     "Blocked",
     "BlockingEngine",
+    "BulkheadHealth",
     "Cleanup",
     "Current",
     "DeadlineScope",
