@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graceline.adaptive import NO_TIME, DurationHistory, Forecast
+from graceline.adaptive import DurationHistory
+from graceline.adaptive.forecast import NO_TIME, Forecast
 
 POINTS = 32
 exact = st.integers(0, 400).map(lambda number: number / 8)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graceline.adaptive import DurationHistory
-from graceline.resilience import Expected, Load, Predictor, Refusal, expected_wait, retry_after
+from graceline.resilience import Expected, Load, Predictor, Refusal, retry_after
+from graceline.resilience.admission import expected_wait
 
 repeatable = settings(max_examples=300, derandomize=True, database=None, deadline=None)
 

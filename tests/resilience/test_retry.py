@@ -17,12 +17,10 @@ from graceline.resilience import (
     RetryBudget,
     Stop,
     StopReason,
-    backoff_delay,
     decide_retry,
     has_started,
-    is_retryable,
-    retry_hint,
 )
+from graceline.resilience.retry import backoff_delay, is_retryable, retry_hint
 
 repeatable = settings(max_examples=300, derandomize=True, database=None, deadline=None)
 

@@ -3,8 +3,7 @@
 Start with the essay in `graceline.adaptive.learner`.
 """
 
-from graceline.adaptive.forecast import NO_TIME, Forecast
-from graceline.adaptive.history import DurationHistory, Sample, Survival
+from graceline.adaptive.history import DurationHistory, Sample
 from graceline.adaptive.learner import Learner
 from graceline.adaptive.lease import Lease
 from graceline.adaptive.outlook import Outlook, Outlooks
@@ -25,10 +24,8 @@ from graceline.adaptive.stores import (
 )
 
 __all__ = [
-    "NO_TIME",
     "Applied",
     "DurationHistory",
-    "Forecast",
     "Key",
     "Learner",
     "Learners",
@@ -44,7 +41,6 @@ __all__ = [
     "SqliteReader",
     "SqliteStore",
     "Store",
-    "Survival",
     "export_records",
     "import_records",
 ]

@@ -14,7 +14,7 @@ __all__ = ["Site", "current_site"]
 
 
 class Site:
-    """See `graceline.work.WorkContext`. Made in the event loop, in the task of the node."""
+    """See `graceline.work.base.WorkContext`. Made in the event loop, in the task of the node."""
 
     __slots__ = ("_level",)
 

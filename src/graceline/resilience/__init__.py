@@ -6,7 +6,6 @@ from graceline.resilience.admission import (
     Load,
     Predictor,
     Refusal,
-    expected_wait,
     retry_after,
 )
 from graceline.resilience.breaker import (
@@ -23,7 +22,6 @@ from graceline.resilience.health import AlternativeHealth, AlternativeSnapshot, 
 from graceline.resilience.hedge import (
     HedgeBudget,
     NoHedge,
-    TokenPool,
     hedge_delay,
     why_not_hedge,
 )
@@ -32,11 +30,8 @@ from graceline.resilience.retry import (
     Go,
     Stop,
     StopReason,
-    backoff_delay,
     decide_retry,
     has_started,
-    is_retryable,
-    retry_hint,
 )
 
 __all__ = [
@@ -62,17 +57,12 @@ __all__ = [
     "RetryBudget",
     "Stop",
     "StopReason",
-    "TokenPool",
-    "backoff_delay",
     "decide_retry",
     "decode",
     "encode",
-    "expected_wait",
     "has_started",
     "hedge_delay",
-    "is_retryable",
     "rank",
     "retry_after",
-    "retry_hint",
     "why_not_hedge",
 ]

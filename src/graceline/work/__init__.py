@@ -6,8 +6,8 @@ programs: `program` decides, `child` is one that runs, `output` is what it has w
 signals them. `guard`, with its own program `guardian`, ends both if the engine's process is killed.
 """
 
-from graceline.work.base import Bound, WorkContext, WorkRefusedError
+from graceline.work.base import Bound, WorkRefusedError
 from graceline.work.coroutine import bind_coroutine
 from graceline.work.workers import Workers
 
-__all__ = ["Bound", "WorkContext", "WorkRefusedError", "Workers", "bind_coroutine"]
+__all__ = ["Bound", "WorkRefusedError", "Workers", "bind_coroutine"]
