@@ -47,7 +47,7 @@ def attempted(policies: Policies) -> Bound:
         BaseException: what the last attempt raised.
     """
     if policies.simple:
-        return _Simple(policies)
+        return _simple(policies)
 
     async def attempts(_: Any) -> Any:
         return await _Attempts(current_level(), policies).run()
@@ -55,43 +55,38 @@ def attempted(policies: Policies) -> Bound:
     return attempts
 
 
-class _Simple:
-    """A first attempt that needs nothing of its own; it is on the hot path."""
+def _simple(policies: Policies) -> Bound:
+    """As `attempted`, for a first attempt that needs nothing of its own; it is on the hot path."""
+    call, breaker = policies.call, policies.breaker
+    successes, budget = policies.successes, policies.retry_budget
 
-    __slots__ = ("_breaker", "_budget", "_call", "_policies", "_successes")
-
-    def __init__(self, policies: Policies) -> None:
-        self._policies = policies
-        self._call = policies.call
-        self._breaker = policies.breaker
-        self._budget = policies.retry_budget
-        self._successes = policies.successes
-
-    async def __call__(self, value: Any) -> Any:
-        level, breaker = CURRENT.get(), self._breaker
+    async def attempt(value: Any) -> Any:
+        level = CURRENT.get()
         assert level is not None  # noqa: S101 - a node's work is called in it
         run = level.run
         generation = None
         if breaker is not None:
             generation = breaker.passing
             if generation is None:
-                return await _Attempts(level, self._policies).run()
+                return await _Attempts(level, policies).run()
         if run.traced:
-            return await _Attempts(level, self._policies).run()
+            return await _Attempts(level, policies).run()
         level.attempt = 1
         try:
-            value = await self._call(value)
+            value = await call(value)
         except BaseException as error:  # noqa: BLE001 - raised there, unless a later one succeeds
             permit = None if breaker is None else Permit(breaker, generation)
-            return await _Attempts(level, self._policies).run(permit, error)
+            return await _Attempts(level, policies).run(permit, error)
         now = run.clock()
         elapsed = now - level.start
         if breaker is not None:
             breaker.count_ok(generation, now, elapsed)
-        if self._successes is not None:
-            self._successes.append(elapsed)
-            self._budget.deposit(now)
+        if successes is not None:  # `policies.succeeded`, without the call
+            successes.append(elapsed)
+            budget.deposit(now)
         return value
+
+    return attempt
 
 
 class _Attempts:
