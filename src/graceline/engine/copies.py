@@ -65,7 +65,8 @@ class Copy:
         self._strand: Strand
         plan = node.plan
         assert isinstance(plan, NodePlan)  # noqa: S101 - the level is a node's, or an item's
-        level = self.level = LevelRun(node.run, plan, node, start, node.input)
+        self.level: LevelRun = LevelRun(node.run, plan, node, start, node.input)
+        level = self.level
         level.attempt = node.attempt
         level.hedge = hedge
         limit = policies.limit

@@ -111,7 +111,7 @@ class LevelRun(Level):
         """A cancel that is not ours leaves a part of this level: graces must not stack."""
         if self.notice is None or seen < self.notice[0]:
             self.notice = (seen, error)
-            self.foreign_at = min(self.foreign_at, seen)
+            self.foreign_at: float = min(self.foreign_at, seen)
 
     def noticed(self, error: BaseException) -> float | None:
         """When the cancel that leaves with `error` was first noticed, if a cleanup block saw it."""

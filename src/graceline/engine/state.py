@@ -48,7 +48,7 @@ class Pace:
     __slots__ = ("ticks",)
 
     def __init__(self) -> None:
-        self.ticks = 0
+        self.ticks: int = 0
 
 
 @attrs.frozen(eq=False)

@@ -23,8 +23,10 @@ class Phases:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self.now = 0.0
-        self.caller_at = inf if scenario.caller_cancel_at is None else scenario.caller_cancel_at
+        self.now: float = 0.0
+        self.caller_at: float = (
+            inf if scenario.caller_cancel_at is None else scenario.caller_cancel_at
+        )
         self.alive: list[Node] = []
         self.tokens: defaultdict[str, Tokens] = defaultdict(Tokens)
 
