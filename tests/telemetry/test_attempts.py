@@ -17,6 +17,7 @@ from graceline import (
     Stage,
     Status,
     Timeouts,
+    choose,
     cleanup,
     each,
     open_engine,
@@ -579,3 +580,43 @@ def test_a_refusal_is_told_once():
     _, _, lines = observe(Pipeline("p", [Stage("s", [node])], timeout=9))
     assert len([line for line in lines if "is open" in line]) == 1
     assert not [line for line in lines if line.startswith("cleanup")]
+
+
+def test_alternatives_that_gave_no_value():
+    """What alternatives ran into, with all their attempts, came earlier, and is no cleanup."""
+
+    def handler(outcome):
+        raise OSError("disk")
+
+    shut = Breaker(mode="forced_open", name="shut")
+    pick = choose(
+        scripted("slow", (9, None), timeout=0.2),
+        scripted("shut", (1, None), breaker=shut),
+        scripted("twice", (0.5, Down("x")), (9, None), attempt_timeout=1, retry=Retry(attempts=2)),
+        scripted("loop", (1, Down("y")), retry=Retry(attempts=2, backoff=0)),
+        scripted("good", (1, None)),
+        name="pick",
+        on_cleanup=handler,
+    )
+    timeline, result, lines = observe(Pipeline("p", [Stage("s", [pick])]), width=300)
+    earlier, others = earlier_errors(row_of(timeline, "pick"), result.node("pick"))
+    assert [type(error).__name__ for error in earlier] == [
+        "NodeTimeoutError", "CircuitOpenError", "Down", "AttemptTimeoutError", "Down", "Down",
+    ]  # fmt: skip
+    assert [type(error) for error in others] == [OSError]
+    assert lines[-6].startswith("earlier  pick: NodeTimeoutError: alternative 'pick.slow' exceeded")
+    assert len([line for line in lines if line.startswith("cleanup")]) == 1
+
+
+def test_alternatives_that_were_all_refused():
+    """The refusal that is the blame is told once, those of other alternatives came earlier."""
+    one, two = (
+        scripted(name, (1, None), breaker=Breaker(mode="forced_open", name=name))
+        for name in ("one", "two")
+    )
+    nodes = [choose(one, two, name="pick")]
+    timeline, result, lines = observe(Pipeline("p", [Stage("s", nodes)]), width=300)
+    earlier, others = earlier_errors(row_of(timeline, "pick"), result.node("pick"))
+    assert [str(error) for error in earlier] == ["breaker 'one' is open by mode='forced_open'"]
+    assert others == []
+    assert len([line for line in lines if "breaker 'two' is open" in line]) == 1

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from graceline.deadlines import Blame, Source, Status
+from graceline.errors import AttemptTimeoutError, NodeTimeoutError
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from graceline.telemetry.events import Event
 
 __all__ = ["AttemptRow", "Row", "Timeline"]
@@ -87,6 +90,8 @@ class Row:
         attempts: those of a node with policies that have ended, by their numbers. The items of a
             node that runs over a list have attempts, and numbers, of their own.
         unattempted: whether a node ended without any: refused, or cut while it waited for a slot.
+        passed_over: classes of the errors of a choice's alternatives that gave no value, and of
+            their attempts after which another one came.
     """
 
     level: str
@@ -108,6 +113,7 @@ class Row:
     hanging: int = 0
     attempts: tuple[AttemptRow, ...] = ()
     unattempted: bool = False
+    passed_over: tuple[str, ...] = ()
 
 
 _Started: TypeAlias = events.RunStarted | events.StageStarted | events.NodeStarted
@@ -132,6 +138,7 @@ class Timeline:
         self._cancelled: float | None = None
         self._hanging: dict[_Key, int] = {}
         self._attempts: dict[_Key, list[events.AttemptFinished]] = {}
+        self._alternatives: dict[_Key, list[events.AlternativeFinished]] = {}
         self._unhedged: dict[tuple[_Key, int], str | None] = {}
 
     def wants_trace(self) -> bool:
@@ -159,6 +166,8 @@ class Timeline:
             self._finished[key] = event
         elif isinstance(event, events.AttemptFinished):
             self._attempts.setdefault(key, []).append(event)
+        elif isinstance(event, events.AlternativeFinished):
+            self._alternatives.setdefault(key, []).append(event)
         elif isinstance(event, events.HedgeSettled):
             self._unhedged[key, event.attempt] = event.reason
         elif isinstance(event, events.ThreadAbandoned):
@@ -213,6 +222,7 @@ class Timeline:
             abandoned=key in self._hanging,
             hanging=self._hanging.get(key, 0),
             attempts=self._attempts_of(key),
+            passed_over=tuple(self._passed_over(key)),
         )
         origin = self._origin or 0.0
         if begun is not None:
@@ -258,6 +268,16 @@ class Timeline:
         ]
         return tuple(sorted(found, key=lambda one: (one.number, one.hedge)))
 
+    def _passed_over(self, key: _Key) -> Iterator[str]:
+        stage, node = key
+        for event in self._alternatives.get(key, ()):
+            # The attempts of an alternative are those of a node below the choice.
+            tried = self._attempts.get((stage, f"{node}.{event.alternative}"), ())
+            ended: list[events.AlternativeFinished | events.AttemptFinished] = [event]
+            ended += [attempt for attempt in tried if attempt.delay is not None]
+            named = (one.error_type or _timeout_of(one.blame) for one in ended)
+            yield from (name for name in named if name is not None)
+
     def _is_blamed(self, row: Row, done: _Finished) -> bool:
         """Whether the run's outcome blames this part, or what this node was doing."""
         end = self._finished.get(("", ""))
@@ -273,6 +293,14 @@ class Timeline:
 
 def _keys(stage: str, nodes: tuple[str, ...]) -> list[_Key]:
     return [(stage, ""), *((stage, node) for node in nodes)]
+
+
+def _timeout_of(blame: Blame | None) -> str | None:
+    """The class of the error that stands for a limit of an alternative, or of what is in it."""
+    if blame is None or blame.level not in ("attempt", "alternative", "item"):
+        return None
+    kind = AttemptTimeoutError if blame.level == "attempt" else NodeTimeoutError
+    return kind.__name__
 
 
 def _attempt(event: events.AttemptFinished, origin: float, unhedged: str | None) -> AttemptRow:

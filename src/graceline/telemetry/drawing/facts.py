@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.pretty import pretty_repr
 
-from graceline.telemetry.drawing.trying import earlier_errors, has_items, numbers_of, why_no_more
+from graceline.telemetry.drawing.trying import (
+    earlier_errors,
+    has_items,
+    message_of,
+    numbers_of,
+    why_no_more,
+)
 from graceline.telemetry.places import place_of
 from graceline.telemetry.timeline import Row
 
@@ -89,8 +95,8 @@ def _labels(rows: list[Row]) -> list[str]:
 
 
 def _attempts(rows: tuple[Row, ...], result: PipelineResult | None) -> Iterator[tuple[str, str]]:
-    """Why nodes were not tried again, and what their earlier attempts raised."""
-    tried = [row for row in rows if row.attempts]
+    """Why nodes were not tried again, and what earlier attempts and alternatives raised."""
+    tried = [row for row in rows if row.attempts or row.passed_over]
     labelled = list(zip(tried, _labels(tried), strict=True))
     for row, label in labelled:
         why = why_no_more(row, _outcome(row, result))
@@ -139,7 +145,7 @@ def _blame(blame: Blame) -> str:
 
 def _error(error: BaseException) -> str:
     name = getattr(error, "type_name", type(error).__name__)
-    message = str(getattr(error, "message", None) or error)
+    message = message_of(error)
     place = place_of(error)
     said = f"{name}: {message}" if message else str(name)
     return f"{said} ({place})" if place else said

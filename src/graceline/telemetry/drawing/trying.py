@@ -22,6 +22,7 @@ __all__ = [
     "is_refused",
     "is_retried",
     "last_of",
+    "message_of",
     "numbers_of",
     "why_no_more",
 ]
@@ -110,26 +111,38 @@ def why_no_more(row: Row, outcome: NodeOutcome | None) -> str | None:
 def earlier_errors(
     row: Row, outcome: NodeOutcome
 ) -> tuple[list[BaseException], list[BaseException]]:
-    """The errors beside that of an outcome: of its other attempts, and of cleanup and handlers.
+    """The errors beside that of an outcome: of what was tried before, and of cleanup and handlers.
 
-    Timeouts of attempts and the refusal of an open breaker are in neither: the rest says them.
+    What was tried are other attempts, and the other alternatives of a choice. Timeouts of a node's
+    attempts and the refusal that is its blame are in neither: the rest says them.
     """
-    raised = Counter(one.error_type for one in row.attempts)
+    raised = Counter([*(one.error_type for one in row.attempts), *row.passed_over])
     if outcome.error is not None:
         raised[_name(outcome.error)] -= 1
     earlier: list[BaseException] = []
     others: list[BaseException] = []
     for error in outcome.secondary:
         name = _name(error)
+        if _is_blame(row, error):
+            continue
         if raised[name] > 0:
             raised[name] -= 1
             earlier.append(error)
-        elif not (
-            (row.attempts and name == _OWN_TIMEOUT)
-            or (row.status is Status.REJECTED and name == "CircuitOpenError")
-        ):
+        elif not (row.attempts and name == _OWN_TIMEOUT):
             others.append(error)
     return earlier, others
+
+
+def _is_blame(row: Row, error: BaseException) -> bool:
+    """Whether an error is the refusal that the blame of its node tells of."""
+    if row.status is not Status.REJECTED or row.blame is None:
+        return False
+    return _name(error) == "CircuitOpenError" and message_of(error) in row.blame.message
+
+
+def message_of(error: BaseException) -> str:
+    """What an error says, also one of a result that was read from a document."""
+    return str(getattr(error, "message", None) or error)
 
 
 def _name(error: BaseException) -> str:
