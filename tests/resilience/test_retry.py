@@ -189,6 +189,13 @@ def test_what_is_not_idempotent_is_tried_again_only_if_it_had_not_started(status
     assert decide(last, idempotent=True) == decide(last, idempotent=None) == Go(0.1)
 
 
+def test_one_attempt_is_all_there_is():
+    """Where nobody asked for another attempt, that is the reason, whatever the only one raised."""
+    last = attrs.evolve(FAILED, error=HintedError(retryable=False))
+    stop = decide(last, Retry(attempts=1), idempotent=False)
+    assert stop.reason is StopReason.ATTEMPTS
+
+
 def test_an_outer_layer_retries_only_if_it_is_told_to():
     """Three attempts of three attempts would be nine."""
     last = attrs.evolve(FAILED, retried_inside=True)

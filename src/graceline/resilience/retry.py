@@ -142,12 +142,13 @@ def decide_retry(
     Raises:
         Exception: what the functions of the policy raise.
     """
+    if retry.attempts == 1:  # whatever it raised: nobody asked for another one
+        return Stop(StopReason.ATTEMPTS, "retry stopped: the only attempt is used up")
     obstacle = _obstacle(retry, last, idempotent)
     if obstacle is not None:
         return Stop(StopReason.NOT_RETRYABLE, f"retry stopped: {obstacle}")
     if last.number >= retry.attempts:
-        counted = "the only attempt is" if last.number == 1 else f"all {last.number} attempts are"
-        return Stop(StopReason.ATTEMPTS, f"retry stopped: {counted} used up")
+        return Stop(StopReason.ATTEMPTS, f"retry stopped: all {last.number} attempts are used up")
     delay = backoff_delay(retry, last.number + 1, random)
     if last.error is not None:
         delay = max(delay, retry_hint(retry, last.error))
