@@ -503,7 +503,7 @@ LAST = AttemptRow(number=3, started=0.0, worked_until=1.0, ended=1.0, status=Sta
         ({"stop": "attempts"}, "retry stopped: all 3 attempts are used up"),
         ({"stop": "not retryable"}, "retry stopped: not retryable"),
         ({"stop": "attempts", "number": 1}, None),
-        ({"stop": "not retryable", "number": 1}, None),
+        ({"stop": "not retryable", "number": 1}, "retry stopped: not retryable"),
         ({"stop": "deadline", "number": 1}, "retry stopped: too little time left"),
         ({"delay": 1.0}, "retry stopped: refused"),
     ],
@@ -620,3 +620,50 @@ def test_alternatives_that_were_all_refused():
     assert [str(error) for error in earlier] == ["breaker 'one' is open by mode='forced_open'"]
     assert others == []
     assert len([line for line in lines if "breaker 'two' is open" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"retry": Retry(on=OSError)}, "Down is not retryable"),
+        ({"retry": Retry(), "idempotent": False}, "the attempt had started, and the node is not"),
+        ({"retry": Retry(), "breaker": Breaker(consecutive=1)}, "breaker 'p.s.a' is open"),
+        ({"retry": Retry(attempts=1), "idempotent": False}, None),
+        ({"breaker": Breaker()}, None),
+    ],
+)
+def test_a_retry_that_stops_after_the_first_attempt(options, why):
+    """The reason why a retry did not retry is told, also by the events alone, if there was one."""
+    node = scripted("a", (1, Down()), **options)
+    timeline, _, lines = observe(Pipeline("p", [Stage("s", [node])]), width=300)
+    told = [line for line in lines if line.startswith("attempts")]
+    heard = [line for line in lines_of(timeline) if line.startswith("attempts")]
+    if why is None:
+        assert (told, heard) == ([], [])
+    else:
+        assert [line.startswith(f"attempts  a: 1, retry stopped: {why}") for line in told] == [True]
+        assert heard == ["attempts  a: 1, retry stopped: not retryable"]
+
+
+def test_a_retry_of_items_that_does_not_retry():
+    """The reason is told for an item of a list as well, after what became of all of them."""
+
+    async def work(seconds):
+        await trio.sleep(seconds)
+        if seconds > 1:
+            raise Down
+
+    loop = each(work, name="loop", retry=Retry(on=OSError), max_parallel=2)
+    _, _, lines = observe(Pipeline("p", [Stage("s", [loop])]), [1, 2])
+    assert "attempts  loop: 2, 1 ok, 1 failed; retry stopped: Down is not retryable" in lines
+
+
+def test_a_retry_of_alternatives_that_does_not_retry():
+    """The reason is told for the alternative whose failure counts, and for those before it."""
+    nodes = [scripted(name, (1, Down(name)), retry=Retry(on=OSError)) for name in ("one", "two")]
+    pick = choose(*nodes, name="pick")
+    _, _, lines = observe(Pipeline("p", [Stage("s", [pick])]), width=300)
+    assert "attempts  pick: 2, retry stopped: Down is not retryable" in lines
+    said = next(line for line in lines if line.startswith("earlier"))
+    assert said.startswith("earlier   pick: Down: one (")
+    assert said.endswith("; retry stopped: Down is not retryable")

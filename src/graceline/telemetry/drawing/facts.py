@@ -14,6 +14,7 @@ from graceline.telemetry.drawing.trying import (
     earlier_errors,
     has_items,
     message_of,
+    note_of,
     numbers_of,
     why_no_more,
 )
@@ -99,22 +100,28 @@ def _attempts(rows: tuple[Row, ...], result: PipelineResult | None) -> Iterator[
     tried = [row for row in rows if row.attempts or row.passed_over]
     labelled = list(zip(tried, _labels(tried), strict=True))
     for row, label in labelled:
-        why = why_no_more(row, _outcome(row, result))
-        if why is not None:
-            yield "attempts", f"{label}: {max(one.number for one in row.attempts)}, {why}"
-        elif has_items(row) and any(one.number > 1 for one in row.attempts):
-            yield "attempts", f"{label}: {len(row.attempts)}, {numbers_of(row.attempts)}"
+        outcome = _outcome(row, result)
+        why = why_no_more(row, outcome)
+        if has_items(row) and (why is not None or any(one.number > 1 for one in row.attempts)):
+            said = f"{len(row.attempts)}, {numbers_of(row.attempts)}"
+            yield "attempts", f"{label}: {said}{'' if why is None else f'; {why}'}"
+        elif why is not None:
+            known = 0 if outcome is None else outcome.attempts  # those of alternatives included
+            number = max((one.number for one in row.attempts), default=known)
+            yield "attempts", f"{label}: {number}, {why}"
         unhedged = Counter(one.unhedged for one in row.attempts if one.unhedged is not None)
         for reason, times in unhedged.items():
             yield "hedges", f"{label}: {times} not sent: {reason}"
     for row, label in labelled:
         outcome = _outcome(row, result)
         errors = [] if outcome is None else earlier_errors(row, outcome)[0]
-        said = Counter(_error(error) for error in errors)
-        for text, times in list(said.items())[:_MANY]:
+        texts = Counter(
+            _alternative(error) if row.passed_over else _error(error) for error in errors
+        )
+        for text, times in list(texts.items())[:_MANY]:
             yield "earlier", f"{label}: {f'{times} x ' if times > 1 else ''}{text}"
-        if len(said) > _MANY:
-            yield "earlier", f"{label}: and {len(said) - _MANY} more"
+        if len(texts) > _MANY:
+            yield "earlier", f"{label}: and {len(texts) - _MANY} more"
 
 
 def _outcome(row: Row, result: PipelineResult | None) -> NodeOutcome | None:
@@ -149,6 +156,12 @@ def _error(error: BaseException) -> str:
     place = place_of(error)
     said = f"{name}: {message}" if message else str(name)
     return f"{said} ({place})" if place else said
+
+
+def _alternative(error: BaseException) -> str:
+    """What an alternative raised, and why it was not tried again."""
+    note = note_of(error)
+    return _error(error) if note is None else f"{_error(error)}; {note}"
 
 
 def _brief(value: Any) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "is_retried",
     "last_of",
     "message_of",
+    "note_of",
     "numbers_of",
     "why_no_more",
 ]
@@ -87,25 +88,30 @@ def why_no_more(row: Row, outcome: NodeOutcome | None) -> str | None:
         row: the row of a node that has ended.
         outcome: its outcome; what it raised has a note that says more than the events do.
     """
-    last = last_of(row)
-    if last is None or row.blame is None or has_items(row):
+    if row.blame is None or any(said in row.blame.message for said in _NOTES):
         return None
-    notes = [] if outcome is None else getattr(outcome.error, "__notes__", [])
-    note = next((note for note in notes if note.startswith(_NOTES)), None)
-    if any(said in row.blame.message for said in _NOTES):
-        return None
+    note = None if outcome is None else note_of(outcome.error)
     if note is not None:
-        return str(note)
+        return note
+    last = last_of(row)
+    if last is None or has_items(row):
+        return None
     if is_refused(row):
         return f"{_NOTES[0]}: refused"
     if last.stop == "budget":
         return _NOTES[1]
     if last.stop == "deadline":
         return f"{_NOTES[0]}: too little time left"
-    if last.stop is None or last.number == 1:  # nobody may have asked for another one
-        return None
     used_up = last.stop == "attempts"
+    if last.stop is None or (used_up and last.number == 1):  # nobody asked for another one
+        return None
     return f"{_NOTES[0]}: {f'all {last.number} attempts are used up' if used_up else last.stop}"
+
+
+def note_of(error: BaseException | None) -> str | None:
+    """Why there was no further attempt, as the note of what the last one raised says it."""
+    notes = getattr(error, "__notes__", [])
+    return next((str(note) for note in notes if note.startswith(_NOTES)), None)
 
 
 def earlier_errors(
