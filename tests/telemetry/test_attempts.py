@@ -667,3 +667,57 @@ def test_a_retry_of_alternatives_that_does_not_retry():
     said = next(line for line in lines if line.startswith("earlier"))
     assert said.startswith("earlier   pick: Down: one (")
     assert said.endswith("; retry stopped: Down is not retryable")
+
+
+def ended(timeline, status, elapsed, *, attempts, node="a", blame=None):
+    """Tell a timeline of the end of a node."""
+    timeline(
+        events.NodeFinished(
+            at=elapsed, stage="s", node=node, attempts=attempts, partial=False, status=status,
+            started=0.0, elapsed=elapsed, limit=None, source=None, **CLEAN | {"blame": blame}, **RUN,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("delay", "shape"), [(0.0, "█"), (1.0, "█·█")])
+def test_a_turn_is_no_waiting(delay, shape):
+    """What the event loop takes before an attempt is a part of what is beside it, and no queue."""
+    turn = 0.03
+    for offset in range(20):  # wherever the cells begin
+        timeline = begun("a")
+        middle = turn + 1 + offset / 100
+        first = attrs.evolve(LAST, number=1, started=turn, worked_until=middle, ended=middle)
+        tell(timeline, attrs.evolve(first, delay=delay))
+        again = middle + delay + turn
+        tell(timeline, attrs.evolve(LAST, started=again, worked_until=again + 1, ended=again + 1))
+        ended(timeline, Status.FAILED, again + 1, attempts=2)
+        assert shape_of(lines_of(timeline), "a ") == shape
+
+
+def test_a_short_run_does_not_wait():
+    """Where a whole run takes less than a turn of the event loop, nothing in it waits."""
+    timeline = begun("a", "b")
+    tell(timeline, attrs.evolve(LAST, number=1, started=3e-4, worked_until=5e-4, ended=5e-4))
+    ended(timeline, Status.FAILED, 5e-4, attempts=1)
+    ended(timeline, Status.REJECTED, 5e-4, attempts=0, node="b")
+    timeline(
+        events.RunFinished(
+            at=5e-4, queued=0.0, degraded=(), completed=0, status=Status.FAILED, started=0.0,
+            elapsed=5e-4, limit=None, source=None, **CLEAN, **RUN,
+        )
+    )  # fmt: skip
+    lines = lines_of(timeline)
+    assert shape_of(lines, "a ") == "█"
+    assert shape_of(lines, "b ") == "✕"
+    assert not any("◦" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("status", "blame", "shape"), [(Status.TIMED_OUT, None, "█·◦"), (Status.FAILED, BLAME, "█·✕")]
+)
+def test_the_end_of_a_backoff(status, blame, shape):
+    """A node that was cut in a queue after its backoff waited there; a refused one did not."""
+    timeline = begun("a")
+    tell(timeline, attrs.evolve(LAST, number=1, delay=1.0))
+    ended(timeline, status, 4.0, attempts=1, blame=blame)
+    assert shape_of(lines_of(timeline), "a ") == shape

@@ -1,7 +1,9 @@
 """The bars of a waterfall: what stands in each cell of a line, and in which colour.
 
 The bar of a node with policies shows what it did at each instant: an attempt, a backoff, waiting
-for a slot of its bulkhead. Copies of an attempt overlap; the one that succeeded is on top.
+for a slot of its bulkhead. Copies of an attempt overlap; the one that succeeded is on top. No event
+tells of that waiting: it is what is left between two others, if it is longer than a turn of the
+event loop and a rounding.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ STYLES = {
     Status.REJECTED: "red",
 }
 """The colour of each status."""
+
+_TURN = 2e-3  # seconds that a turn of the event loop may take before an attempt starts
 
 _Cell: TypeAlias = tuple[str, str]
 """A character and its style."""
@@ -119,21 +123,25 @@ class Bars:
         cells[middle + shift : end + shift] = [unwinding] * (end - middle)
 
     def _draw_unattempted(self, cells: list[_Cell], row: Row) -> None:
-        """A node that did no work: it waited for a slot, or was refused."""
-        started = row.started or 0.0
-        self._fill(cells, started, self._ended(row), self._marks.queue, "dim")
+        """A node that did no work: it was refused, or waited for a slot until it was cut."""
         if row.status is Status.REJECTED:
             self._refuse(cells, self._ended(row))
+        else:
+            self._fill(cells, row.started or 0.0, self._ended(row), self._marks.queue, "dim")
 
     def _draw_attempts(self, cells: list[_Cell], row: Row) -> None:
         """What a node was at, one attempt after the other."""
         marks, ended, worked = self._marks, self._ended(row), self._worked(row)
-        free = row.started or 0.0  # since when nothing but a slot was missing
+        free, delay = row.started or 0.0, 0.0  # since when nothing but a slot was missing
         for one in row.attempts:
             if one.hedge:
                 continue
-            self._fill(cells, free, one.started, marks.queue, "dim")
-            free = one.ended + (one.delay or 0.0)
+            if delay > 0 or self._is_wait(free, one.started):
+                self._pause(cells, free, one.started)
+            else:
+                self._fill(cells, free, one.started, marks.work, STYLES[one.status])
+            delay = one.delay or 0.0
+            free = one.ended + delay
             self._fill(cells, one.ended, min(free, ended), marks.backoff, "dim")
         for one in sorted(row.attempts, key=lambda one: one.status is Status.OK):
             self._draw_one(cells, one, min(one.worked_until, worked), ended)
@@ -142,9 +150,12 @@ class Bars:
             going = attrs.evolve(row, level="attempt", started=since, attempts=())
             self._draw(cells, going, marks.work, None)
         elif last is not None and last.delay is not None:
-            self._fill(cells, last.ended + last.delay, worked, marks.queue, "dim")
+            free = last.ended + last.delay
             if is_refused(row):
+                self._fill(cells, free, worked, marks.backoff, "dim")
                 self._refuse(cells, worked)
+            else:
+                self._pause(cells, free, worked)
         if worked < ended:
             self._fill(cells, worked, ended, marks.unwinding, "yellow")
 
@@ -154,6 +165,15 @@ class Bars:
             cells[min(self._at(one.started), self._cells - 1)] = (self._marks.brief, style)
         self._fill(cells, one.started, worked, self._marks.work, style)
         self._fill(cells, worked, min(one.ended, end), self._marks.unwinding, "yellow")
+
+    def _pause(self, cells: list[_Cell], free: float, until: float) -> None:
+        """What came after a backoff: waiting for a slot, or nothing but its last turn."""
+        mark = self._marks.queue if self._is_wait(free, until) else self._marks.backoff
+        self._fill(cells, free, until, mark, "dim")
+
+    def _is_wait(self, free: float, until: float) -> bool:
+        cell = (self._end - self._zero) / self._cells
+        return until - free > max(_TURN, cell)
 
     def _refuse(self, cells: list[_Cell], at: float) -> None:
         cells[min(self._at(at), self._cells - 1)] = (self._marks.refused, "red")
