@@ -454,3 +454,33 @@ def test_attempts(write, virtual, call):
         ["ok", "1s"],
     ]
     assert "earlier  flaky: OSError: disk (jobs.py:" in out
+
+
+SHARED = """
+from graceline import Bulkhead
+async def work(given): return given
+both = [Node(work, name=f"n{slots}", limit=Bulkhead(slots=slots, name="db")) for slots in (1, 2)]
+bad = Pipeline("p", [Stage("s", both)])
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--no-history"]])
+def test_a_definition_that_is_wrong_only_together(write, call, more):
+    """A mistake that shows when the pipeline is to run is one in the definition: exit code 2."""
+    target = f"{write(SHARED)}:bad"
+    code, out, err = call("run", target, *more)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"graceline: {target}: bulkhead 'db': nodes that share it by name must")
+    assert "Traceback (most" in call("run", target, "--debug")[2]
+
+
+def test_a_definition_error_of_a_node(write, call):
+    """What a node raises is its failure, whatever it is."""
+    target = write("""
+    from graceline.errors import DefinitionError
+    async def work(given): raise DefinitionError("mine")
+    p = Pipeline("p", [work])
+    """)
+    code, out, err = call("run", target)
+    assert (code, err) == (1, "")
+    assert "DefinitionError: mine" in out

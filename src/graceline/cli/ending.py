@@ -24,6 +24,7 @@ __all__ = [
     "broken",
     "complain",
     "exit_code",
+    "leaves",
     "raised_in",
     "trace",
     "trace_result",
@@ -73,17 +74,17 @@ def broken(error: BaseException, code: int, *, debug: bool) -> int:
     Returns:
         The exit code: `code`, unless the program asked for another one, or was interrupted.
     """
-    leaves = list(_leaves(error))
-    for leaf in leaves:
+    found = list(leaves(error))
+    for leaf in found:
         if isinstance(leaf, SystemExit):
             if isinstance(leaf.code, str):
                 return complain(leaf.code, code=NOT_OK)
             return leaf.code or 0
-    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in found):
         return complain("interrupted", code=128 + signal.SIGINT)
     if debug:
         trace(error)
-    for leaf in leaves:
+    for leaf in found:
         notes = "".join(f" ({note})" for note in getattr(leaf, "__notes__", ()))
         text = leaf.msg if isinstance(leaf, SyntaxError) else str(leaf)
         said = f"{type(leaf).__name__}: {text}" if text else type(leaf).__name__
@@ -94,10 +95,11 @@ def broken(error: BaseException, code: int, *, debug: bool) -> int:
     return code
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions of a group, those of the groups in it included; else the exception itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield error
 

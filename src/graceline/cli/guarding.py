@@ -6,14 +6,14 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from graceline.cli.ending import PROGRAM, broken
+from graceline.cli.ending import PROGRAM, broken, leaves
 from graceline.cli.failures import Ended, UsageError
 from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["guarded", "output_aside"]
+__all__ = ["checked", "guarded", "output_aside"]
 
 
 @contextlib.contextmanager
@@ -35,6 +35,25 @@ def guarded(code: int, *, debug: bool) -> Iterator[None]:
         raise
     except PROGRAM as error:
         raise Ended(broken(error, code, debug=debug)) from None
+
+
+@contextlib.contextmanager
+def checked(target: str) -> Iterator[None]:
+    """Say which target it is whose definition shows itself to be wrong only when it is to run.
+
+    Args:
+        target: as the command line has it.
+
+    Raises:
+        UsageError: for a `DefinitionError`, also one that left the engine in a group.
+    """
+    try:
+        yield
+    except (DefinitionError, ExceptionGroup) as error:
+        found = list(leaves(error))
+        if not all(isinstance(leaf, DefinitionError) for leaf in found):
+            raise
+        raise UsageError(f"{target}: {found[0]}") from error
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from graceline.cli.ending import NOT_OK, USAGE, exit_code, trace_result
 from graceline.cli.failures import UsageError
-from graceline.cli.guarding import guarded, output_aside
+from graceline.cli.guarding import checked, guarded, output_aside
 from graceline.cli.hints import hints
 from graceline.cli.keeping import default_path, run_history
 from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
@@ -129,7 +129,7 @@ def run(
         with guarded(USAGE, debug=debug):
             pipeline = load_pipeline(target)
         screen = err if err.is_terminal and not as_json else None
-        with guarded(NOT_OK, debug=debug), run_history(place) as store:
+        with guarded(NOT_OK, debug=debug), checked(target), run_history(place) as store:
             work = partial(run_session, history=store)
             session = trio.run(work, pipeline, value, seconds, screen)
     if as_json:
