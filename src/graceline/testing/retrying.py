@@ -69,16 +69,18 @@ def next_attempt(
 ) -> float | tuple[Any, ...]:
     """The backoff before the next attempt, or why there is none."""
     retry = model.retry
+    if retry is None or retry.attempts == 1:
+        return ("attempts",)
     again = ended.ending in (None, "raises", "unstarted", "several")
-    if ended.ending is not None and retry is not None:
+    if ended.ending is not None:
         again = again and retry.on
     if ended.retried_inside:
-        again = again and retry is not None and retry.nested
+        again = again and retry.nested
     if model.idempotent is False:
         again = again and ended.ending == "unstarted"
     if not again:
         return ("not retryable",)
-    if retry is None or ended.number == retry.attempts:
+    if ended.number == retry.attempts:
         return ("attempts",)
     delay = retry.backoff
     for _ in range(ended.number - 1):
