@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from graceline.telemetry.events import CleanupOverran, OutputReceived
+from graceline.telemetry.exemplars import Exemplars
 from graceline.telemetry.hub import Hub, Sink
 
 EVENT = CleanupOverran(at=1.0, run_id="r", pipeline="p", lane="l", level="node", name="x")
@@ -233,3 +234,24 @@ def test_an_interrupt_is_no_broken_sink(stop):
 
     with pytest.raises(stop):
         Hub((Interrupted(),)).emit(EVENT)
+
+
+def test_a_sink_that_notes_exemplars_gets_the_store():
+    """It gets it whenever it is subscribed; one that raises then is logged, and disturbs nobody."""
+
+    class Noting(Listener):
+        store = None
+
+        def keep_exemplars(self, store):
+            self.store = store
+
+    class Refusing(Listener):
+        def keep_exemplars(self, store):
+            raise RuntimeError("no")
+
+    store = Exemplars((1.0,))
+    first, second, other = Noting(), Noting(), Noting()
+    hub = Hub((Refusing(), first), store)
+    hub.add(second)
+    Hub((other,))
+    assert (first.store, second.store, other.store) == (store, store, None)

@@ -70,8 +70,8 @@ class Engine:
         self._workers = workers
         self._learning = learning
         self._lane = lane
-        self._hub = Hub((LoggingSink(), *sinks))
         self._stats = Stats()
+        self._hub = Hub((LoggingSink(), *sinks), self._stats.exemplars)
         self._protections = Protections(
             self._hub, lane, enforced=mode == "enforce", random=random.random
         )

@@ -3,7 +3,7 @@
 Kinds of interest keep the hot path cheap. Every sink hears of trouble. Only a sink that wants a
 *trace* also hears of each node that starts and ends well; while none does, those events are not
 even built. Only a sink that wants *output* gets what child programs write: a method `wants_output`
-says so, as `wants_trace` does.
+says so, as `wants_trace` does. A sink with a method `keep_exemplars` gets the store for them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from graceline.telemetry.events import Event
+    from graceline.telemetry.exemplars import Exemplars
 
 __all__ = ["Hub", "Sink"]
 
@@ -37,17 +38,21 @@ class Sink(Protocol):
 class Hub:
     """The sinks of one engine."""
 
-    def __init__(self, sinks: tuple[Sink, ...] = ()) -> None:
-        """Start with `sinks`."""
+    def __init__(self, sinks: tuple[Sink, ...] = (), exemplars: Exemplars | None = None) -> None:
+        """Start with `sinks`; `exemplars` is for those that note some."""
         self._sinks: tuple[Sink, ...] = ()
         self._tracers: tuple[tuple[Sink, Callable[[], bool]], ...] = ()
         self._readers: tuple[tuple[Sink, Callable[[], bool]], ...] = ()
         self._broken: set[int] = set()
+        self._exemplars = exemplars
         self._set(sinks)
+        for sink in sinks:
+            self._share(sink)
 
     def add(self, sink: Sink) -> Callable[[], None]:
         """Add a sink; call what is returned to remove it."""
         self._set((*self._sinks, sink))
+        self._share(sink)
 
         def remove() -> None:
             self._set(tuple(other for other in self._sinks if other is not sink))
@@ -91,6 +96,16 @@ class Hub:
         try:
             sink(event)
         except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+            self._report(sink)
+
+    def _share(self, sink: Sink) -> None:
+        """Give a sink that notes exemplars the store for them."""
+        method = getattr(sink, "keep_exemplars", None)
+        if method is None or self._exemplars is None:
+            return
+        try:
+            method(self._exemplars)
+        except Exception:  # noqa: BLE001 - whatever a sink raises, the engine goes on
             self._report(sink)
 
     def _set(self, sinks: tuple[Sink, ...]) -> None:

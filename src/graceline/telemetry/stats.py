@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from graceline.deadlines import Status
+from graceline.telemetry.exemplars import Exemplars
 
 __all__ = ["BUCKETS", "Durations", "Stats"]
 
@@ -40,10 +41,15 @@ class Durations:
 
 
 class Stats:
-    """All aggregates of one engine, by (pipeline, stage, node); "" stands for the whole."""
+    """All aggregates of one engine, by (pipeline, stage, node); "" stands for the whole.
+
+    Attributes:
+        exemplars: traced durations, beside those that are counted here.
+    """
 
     def __init__(self) -> None:
         self._parts: dict[tuple[str, str, str], dict[Status, Durations]] = {}
+        self.exemplars: Exemplars = Exemplars(BUCKETS)
 
     def part(self, pipeline: str, stage: str = "", node: str = "") -> dict[Status, Durations]:
         """The aggregates of a part by status, shared by all who ask."""
