@@ -1,5 +1,6 @@
 """The events of a run: complete, in order, and without payload."""
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -154,3 +155,29 @@ async def test_events_that_begin_in_the_middle_of_a_node_hear_of_its_end(autojum
     await trio.sleep(0.5)
     names = [type(event).__name__ async for event in run.events()]
     assert names == ["NodeFinished", "NodeStarted", "NodeFinished", "StageFinished", "RunFinished"]
+
+
+async def test_short_cuts_tell_the_same(autojump_clock, engine):
+    """Parts that take the short way tell of themselves as those do that are looked at closely."""
+    told = []
+    for when in (None, lambda _: True):  # with a condition a part takes the long way
+        nodes = sequence(Node(add, timeout=9, when=when), Node(add, name="b", when=when))
+        record = Record()
+        remove = engine.subscribe(record)
+        await engine.run(Pipeline("p", [Stage("s", nodes, timeout=20, when=when)]), 1, run_id="r")
+        remove()
+        start = record.events[0].at
+        told.append(
+            [
+                attrs.evolve(event, **{key: getattr(event, key) - start for key in at_of(event)})
+                for event in record.events
+            ]
+        )
+    short, long = told
+    assert short == long
+    assert len(short) == 8
+
+
+def at_of(event):
+    """The fields of an event that are instants of the clock."""
+    return [key for key in ("at", "started", "fires_at") if hasattr(event, key)]

@@ -19,7 +19,12 @@ from graceline.engine.plan import NodePlan, StagePlan
 from graceline.engine.settling import Book, enter, finish, route, settle_node
 from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
-from graceline.telemetry import events
+from graceline.engine.telling import (
+    tell_node_ended_well,
+    tell_node_started,
+    tell_stage_ended_well,
+    tell_stage_started,
+)
 
 __all__ = ["BREATHE", "came_back", "run_nodes", "run_stages", "settle_holder"]
 
@@ -46,7 +51,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
     for plan in nodes:
         level = LevelRun(run, plan, stage, now, value)
         strand.ticks += 1
-        plain = plan.plain and not run.traced
+        plain = plan.plain
         history = plan.history
         fires = level.deadline
         if bound < fires:
@@ -67,13 +72,15 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 continue
             strand.aim(fires)
             if run.traced:
-                _tell_started(run, level, fires)
+                tell_node_started(run, level, fires)
         else:
             if history is not None:  # only now: whoever takes a lease has to start
                 history.begin(level)
                 fires = min(level.deadline, bound)
             if fires != strand.deadline:  # moving a deadline costs more than this look
                 strand.scope.deadline = strand.deadline = fires
+            if run.traced:
+                tell_node_started(run, level, fires)
         CURRENT.set(level)
         try:
             # Inside the `try`, after the deadline was moved: a cancel that lands here counts.
@@ -87,7 +94,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
             outcome = await settle_node(run, strand, level, book, error=error)
         else:
             strand.now = now = clock()
-            if plain and now < fires and not (strand.dirty or run.traced or level.errors):
+            if plain and now < fires and not (strand.dirty or level.errors):
                 # The fast end: certainly alive, certainly ok. Only a record of it is kept.
                 level.ended = True
                 outcomes[plan.name] = (plan, result, level.start, now, level.lease or plan.limit)
@@ -95,6 +102,8 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 plan.add_ok(now - level.start)
                 if history is not None:
                     history.ended_well(level, now)
+                if run.traced:
+                    tell_node_ended_well(run, level, now)
                 if plan.critical:
                     book.last = now
                 value = result
@@ -122,19 +131,6 @@ async def _breathe(run: RunState, strand: Strand, holder: LevelRun, bound: float
     strand.now = run.clock()
 
 
-def _tell_started(run: RunState, level: LevelRun, fires: float) -> None:
-    limit = level.limit
-    run.emit(
-        events.NodeStarted,
-        level.start,
-        stage=level.plan.stage,  # type: ignore[attr-defined]
-        node=level.plan.name,
-        limit=limit.shown,
-        source=limit.source,
-        fires_at=fires,
-    )
-
-
 @trio.lowlevel.disable_ki_protection
 async def run_stages(
     run: RunState,
@@ -150,7 +146,7 @@ async def run_stages(
         start = strand.now
         level = LevelRun(run, plan, root, start, value)
         fires = level.fired()
-        plain = plan.plain and not run.traced and not strand.dirty
+        plain = plan.plain and not strand.dirty
         if not plain or start >= fires:
             early = await enter(run, strand, level, book)
             if early is not None:
@@ -158,8 +154,8 @@ async def run_stages(
                 if not usable:
                     return None
                 continue
-            if run.traced:
-                _tell_stage_started(run, level)
+        if run.traced:
+            tell_stage_started(run, level)
         inner = Book(start)
         strand.holder = level
         if plan.chain is not None:
@@ -168,11 +164,13 @@ async def run_stages(
             result = await run_graph(run, strand, level, plan, value, inner, run_nodes)
         strand.holder = holder
         now = strand.now
-        if plain and inner.failure is None and now < fires and not strand.dirty and not run.traced:
-            # The fast end, as for a node: nothing fired, nothing failed, nobody watches.
+        if plain and inner.failure is None and now < fires and not strand.dirty:
+            # The fast end, as for a node: nothing fired, nothing failed.
             level.ended = True
             book.outcomes[plan.name] = (plan, result, start, now, inner.outcomes)
             plan.add_ok(now - start)
+            if run.traced:
+                tell_stage_ended_well(run, level, now)
             if plan.critical:
                 book.last = now
             value = result
@@ -196,18 +194,6 @@ async def run_stages(
         if not usable:
             return None
     return value
-
-
-def _tell_stage_started(run: RunState, level: LevelRun) -> None:
-    limit = level.limit
-    run.emit(
-        events.StageStarted,
-        level.start,
-        stage=limit.name,
-        limit=limit.shown,
-        source=limit.source,
-        fires_at=level.fired(),
-    )
 
 
 def settle_holder(
