@@ -15,6 +15,7 @@ from graceline.cli.failures import Ended, UsageError
 from graceline.cli.history.commands import HISTORY, history
 from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
 from graceline.cli.run import RUN_EPILOGUE, RUN_HELP, run
+from graceline.cli.telemetry import TELEMETRY, telemetry
 from graceline.errors import DefinitionError
 from graceline.telemetry.places import place_of
 
@@ -30,6 +31,7 @@ _TAKES = {
     "bench": "one SUITE",
     "report": "one DIR",
     **HISTORY,
+    **TELEMETRY,
 }
 
 _app = App(
@@ -44,6 +46,7 @@ _app.command(plan, name="plan", help=PLAN_HELP, help_epilogue=PLAN_EPILOGUE)
 _app.command(bench, name="bench", help=BENCH_HELP, help_epilogue=BENCH_EPILOGUE)
 _app.command(report, name="report", help=REPORT_HELP)
 _app.command(history)
+_app.command(telemetry)
 
 
 def dispatch(argv: list[str]) -> int:
