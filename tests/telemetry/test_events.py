@@ -35,6 +35,7 @@ def test_an_event_has_no_room_for_a_payload(kind):
         Blame,
         Status,
         Blame | None,
+        int | None,
         float | None,
         str | None,
         Source | None,

@@ -14,7 +14,7 @@ import trio
 
 from graceline.deadlines import Ending, Status, Verdict, settle
 from graceline.engine.endings import classify
-from graceline.engine.levels import CURRENT, UNSET, LevelRun, current_level
+from graceline.engine.levels import CURRENT, UNSET, LevelRun, current_level, index_of
 from graceline.engine.plan import Alternative, NodePlan
 from graceline.engine.settling import InnerTimeoutError, judge, kept, refusal
 from graceline.engine.state import RunState
@@ -120,6 +120,8 @@ class _Turn:
         # The node's own scope is around this one.
         strand.aim(level.deadline if level.deadline < node.fired() else inf)
         CURRENT.set(level)
+        if self.run.traced:
+            self._tell_started(one, level)
         try:
             value = await _call(plan, self.value)
         except BaseException as error:
@@ -143,6 +145,20 @@ class _Turn:
                 node.partial = level.partial
             if self.run.shared.watching:
                 self.run.watch(level, strand.now)
+
+    def _tell_started(self, one: Alternative, level: LevelRun) -> None:
+        limit = level.limit
+        self.run.emit(
+            events.AlternativeStarted,
+            level.start,
+            stage=one.plan.stage,
+            node=self.node.plan.name,
+            alternative=one.name,
+            limit=limit.shown,
+            source=limit.source,
+            fires_at=level.fired(),
+            index=index_of(self.node),
+        )
 
     async def _fails(
         self, one: Alternative, level: LevelRun, error: BaseException
@@ -215,6 +231,7 @@ class _Turn:
             blame=verdict.blame,
             error_type=None if error is None else type(error).__name__,
             health=one.health.value(now),
+            index=index_of(self.node),
         )
 
 

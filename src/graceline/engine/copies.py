@@ -12,7 +12,7 @@ import attrs
 
 from graceline.deadlines import Blame, Ending, Kind, Status, Verdict, settle
 from graceline.engine.endings import classify
-from graceline.engine.levels import CURRENT, UNSET, LevelRun
+from graceline.engine.levels import CURRENT, UNSET, AttemptRun, LevelRun
 from graceline.engine.plan import NodePlan
 from graceline.engine.policies import Policies
 from graceline.engine.settling import InnerTimeoutError, judge
@@ -30,7 +30,7 @@ Work: TypeAlias = Callable[[Any], Awaitable[Any]]
 class Failed:
     """An attempt that may be made again: its level, what is known of it, what it raised."""
 
-    level: LevelRun
+    level: AttemptRun
     attempt: Attempt
     error: Exception
     blame: Blame | None = None
@@ -65,7 +65,7 @@ class Copy:
         self._strand: Strand
         plan = node.plan
         assert isinstance(plan, NodePlan)  # noqa: S101 - the level is a node's, or an item's
-        self.level: LevelRun = LevelRun(node.run, plan, node, start, node.input)
+        self.level: AttemptRun = AttemptRun(node.run, plan, node, start, node.input)
         level = self.level
         level.attempt = node.attempt
         level.hedge = hedge
@@ -102,6 +102,10 @@ class Copy:
         level = self.level
         strand.aim(fires)
         CURRENT.set(level)
+        if level.run.traced:
+            _tell(
+                events.AttemptStarted, level, level.start, fires_at=level.fired(), **_limit(level)
+            )
         try:
             value = await work(level.input)
         except BaseException as error:  # noqa: BLE001 - kept for whoever waits for the copy
@@ -146,6 +150,8 @@ class Copy:
         if isinstance(error, WorkRefusedError):
             self.counted, self.error = Counted.REJECTED, error
             self._write_down(Verdict(Status.REJECTED), returned=False)
+            if level.run.traced:
+                _tell(events.AttemptRefused, level, strand.now)
             return
         ending, failure = classify(error)
         verdict, noticed = await judge(strand, level, ending, error)
@@ -198,7 +204,7 @@ class Copy:
 
 
 def tell_attempt(
-    level: LevelRun,
+    level: AttemptRun,
     now: float,
     status: Status,
     *,
@@ -208,25 +214,40 @@ def tell_attempt(
     stop: str | None = None,
 ) -> None:
     """Hand out the event of an attempt, if anybody may want it."""
-    run, plan = level.run, level.plan
+    run = level.run
     trouble = status is not Status.OK or stop is not None or level.hedge
     if not (run.traced or (trouble and run.trouble_heard())):
         return
-    assert isinstance(plan, NodePlan)  # noqa: S101 - only nodes have attempts
-    run.emit(
+    _tell(
         events.AttemptFinished,
+        level,
+        now,
+        status=status,
+        started=level.start,
+        elapsed=now - level.start,
+        blame=blame,
+        error_type=error_type,
+        delay=delay,
+        stop=stop,
+        **_limit(level),
+    )
+
+
+def _limit(level: AttemptRun) -> dict[str, Any]:
+    limit = level.limit
+    return {"limit": limit.shown, "source": limit.source}
+
+
+def _tell(kind: type[events.Event], level: AttemptRun, now: float, **fields: Any) -> None:
+    plan = level.plan
+    assert isinstance(plan, NodePlan)  # noqa: S101 - only nodes have attempts
+    level.run.emit(
+        kind,
         now,
         stage=plan.stage,
         node=plan.name,
         attempt=level.attempt,
         hedge=level.hedge,
-        status=status,
-        started=level.start,
-        elapsed=now - level.start,
-        limit=level.limit.shown,
-        source=level.limit.source,
-        blame=blame,
-        error_type=error_type,
-        delay=delay,
-        stop=stop,
+        index=level.index,
+        **fields,
     )

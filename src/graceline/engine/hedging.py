@@ -196,6 +196,8 @@ class _Copies:
                 other.level, other.ended_at, failed.attempt.status, blame=failed.blame,
                 error_type=None if failed.blame else type(failed.error).__name__,
             )  # fmt: skip
+        elif other.value is not UNSET:  # both have succeeded, in the same tick
+            tell_attempt(other.level, other.ended_at, Status.OK)
         elif isinstance(second.error, WorkRefusedError) and self._policies.hedge_budget is not None:
             self._policies.hedge_budget.give_back(second.level.start)
         if not other.superseded and other.stray is not None:

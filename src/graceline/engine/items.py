@@ -10,7 +10,7 @@ import trio
 
 from graceline.deadlines import Status, blame_level
 from graceline.engine.endings import classify
-from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.levels import CURRENT, ItemRun, LevelRun
 from graceline.engine.plan import NodePlan
 from graceline.engine.settling import InnerTimeoutError, judge, kept, refusal
 from graceline.engine.state import RunState
@@ -82,7 +82,7 @@ class _Loop:
         for index, item in self.items:
             if self.failure is not None:
                 return
-            level = LevelRun(self.run, self.plan, self.level, strand.now, item)
+            level = ItemRun(self.run, self.plan, self.level, strand.now, item, index)
             level.limit = attrs.evolve(self.plan.item, name=f"{self.plan.name}[{index}]")
             level.deadline = level.start + level.limit.span
             fires = min(level.deadline, self.level.fired())

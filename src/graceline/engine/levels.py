@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from graceline.engine.plan import Plan
     from graceline.engine.state import RunState
 
-__all__ = ["CURRENT", "UNSET", "LevelRun", "current_level"]
+__all__ = ["CURRENT", "UNSET", "AttemptRun", "ItemRun", "LevelRun", "current_level", "index_of"]
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda _: "UNSET"})()
 """Stands for a partial value that was never saved, since None may be one."""
@@ -119,6 +119,38 @@ class LevelRun(Level):
             return None
         at, seen_in = self.notice
         return at if contains(error, seen_in) else None
+
+
+class ItemRun(LevelRun):
+    """The level of one item of a node that runs over a list."""
+
+    __slots__ = ("index",)
+
+    def __init__(
+        self, run: RunState, plan: Plan, parent: LevelRun, start: float, value: Any, index: int
+    ) -> None:
+        super().__init__(run, plan, parent, start, value)
+        self.index: int = index
+
+
+class AttemptRun(LevelRun):
+    """The level of one attempt; `index` is that of the item that it is made for."""
+
+    __slots__ = ("index",)
+
+    def __init__(
+        self, run: RunState, plan: Plan, parent: LevelRun, start: float, value: Any
+    ) -> None:
+        super().__init__(run, plan, parent, start, value)
+        self.index: int | None = index_of(parent)  # now: one that is superseded leaves its parent
+
+
+def index_of(level: LevelRun) -> int | None:
+    """The index of the item that a level is, or is an alternative for; None if there is none."""
+    for here in (level, level.parent):
+        if isinstance(here, ItemRun):
+            return here.index
+    return None
 
 
 CURRENT: ContextVar[LevelRun | None] = ContextVar("graceline_level", default=None)

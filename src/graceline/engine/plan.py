@@ -23,7 +23,8 @@ __all__ = ["Alternative", "NodePlan", "PipelinePlan", "Plan", "StagePlan"]
 class Plan:
     """What the plans of nodes, stages and pipelines have in common.
 
-    `history` takes the durations, and gives a learned limit; `share` that of a shared budget.
+    `history` takes the durations, and gives a learned limit; `share` that of a shared budget. `slo`
+    is the latency objective in seconds.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Plan:
     fallback: Any = PASS_INPUT
     history: Recorded | None = None
     share: Share | None = None
+    slo: float | None = None
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -118,6 +118,8 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
         if run.slot:
             admission.leave(run)
         if not run.ended:
+            if run.traced:
+                run.emit(events.RunAborted, run.clock())
             run.finish(None)
     if run.foreign is not None:
         raise run.foreign
@@ -187,6 +189,7 @@ def _tell_started(run: RunState) -> None:
     run.emit(
         events.RunStarted, run.admitted_at, queued=run.admitted_at - run.origin,
         limit=limit.shown, source=limit.source, fires_at=run.root.fired(), nodes=run.plan.shape,
+        slo=run.plan.slo,
     )  # fmt: skip
 
 

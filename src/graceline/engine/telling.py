@@ -28,6 +28,7 @@ def tell_node_started(run: RunState, level: LevelRun, fires: float) -> None:
     run.emit(
         events.NodeStarted, level.start, stage=plan.stage,  # type: ignore[attr-defined]
         node=plan.name, limit=limit.shown, source=limit.source, fires_at=fires,
+        critical=plan.critical, slo=plan.slo,
     )  # fmt: skip
 
 
@@ -42,10 +43,10 @@ def tell_node_ended_well(run: RunState, level: LevelRun, now: float) -> None:
 
 def tell_stage_started(run: RunState, level: LevelRun) -> None:
     """A stage starts."""
-    limit = level.limit
+    limit, plan = level.limit, level.plan
     run.emit(
-        events.StageStarted, level.start, stage=level.plan.name, limit=limit.shown,
-        source=limit.source, fires_at=level.fired(),
+        events.StageStarted, level.start, stage=plan.name, limit=limit.shown, source=limit.source,
+        fires_at=level.fired(), critical=plan.critical, slo=plan.slo,
     )  # fmt: skip
 
 

@@ -13,7 +13,10 @@ from graceline.deadlines import Blame, Source, Status
 
 __all__ = [
     "AlternativeFinished",
+    "AlternativeStarted",
     "AttemptFinished",
+    "AttemptRefused",
+    "AttemptStarted",
     "BreakerChanged",
     "CancelRequested",
     "CleanupOverran",
@@ -26,6 +29,7 @@ __all__ = [
     "NodeStarted",
     "NodeStuck",
     "OutputReceived",
+    "RunAborted",
     "RunFinished",
     "RunStarted",
     "RunningLate",
@@ -58,13 +62,17 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class RunStarted(Event):
-    """A run was admitted. `queued` is the time since its submission; limits are in seconds."""
+    """A run was admitted. `queued` is the time since its submission; limits are in seconds.
+
+    `slo` is its latency objective in seconds; so it is in the events of stages and nodes.
+    """
 
     queued: float
     limit: float | None
     source: Source | None
     fires_at: float
     nodes: tuple[tuple[str, tuple[str, ...]], ...]
+    slo: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -75,6 +83,8 @@ class StageStarted(Event):
     limit: float | None
     source: Source | None
     fires_at: float
+    critical: bool = True
+    slo: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +96,8 @@ class NodeStarted(Event):
     limit: float | None
     source: Source | None
     fires_at: float
+    critical: bool = True
+    slo: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -113,6 +125,35 @@ class NodeFinished(_Finished):
 
 
 @attrs.frozen(kw_only=True)
+class AttemptStarted(Event):
+    """An attempt of a node with policies begins; told in the task that makes it.
+
+    It is known by `node`, `attempt`, `hedge` and `index`, which is that of the item of a node that
+    runs over a list. Either `AttemptFinished` or `AttemptRefused` follows.
+    """
+
+    stage: str
+    node: str
+    attempt: int
+    limit: float | None
+    source: Source | None
+    fires_at: float
+    hedge: bool = False
+    index: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AttemptRefused(Event):
+    """What would have made an attempt refused it, for want of a thread: it counts for nothing."""
+
+    stage: str
+    node: str
+    attempt: int
+    hedge: bool = False
+    index: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class AttemptFinished(Event):
     """An attempt of a node with policies has ended.
 
@@ -134,6 +175,7 @@ class AttemptFinished(Event):
     delay: float | None
     stop: str | None
     hedge: bool = False
+    index: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -149,6 +191,19 @@ class HedgeSettled(Event):
     attempt: int
     result: str
     reason: str | None
+
+
+@attrs.frozen(kw_only=True)
+class AlternativeStarted(Event):
+    """An alternative of a choice begins; its attempts are those of `{node}.{alternative}`."""
+
+    stage: str
+    node: str
+    alternative: str
+    limit: float | None
+    source: Source | None
+    fires_at: float
+    index: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -170,6 +225,7 @@ class AlternativeFinished(Event):
     blame: Blame | None
     error_type: str | None
     health: float
+    index: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -186,6 +242,11 @@ class RunFinished(_Finished):
     queued: float
     degraded: tuple[str, ...]
     completed: int
+
+
+@attrs.frozen(kw_only=True)
+class RunAborted(Event):
+    """A run was torn down by what is for the program, such as `KeyboardInterrupt`: no result."""
 
 
 @attrs.frozen(kw_only=True)

@@ -38,6 +38,10 @@ _NAMES: dict[type[Event], str] = {
     events.RunStarted: "pipeline_started",
     events.StageStarted: "stage_started",
     events.NodeStarted: "node_started",
+    events.AttemptStarted: "attempt_started",
+    events.AttemptRefused: "attempt_refused",
+    events.AlternativeStarted: "alternative_started",
+    events.RunAborted: "pipeline_aborted",
     events.CancelRequested: "cancel_requested",
     events.CleanupOverran: "cleanup_overran",
     events.FaultInjected: "fault_injected",
@@ -153,13 +157,15 @@ def _describe(event: Event) -> str:
     said = [where]
     if hasattr(event, "limit"):
         said.append("no limit" if limit is None else f"limit {format_duration(limit)} ({source})")
-    if isinstance(event, events.AttemptFinished):
+    if isinstance(event, events.AttemptStarted | events.AttemptRefused | events.AttemptFinished):
         said.append(f"attempt {event.attempt}" + (", second copy" if event.hedge else ""))
     if isinstance(event, events.HedgeSettled):
         why = "" if event.reason is None else f": {event.reason}"
         said.append(f"hedge of attempt {event.attempt} {event.result}{why}")
     if isinstance(event, events.AlternativeFinished):
         said.append(f"alternative {event.alternative!r}, health {event.health:.2f}")
+    if isinstance(event, events.AlternativeStarted):
+        said.append(f"alternative {event.alternative!r}")
     if isinstance(event, events.BreakerChanged):
         said = [f"breaker {event.breaker}: {event.old} -> {event.new}"]
     if isinstance(event, events.WouldReject):
