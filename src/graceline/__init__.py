@@ -70,6 +70,7 @@ from graceline.errors import (
 )
 from graceline.resilience import AlternativeSnapshot, BreakerSnapshot, BreakerState, Malformed
 from graceline.results import CommandOutput, NodeOutcome, PipelineResult, StageOutcome
+from graceline.telemetry.prometheus import Metrics
 from graceline.timers import TimerScope, TimerTree
 
 __all__ = [
@@ -105,6 +106,7 @@ __all__ = [
     "Hedge",
     "Kind",
     "Malformed",
+    "Metrics",
     "Mode",
     "Node",
     "NodeFailedError",

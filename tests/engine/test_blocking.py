@@ -96,7 +96,7 @@ def test_a_plain_program_runs_pipelines():
         assert engine.cancel("one", "enough", force_after=3600)
         assert run.result.blame.message == "enough"
         assert not engine.cancel("one", wait=False)
-    assert engine.stats.parts()["double", "", ""]["ok"].count == 2
+    assert engine.stats.pipelines()["double"].count("ok") == 2
 
 
 def test_the_error_of_a_node_is_raised_in_the_calling_thread():

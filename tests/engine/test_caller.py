@@ -252,7 +252,7 @@ async def test_events_of_a_run_whose_caller_was_cancelled_are_told(
     await cancelled_after(1, engine.run, Pipeline("p", [forever]))
     names = ["NodeFinished", "StageFinished", "RunFinished"]
     assert seen == [(name, "cancelled", "caller") for name in names]
-    assert engine.stats.part("p", "", "")["cancelled"].count == 1
+    assert engine.stats.pipeline("p").count("cancelled") == 1
 
 
 async def test_the_callers_cancel_is_noticed_when_a_block_closes(

@@ -144,7 +144,9 @@ async def test_stats_count_every_outcome(autojump_clock, engine):
     for _ in range(3):
         await engine.run(good, 1)
     await engine.run(good, 1, timeout=0.5)
-    for key in (("p", "", ""), ("p", "s", ""), ("p", "s", "add")):
+    runs = engine.stats.pipeline("p")
+    assert (runs.count("ok"), runs.count("timed_out")) == (3, 1)
+    for key in (("p", "s", ""), ("p", "s", "add")):
         part = engine.stats.part(*key)
         assert (part["ok"].count, part["timed_out"].count) == (3, 1), key
 

@@ -152,7 +152,7 @@ async def test_aggregates_and_health_are_one_per_lane(autojump_clock, two):
     day, night = two
     await day.run(pipeline_of(lane_fails))
     counted = [
-        {status: tally.count for status, tally in engine.stats.part("p").items() if tally.count}
+        {end[0]: tally.count for end, tally in engine.stats.pipeline("p").items() if tally.count}
         for engine in two
     ]
     assert counted == [{"failed": 1}, {}]

@@ -11,6 +11,7 @@ import trio
 from graceline.engine.foresight import Foresight
 from graceline.resilience import Refusal
 from graceline.telemetry import events
+from graceline.telemetry.stats import Stats, count
 
 if TYPE_CHECKING:
     from graceline.engine.state import RunState
@@ -55,16 +56,18 @@ class Admission:
         max_queue: how many may wait, `inf` for any number.
         mode: what becomes of runs that can hardly be in time: `enforce` refuses them, `observe`
             counts them, `off` predicts nothing.
+        stats: counts whom it refuses, and how long the others wait.
     """
 
-    def __init__(self, slots: float, max_queue: float, mode: AdmissionMode = "off") -> None:
+    def __init__(self, slots: float, max_queue: float, mode: AdmissionMode, stats: Stats) -> None:
         self.slots: float = slots
         self.max_queue: float = max_queue
         self.active: int = 0
         self._mode = mode
         self._foresight = None if mode == "off" else Foresight()
         self._queue: dict[RunState, Waiter] = {}
-        self._rejected: dict[str, int] = {}
+        self._rejected = stats.rejections
+        self._waits = stats.queue_wait
         self._would_reject: dict[str, int] = {}
 
     @property
@@ -78,8 +81,7 @@ class Admission:
 
     def refuse(self, refusal: Refusal) -> Refusal:
         """Count a refusal; returns it."""
-        reason = refusal.reason
-        self._rejected[reason] = self._rejected.get(reason, 0) + 1
+        count(self._rejected, refusal.reason)
         return refusal
 
     def enter(self, run: RunState) -> Refusal | None:
@@ -92,6 +94,7 @@ class Admission:
         if self.active < self.slots:  # then nobody waits
             self.active += 1
             run.slot = True
+            self._waits.counts[0] += 1  # for 0 s
         elif len(self._queue) < self.max_queue:
             run.waiter = self._queue[run] = Waiter(run.root.fired())
         else:
@@ -127,6 +130,7 @@ class Admission:
             raise
         finally:
             run.waiter = None
+            self._waits.add(run.clock() - run.origin)
             self._queue.pop(run, None)
             run.slot = waiter.granted
             if not run.slot:

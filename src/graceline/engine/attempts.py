@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 import attrs
 import trio
 
-from graceline.deadlines import Ending, settle
+from graceline.deadlines import Ending, Status, expired, settle
 from graceline.engine.copies import Copy, Failed, tell_attempt
 from graceline.engine.hedging import hedge_after, race
 from graceline.engine.levels import CURRENT, LevelRun, current_level
+from graceline.engine.plan import NodePlan
 from graceline.engine.policies import Policies
 from graceline.engine.settling import InnerTimeoutError, kept
 from graceline.engine.strand import Strand
@@ -33,6 +34,7 @@ from graceline.resilience import (
     StopReason,
     decide_retry,
 )
+from graceline.telemetry.stats import count
 from graceline.work import Bound, WorkRefusedError
 
 __all__ = ["attempted"]
@@ -100,6 +102,8 @@ class _Attempts:
         """When the retry budget was asked for an attempt that has not started yet."""
         self._last: Failed | None = None
         """The attempt after which another one was to be made."""
+        self._stop: str | None = None
+        """Why there was no further attempt, once that is known."""
 
     @trio.lowlevel.enable_ki_protection
     async def run(self, permit: Permit | None = None, error: BaseException | None = None) -> Any:
@@ -122,6 +126,9 @@ class _Attempts:
         except BaseException as raised:
             self._lost(raised)
             raise
+        else:
+            if node.attempt > 1:
+                self._count("ok")
         finally:
             strand.close()
             CURRENT.set(node)
@@ -226,6 +233,7 @@ class _Attempts:
         """The node is refused; if it was tried before, the last real error stands."""
         if self._last is None:
             raise refusal
+        self._stop = "not_retryable"
         self._node.errors = self._node.errors[:-1]
         raise _noted(self._last.error, f"retry stopped: {refusal}")
 
@@ -244,6 +252,7 @@ class _Attempts:
             error.__context__ = error.__context__ or failed.error
             raise
         if isinstance(step, Stop):
+            self._stop = step.reason.replace(" ", "_")
             self._tell(failed, stop=str(step.reason))
             if self._policies.retry.attempts > 1:
                 _noted(failed.error, step.note)
@@ -286,9 +295,22 @@ class _Attempts:
         while outer is not None:  # only the innermost layer retries
             outer.retried_inside = True
             outer = outer.run.parent
+        if self._stop is not None:
+            self._count(self._stop)
+        elif self._last is not None:  # the node was cut
+            cut = expired(node, node.run.clock())
+            late = cut is not None and cut.status is Status.TIMED_OUT
+            self._count("deadline" if late else "not_retryable")
+
+    def _count(self, stop: str) -> None:
+        plan = self._node.plan
+        assert isinstance(plan, NodePlan)  # noqa: S101 - only nodes have attempts
+        if self._policies.retry.attempts > 1:
+            count(plan.stats.retries, stop)
 
     def _stray(self, failed: Failed) -> None:
         """A function of a policy raised, which is the node's failure: what it was asked is kept."""
+        self._stop = "not_retryable"
         self._tell(failed, stop=str(StopReason.NOT_RETRYABLE))
         self._node.errors += (kept(failed.error),)
 

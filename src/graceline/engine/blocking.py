@@ -132,6 +132,11 @@ class BlockingEngine:
         """How many worker threads go on although their node was cancelled."""
         return self._opened.abandoned_threads
 
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the endpoint for metrics; None if there is none."""
+        return self._opened.metrics_address
+
     def runs(self) -> tuple[PortalRun, ...]:
         """The runs that are queued or running, in order of submission; see `Portal.runs`."""
         return self._opened.portal.runs()

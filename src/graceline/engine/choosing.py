@@ -212,7 +212,7 @@ class _Turn:
         elapsed = now - level.start
         worked = min(now, level.fired()) - level.start
         one.health.settle(now, counted, worked, one.limit)
-        plan.stats[verdict.status].add(elapsed)
+        plan.stats.add(verdict.status, elapsed, verdict.blame, error)
         if plan.history is not None:
             plan.history.settle(level, verdict, now, returned=counted is Counted.OK)
         if not (run.traced or (told and run.trouble_heard())):

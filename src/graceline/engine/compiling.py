@@ -27,6 +27,7 @@ from graceline.definitions import (
     check_learned_limit,
     resolve,
 )
+from graceline.definitions.part import Step
 from graceline.engine.attempts import attempted
 from graceline.engine.choosing import bind_choice
 from graceline.engine.learning import Learning, Recorded
@@ -36,7 +37,7 @@ from graceline.engine.protections import Place, Protections
 from graceline.engine.sharing import Share
 from graceline.engine.site import current_site
 from graceline.engine.surrounded import Surrounded
-from graceline.telemetry.stats import Stats
+from graceline.telemetry.stats import HEDGES, STOPS, PartStats, PipelineStats, Stats, expect
 from graceline.work import Bound, Workers, bind_coroutine
 
 __all__ = ["Resources", "compile_pipeline"]
@@ -101,7 +102,8 @@ class _Compiler:
         limit = self._limit(pipeline, "pipeline", timeouts.pipeline, stated_above=stated)
         strict = timeouts.strict if pipeline.strict is None else pipeline.strict
         fail_fast = timeouts.fail_fast if pipeline.fail_fast is None else pipeline.fail_fast
-        stats = self._resources.stats.part(pipeline.name)
+        stats = self._resources.stats.pipeline(pipeline.name)
+        _publish(stats, pipeline, limit)
         stages = {
             stage.name: self._stage(stage, limit, strict=strict, fail_fast=fail_fast)
             for stage in pipeline.stages
@@ -115,7 +117,6 @@ class _Compiler:
             handlers=pipeline.on_cleanup,
             slo=pipeline.slo,
             stats=stats,
-            add_ok=stats[Status.OK].add,
             graph=pipeline.graph,
             fail_fast=fail_fast,
             roots=_roots(pipeline.graph),
@@ -124,7 +125,7 @@ class _Compiler:
             chain=_chain(pipeline.graph, stages),
             first_span=_first_span(pipeline.graph, stages),
             ordered=pipeline.graph.segments == (tuple(stages),),
-            history=self._history(pipeline, "", "", "pipeline"),
+            history=self._history(pipeline, stats, "", "", "pipeline"),
             hedged=self._hedged,
             shape=tuple((stage.name, tuple(stage.parts)) for stage in stages.values()),
         )
@@ -137,9 +138,10 @@ class _Compiler:
         )  # fmt: skip
         strict = strict if stage.strict is None else stage.strict
         nodes = {node.name: self._node(node, stage, limit, strict=strict) for node in stage.nodes}
-        history = self._history(stage, stage.name, "", "stage", soft=soft)
-        share = self._share(stage, stage.name, "", soft=soft)
         stats = self._resources.stats.part(self._pipeline.name, stage.name)
+        _publish(stats, stage, limit)
+        history = self._history(stage, stats, stage.name, "", "stage", soft=soft)
+        share = self._share(stage, stage.name, "", soft=soft)
         plain = not stage.on_cleanup and stage.when is None and history is None and share is None
         return StagePlan(
             name=stage.name,
@@ -169,13 +171,14 @@ class _Compiler:
     def _node(self, node: Node, stage: Stage, above: Limit, *, strict: bool) -> NodePlan:
         soft = self._pipeline.is_soft(stage, node)
         stats = self._resources.stats.part(self._pipeline.name, stage.name, node.name)
-        history = self._history(node, stage.name, node.name, "node", soft=soft)
+        history = self._history(node, stats, stage.name, node.name, "node", soft=soft)
         if history is not None:
             self._histories[stage.name, node.name] = history
         share = self._share(node, stage.name, node.name, soft=soft)
         limit = self._limit(
             node, "node", self._resources.timeouts.node, stated_above=above.stated, soft=soft
         )
+        _publish(stats, node, limit)
         alternatives = tuple(
             self._alternative(name, one, node, stage, limit) for name, one in _alternatives(node)
         )
@@ -184,7 +187,7 @@ class _Compiler:
             call = bind_choice(alternatives)
         else:
             place = (self._pipeline.name, stage.name, node.name)
-            call, policies = self._called(node, stage, place)
+            call, policies = self._called(node, stage, place, stats)
         item = None if node.each is None else self._item(node, node.each)
         special = node.on_cleanup or node.when or item or share or alternatives
         return NodePlan(
@@ -211,11 +214,19 @@ class _Compiler:
             alternatives=alternatives,
         )
 
-    def _called(self, node: Node, stage: Stage, place: Place) -> tuple[Bound, Policies | None]:
+    def _called(
+        self, node: Node, stage: Stage, place: Place, stats: PartStats
+    ) -> tuple[Bound, Policies | None]:
         """The work of a node with its policies around it, and these."""
         work = self._work(node)
         policies = self._policies(node, stage, place, work)
-        return work if policies is None else attempted(policies), policies
+        if policies is None:
+            return work, None
+        if policies.retry.attempts > 1:
+            expect(stats.retries, STOPS)
+        if policies.hedge is not None:
+            expect(stats.hedges, HEDGES)
+        return attempted(policies), policies
 
     def _alternative(
         self, name: str, one: Node, node: Node, stage: Stage, above: Limit
@@ -223,11 +234,13 @@ class _Compiler:
         """One of the alternatives of a choice. Its limit is hard: others stand in for it."""
         stats = self._resources.stats.part(self._pipeline.name, stage.name, one.name)
         place = (self._pipeline.name, stage.name, node.name, name)
-        call, policies = self._called(one, stage, place)
+        call, policies = self._called(one, stage, place, stats)
+        limit = self._limit(one, "alternative", inf, stated_above=above.stated)
+        _publish(stats, one, limit)
         plan = NodePlan(
             name=one.name,
             label=one.name,
-            limit=self._limit(one, "alternative", inf, stated_above=above.stated),
+            limit=limit,
             strict=False,
             stop_before=one.stop_before,
             handlers=(),
@@ -238,7 +251,7 @@ class _Compiler:
             max_parallel=1,
             plain=False,
             policies=policies,
-            history=self._history(one, stage.name, one.name, "node"),
+            history=self._history(one, stats, stage.name, one.name, "node"),
             add_ok=stats[Status.OK].add,
         )
         stated = one.stated_timeout
@@ -298,13 +311,20 @@ class _Compiler:
         )
 
     def _history(
-        self, part: Part, stage: str, node: str, level: str, *, soft: bool = False
+        self,
+        part: Part,
+        stats: PartStats | PipelineStats,
+        stage: str,
+        node: str,
+        level: str,
+        *,
+        soft: bool = False,
     ) -> Recorded | None:
         learning, name = self._resources.learning, self._pipeline.name
         if learning is None:
             return None
         if isinstance(part.timeout, Adaptive):
-            return learning.learned(part.timeout, name, stage, node, level, soft=soft)
+            return learning.learned(part.timeout, name, stage, node, level, stats, soft=soft)
         if level == "node" and (self._shared or learning.kept):
             return learning.recorded(name, stage, node)
         return None
@@ -343,7 +363,7 @@ class _Compiler:
         if isinstance(timeout, Adaptive):
             seconds, source = timeout.initial, Source.ADAPTIVE
             if learning is not None:
-                durations = learning.learned(timeout, *key, soft=False)
+                durations = learning.learned(timeout, *key, None, soft=False)
         elif learning is not None and hedge is not None:
             durations = learning.recorded(*key)
         if hedge is not None:
@@ -369,6 +389,17 @@ class _Compiler:
             hedge_budget=None if hedge is None else protections.hedges(hedge, place),
             crowded=self._resources.crowded,
         )
+
+
+def _publish(stats: PartStats | PipelineStats, part: Part, limit: Limit) -> None:
+    """Write down what a collector shows of a definition."""
+    stats.slo = part.slo
+    if limit.source is Source.ADAPTIVE:
+        stats.learned = stats.learned or limit.timeout
+    elif limit.shown is not None:
+        stats.limit = limit.shown
+    if isinstance(part, Step) and isinstance(stats, PartStats) and not part.critical:
+        stats.degraded = stats.degraded or 0
 
 
 def _alternatives(node: Node) -> tuple[tuple[str, Node], ...]:

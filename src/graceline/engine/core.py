@@ -25,6 +25,7 @@ from graceline.engine.health import Health, abandoned_threads, run_health
 from graceline.engine.late import LateWatch
 from graceline.engine.learning import Learning
 from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.metering import Metering, gauges
 from graceline.engine.plan import Plan
 from graceline.engine.portal import Portal
 from graceline.engine.protections import Protections
@@ -37,6 +38,7 @@ from graceline.resilience import Malformed
 from graceline.results import PipelineResult
 from graceline.telemetry.hub import Hub, Sink
 from graceline.telemetry.logs import LoggingSink
+from graceline.telemetry.prometheus import Source
 from graceline.telemetry.stats import Stats
 from graceline.work import Workers
 
@@ -60,6 +62,8 @@ class Engine:
         admission: Admission,
         workers: Workers,
         learning: Learning | None,
+        stats: Stats,
+        metering: Metering,
         lane: str,
         sinks: tuple[Sink, ...],
         watchdog: Watchdog,
@@ -70,10 +74,11 @@ class Engine:
         self._workers = workers
         self._learning = learning
         self._lane = lane
-        self._stats = Stats()
+        self._stats = stats
+        self._metering = metering
         self._hub = Hub((LoggingSink(), *sinks), self._stats.exemplars)
         self._protections = Protections(
-            self._hub, lane, enforced=mode == "enforce", random=random.random
+            self._hub, stats, lane, enforced=mode == "enforce", random=random.random
         )
         self._plans = Catalogue(
             Resources(
@@ -96,6 +101,7 @@ class Engine:
         self._late = LateWatch()
         self._shared = Shared(
             hub=self._hub,
+            stats=stats,
             lane=lane,
             grace=timeouts.grace,
             enforced=mode == "enforce",
@@ -133,6 +139,11 @@ class Engine:
     def abandoned_threads(self) -> int:
         """How many worker threads go on although their node was cancelled."""
         return self._workers.threads.abandoned
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the endpoint for metrics; None if there is none."""
+        return self._metering.address
 
     @property
     def portal(self) -> Portal:
@@ -363,6 +374,18 @@ class Engine:
     def _enter(self, nursery: trio.Nursery) -> None:
         """Start runs in `nursery` from now on."""
         self._nursery = nursery
+
+    def _source(self) -> Source:
+        """What a collector sees of the engine."""
+        return Source(
+            lane=self._lane,
+            mode=self._mode,
+            stats=self._stats,
+            gauges=lambda: gauges(
+                self._live, self._admission, self._workers, self._protections, self._stuck,
+                self._clock(),
+            ),
+        )  # fmt: skip
 
     def _shut(self) -> None:
         """Accept nothing any more; the block of `open_engine` has ended."""

@@ -21,6 +21,7 @@ from graceline.engine.settling import kept
 from graceline.engine.strand import Strand
 from graceline.resilience import NoHedge, hedge_delay, why_not_hedge
 from graceline.telemetry import events
+from graceline.telemetry.stats import count
 from graceline.work import WorkRefusedError
 
 __all__ = ["hedge_after", "race"]
@@ -216,10 +217,11 @@ class _Copies:
         return self._node.run.clock()
 
     def _tell(self, result: str, now: float, reason: str | None = None) -> None:
-        """Hand out what became of a hedge, if anybody may want it."""
+        """Count what became of a hedge, and hand it out if anybody may want it."""
         run, level = self._node.run, self.sent[0].level
         plan = level.plan
         assert isinstance(plan, NodePlan)  # noqa: S101 - only nodes have attempts
+        count(plan.stats.hedges, result)
         if run.traced or run.trouble_heard():
             run.emit(
                 events.HedgeSettled, now, stage=plan.stage, node=plan.name, attempt=level.attempt,

@@ -16,6 +16,7 @@ from graceline.definitions import Adaptive
 
 if TYPE_CHECKING:
     from graceline.engine.levels import LevelRun
+    from graceline.telemetry.stats import PartStats, PipelineStats
 
 __all__ = ["Learned", "Learning", "Recorded"]
 
@@ -58,13 +59,14 @@ class Learning:
         stage: str,
         node: str,
         level: str,
+        stats: PartStats | PipelineStats | None,
         *,
         soft: bool,
     ) -> Learned:
-        """The learned limit of one part; `soft`: it cuts nothing."""
+        """The learned limit of one part; `soft`: it cuts nothing. `stats` shows it."""
         settings = Settings(policy.initial, policy.floor, policy.ceiling, policy.alpha)
         key = Key(self._lane, pipeline, stage, node, level)
-        return Learned(self._learners, key, self._stamp, settings, soft=soft)
+        return Learned(self._learners, key, self._stamp, settings, stats, soft=soft)
 
     def recorded(self, pipeline: str, stage: str, node: str, level: str = "node") -> Recorded:
         """The durations of a node, or of its attempts, whose limit is not learned."""
@@ -132,10 +134,11 @@ class Learned(Recorded):
         key: whose durations they are.
         stamp: gives the stamps of samples; None numbers them.
         settings: the bounds.
+        stats: takes the limit that was applied last; None for that of attempts.
         soft: the limit is not applied; it is what the part is late after.
     """
 
-    __slots__ = ("_settings", "_soft")
+    __slots__ = ("_settings", "_soft", "_stats")
 
     def __init__(
         self,
@@ -143,11 +146,13 @@ class Learned(Recorded):
         key: Key,
         stamp: Callable[[], float] | None,
         settings: Settings,
+        stats: PartStats | PipelineStats | None,
         *,
         soft: bool,
     ) -> None:
         super().__init__(learners, key, stamp)
         self._settings = settings
+        self._stats = stats
         self._soft = soft
 
     @property
@@ -162,7 +167,7 @@ class Learned(Recorded):
 
     def softened(self) -> Learned:
         """The same, but its limit is not applied."""
-        return Learned(self._learners, self._key, self._stamp, self._settings, soft=True)
+        return Learned(self._learners, self._key, self._stamp, self._settings, None, soft=True)
 
     def begin(self, level: LevelRun) -> None:
         """Give a level that starts the limit that is learned now.
@@ -181,6 +186,8 @@ class Learned(Recorded):
             or lease.timeout < stated.timeout
         ):
             level.apply(lease)
+            if self._stats is not None:
+                self._stats.learned = lease.timeout
         else:
             lease.in_force = False
 

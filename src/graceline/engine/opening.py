@@ -20,15 +20,19 @@ from graceline.engine.admission import Admission, AdmissionMode
 from graceline.engine.core import Engine, Mode
 from graceline.engine.endings import split_cancelled
 from graceline.engine.learning import Learning
+from graceline.engine.metering import Metering
 from graceline.engine.watchdog import Watchdog
 from graceline.errors import DefinitionError, GracelineError
 from graceline.telemetry.hub import Sink
 from graceline.telemetry.logs import log_mode
+from graceline.telemetry.prometheus import Metrics
+from graceline.telemetry.stats import Stats
 from graceline.work import Workers
 
 __all__ = ["open_engine"]
 
 _MODES: tuple[Mode, ...] = ("enforce", "observe", "off")
+_LAST_PORT = 65535
 _ADMISSION: tuple[AdmissionMode, ...] = ("enforce", "observe", "off")
 
 
@@ -84,6 +88,9 @@ def open_engine(
     max_processes: int | None = None,
     lane: str | None = None,
     sinks: Iterable[Sink] = (),
+    metrics: Metrics | None = None,
+    metrics_port: int | None = None,
+    metrics_host: str = "127.0.0.1",
     watchdog: Watchdog | None = Watchdog(),  # noqa: B008 - frozen
     history: Store | None = None,
     retry: Retry | None = None,
@@ -113,6 +120,11 @@ def open_engine(
         lane: name for telemetry; by default the environment variable `GRACELINE_LANE`, else
             `default`.
         sinks: subscribers of the event stream.
+        metrics: shows Prometheus what the engine counts and does; None for no metrics, or with
+            `metrics_port=` for `Metrics()`.
+        metrics_port: serves the metrics at this port, 0 for any free one, from a thread that
+            answers while the event loop is blocked; None for no endpoint.
+        metrics_host: the address to listen at; by default only this machine can reach it.
         watchdog: what reports stuck nodes and a blocked event loop; None for nothing.
         history: where learned limits come from and go to, and the durations of every node, such as
             a `SqliteStore`; it stays open. None keeps what limits learn for the life of the engine.
@@ -126,7 +138,7 @@ def open_engine(
 
     Raises:
         DefinitionError: for an unknown mode, a bad number, or what is no policy.
-        GracelineError: outside of Trio, or for a plain `with`.
+        GracelineError: outside of Trio, for a plain `with`, or if `metrics_port=` cannot be had.
     """
     policies = {
         "retry": retry, "attempt_timeout": attempt_timeout, "breaker": breaker, "limit": limit,
@@ -135,7 +147,8 @@ def open_engine(
     return _Block(
         _opened(
             timeouts, mode, max_concurrent_pipelines, max_queue, admission, max_threads,
-            max_abandoned_threads, max_processes, lane, sinks, watchdog, history, policies,
+            max_abandoned_threads, max_processes, lane, sinks, metrics, metrics_port, metrics_host,
+            watchdog, history, policies,
         )
     )  # fmt: skip
 
@@ -151,6 +164,9 @@ def _make(
     max_processes: int | None,
     lane: str | None,
     sinks: Iterable[Sink],
+    metrics: Metrics | None,
+    metrics_port: int | None,
+    metrics_host: str,
     watchdog: Watchdog | None,
     history: Store | None,
     policies: dict[str, Any],
@@ -184,10 +200,13 @@ def _make(
         raise DefinitionError(
             f"admission=: {brief(admission)} is unknown; {nearest(str(admission), _ADMISSION)}"
         )
+    metering = _metering(metrics, metrics_host, metrics_port)
+    stats = Stats() if metrics is None else Stats(metrics.buckets)
     slots = Admission(
         _number(max_concurrent_pipelines, "max_concurrent_pipelines=", least=1),
         _number(max_queue, "max_queue=", least=0),
         admission if chosen == "enforce" else "off",
+        stats,
     )
     if chosen != "enforce":
         log_mode(chosen)
@@ -198,10 +217,29 @@ def _make(
         admission=slots,
         workers=Workers(threads, abandoned, processes),
         learning=None if chosen == "off" else Learning(history, lane),
+        stats=stats,
+        metering=metering,
         lane=lane,
         sinks=listeners,
         watchdog=watchdog or Watchdog(stuck_after=None, blocked_after=None),
     )
+
+
+def _metering(metrics: Metrics | None, host: str, port: int | None) -> Metering:
+    if metrics is not None and not isinstance(metrics, Metrics):
+        raise DefinitionError(f"metrics= takes a Metrics such as Metrics(), not {brief(metrics)}")
+    if not isinstance(host, str) or not host:
+        raise DefinitionError(
+            f"metrics_host= must be an address such as '127.0.0.1', not {brief(host)}"
+        )
+    if port is None:
+        return Metering(metrics, host, None)
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= _LAST_PORT:
+        raise DefinitionError(
+            f"metrics_port= must be a whole number from 0 (any free port) to {_LAST_PORT}, or "
+            f"None, not {brief(port)}"
+        )
+    return Metering(metrics or Metrics(), host, port)
 
 
 @asynccontextmanager
@@ -211,6 +249,7 @@ async def _opened(*options: Any) -> AsyncIterator[Engine]:
     try:
         if engine._learning is not None:
             await engine._learning.begin()
+        await engine._metering.begin(engine._source())
         async with trio.open_nursery() as nursery:
             engine._enter(nursery)
             with engine._watched():
@@ -234,8 +273,11 @@ async def _opened(*options: Any) -> AsyncIterator[Engine]:
     finally:
         engine._shut()
         with trio.CancelScope(shield=True):
-            await engine._workers.aclose()  # bounded: what does not end is killed
-            if engine._learning is not None:
-                await engine._learning.end()
+            try:
+                await engine._workers.aclose()  # bounded: what does not end is killed
+                if engine._learning is not None:
+                    await engine._learning.end()
+            finally:
+                await engine._metering.end()
     if failure is not None:
         raise failure

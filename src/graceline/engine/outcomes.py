@@ -205,9 +205,7 @@ def unstarted(run: RunState, level: LevelRun, status: Status, blame: Blame | Non
 def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
     """Count the outcome, and hand out its event if anybody may want it."""
     plan = level.plan
-    plan.stats[outcome.status].add(outcome.elapsed)
-    if isinstance(outcome, NodeOutcome) and outcome.completed:
-        run.completed.append(plan.label)
+    _count(run, plan, outcome)
     if not run.traced:
         if outcome.status is Status.OK or outcome.status is Status.SKIPPED:
             return
@@ -229,3 +227,17 @@ def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
         run.emit(events.NodeFinished, now, partial=plan.label in run.partial, **fields)
     else:
         run.emit(events.StageFinished, now, stage=plan.name, **fields)
+
+
+def _count(run: RunState, plan: Plan, outcome: Outcome) -> None:
+    assert isinstance(plan, NodePlan | StagePlan)  # noqa: S101 - the outcome is of one of these
+    status = outcome.status
+    plan.stats.add(status, outcome.elapsed, outcome.blame, outcome.error)
+    if status is Status.CANCELLED:
+        level = "node" if isinstance(plan, NodePlan) else "stage"
+        run.plan.stats.add_cancelled(outcome.blame, level)
+    if isinstance(outcome, NodeOutcome):
+        if outcome.completed:
+            run.completed.append(plan.label)
+        elif outcome.attempts:
+            run.unfinished += 1

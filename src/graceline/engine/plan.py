@@ -7,13 +7,13 @@ from typing import Any
 
 import attrs
 
-from graceline.deadlines import Limit, Status
+from graceline.deadlines import Limit
 from graceline.definitions import PASS_INPUT, Graph
 from graceline.engine.learning import Recorded
 from graceline.engine.policies import Policies
 from graceline.engine.sharing import Share
 from graceline.resilience import AlternativeHealth
-from graceline.telemetry.stats import Durations
+from graceline.telemetry.stats import PartStats, PipelineStats
 from graceline.work import Bound
 
 __all__ = ["Alternative", "NodePlan", "PipelinePlan", "Plan", "StagePlan"]
@@ -33,7 +33,7 @@ class Plan:
     strict: bool
     stop_before: float | None
     handlers: tuple[Callable[[Any], Any], ...]
-    stats: Mapping[Status, Durations]
+    stats: PartStats | PipelineStats
     when: Callable[[Any], Any] | None = None
     critical: bool = True
     fallback: Any = PASS_INPUT
@@ -56,6 +56,7 @@ class NodePlan(Plan):
         alternatives: those that `call` chooses from; empty for a node that is no choice.
     """
 
+    stats: PartStats
     call: Bound
     stage: str
     item: Limit | None
@@ -107,6 +108,7 @@ class StagePlan(_Holder):
     `plain` and `add_ok` are as for a node.
     """
 
+    stats: PartStats
     add_ok: Callable[[float], None]
 
     parts: Mapping[str, NodePlan]
@@ -123,8 +125,8 @@ class PipelinePlan(_Holder):
     that a node in it may be hedged.
     """
 
+    stats: PipelineStats
     first_span: float
-    add_ok: Callable[[float], None]
     hedged: bool
 
     parts: Mapping[str, StagePlan]

@@ -21,6 +21,7 @@ from graceline.resilience import (
 )
 from graceline.telemetry import events
 from graceline.telemetry.hub import Hub
+from graceline.telemetry.stats import Stats, count
 
 __all__ = ["Place", "Protections"]
 
@@ -33,13 +34,17 @@ class Protections:
 
     Args:
         hub: takes the events of breakers that change.
+        stats: counts these changes.
         lane: the engine's lane.
         enforced: False in the modes that cancel nothing; breakers then refuse nothing either.
         random: gives numbers in [0, 1), for the jitter of breakers.
     """
 
-    def __init__(self, hub: Hub, lane: str, *, enforced: bool, random: Callable[[], float]) -> None:
+    def __init__(
+        self, hub: Hub, stats: Stats, lane: str, *, enforced: bool, random: Callable[[], float]
+    ) -> None:
         self._hub = hub
+        self._stats = stats
         self._lane = lane
         self._enforced = enforced
         self._random = random
@@ -97,6 +102,14 @@ class Protections:
         found = tuple(self._alternatives.items())
         return tuple(one.snapshot(".".join(place), now) for place, one in found)
 
+    def healths(self, now: float) -> dict[tuple[str, str, str], float]:
+        """The health of all alternatives by pipeline, stage and `choice.alternative`."""
+        found = self._alternatives.copy().items()
+        return {
+            (pipeline, stage, f"{node}.{name}"): one.snapshot(name, now).value
+            for (pipeline, stage, node, name), one in found
+        }
+
     def breakers(self, now: float) -> tuple[BreakerSnapshot, ...]:
         """All breakers at one moment."""
         return tuple(breaker.snapshot(now) for breaker in tuple(self._breakers.values()))
@@ -107,6 +120,7 @@ class Protections:
 
     def _teller(self, name: str) -> Callable[[BreakerState, BreakerState, float], None]:
         def tell(old: BreakerState, new: BreakerState, now: float) -> None:
+            count(self._stats.transitions, (name, str(old), str(new)))
             self._hub.emit(
                 events.BreakerChanged(
                     at=now, run_id="", pipeline="", lane=self._lane, breaker=name,

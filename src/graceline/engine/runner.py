@@ -264,11 +264,12 @@ def _result(
 
 def _tell(run: RunState, result: PipelineResult) -> None:
     """Count the result, and hand out its event if anybody may want it."""
-    if result.status is Status.OK:
-        run.plan.add_ok(result.elapsed)
-    else:
-        run.plan.stats[result.status].add(result.elapsed)
     trouble = result.status is not Status.OK or bool(result.degraded)
+    nodes = len(run.completed) + run.unfinished
+    if trouble:
+        run.plan.stats.add(result, nodes)
+    else:
+        run.plan.stats.add_ok(result.elapsed, result.limit, nodes)
     if run.traced or (trouble and run.trouble_heard()):
         run.emit(
             events.RunFinished,

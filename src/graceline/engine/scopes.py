@@ -152,7 +152,7 @@ class DeadlineScope:
             strict=True,
             stop_before=None,
             handlers=self._handlers,
-            stats={},
+            stats=self._engine.stats.elsewhere,
         )
         run = self._run = await self._engine._enlist(plan)
         self._level = run.root

@@ -338,5 +338,6 @@ def _route(
                     book.failure = book.failure or outcome
                     return False, None, outcome
         run.degraded += (plan.label,)
+        plan.stats.add_degraded()  # type: ignore[union-attr]
     book.give(plan.name, value)
     return True, value, outcome

@@ -24,6 +24,7 @@ from graceline.engine.levels import LevelRun
 from graceline.results import PipelineResult
 from graceline.telemetry import events
 from graceline.telemetry.hub import Hub
+from graceline.telemetry.stats import Stats
 
 if TYPE_CHECKING:
     from graceline.engine.admission import Waiter
@@ -57,6 +58,7 @@ class Shared:
 
     Attributes:
         hub: takes their events.
+        stats: counts what belongs to no run.
         lane: the lane under which telemetry shows them.
         grace: the engine's default grace period in seconds.
         enforced: False in the modes that cancel nothing.
@@ -68,6 +70,7 @@ class Shared:
     """
 
     hub: Hub
+    stats: Stats
     lane: str
     grace: float
     enforced: bool
@@ -93,6 +96,7 @@ class RunState:
         copies: how many of these there are.
         stray: what those raised in the end that had been superseded.
         unwound: set when there is none any more.
+        unfinished: how many nodes began and did not complete.
         traced: whether the events of what ends well are wanted too.
         heard: whether any sink takes events at all; None until something does not end well.
     """
@@ -128,6 +132,7 @@ class RunState:
         "strands",
         "stray",
         "traced",
+        "unfinished",
         "unwound",
         "waiter",
         "watched",
@@ -160,6 +165,7 @@ class RunState:
         self.strands: dict[Strand, None] = {}
         self.cleanups: dict[Cleanup, None] = NOTHING
         self.completed: list[str] = []
+        self.unfinished: int = 0
         # Most runs never need these: immutable and shared until they do.
         self.degraded: tuple[str, ...] = ()
         self.partial: dict[str, Any] = NOTHING
@@ -275,6 +281,7 @@ class RunState:
 
     def cleanup_overran(self, level: LevelRun) -> None:
         """A cleanup block was cut at its end."""
+        self.plan.stats.overruns += 1
         self.emit(
             events.CleanupOverran, self.clock(), level=level.limit.level, name=level.limit.name
         )

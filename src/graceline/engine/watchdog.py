@@ -276,6 +276,7 @@ class LoopWatch:
         self._asked = self._found = None
         if blocked is not None:
             shared = self._shared
+            shared.stats.blocked.add(blocked.seconds)
             shared.hub.emit(
                 events.LoopBlocked(
                     at=trio.current_time(), run_id="", pipeline="", lane=shared.lane,
