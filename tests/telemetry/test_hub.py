@@ -255,3 +255,40 @@ def test_a_sink_that_notes_exemplars_gets_the_store():
     hub.add(second)
     Hub((other,))
     assert (first.store, second.store, other.store) == (store, store, None)
+
+
+class Carrying(Listener):
+    """Hands something on with every call."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def carrier(self):
+        return {self.name: "yes"}
+
+
+def test_what_sinks_hand_on_is_gathered():
+    """Every sink with a method `carrier` adds its headers; one that raises is logged once."""
+
+    class Refusing(Listener):
+        def carrier(self):
+            raise RuntimeError("no")
+
+    hub = Hub((Carrying("a"), Listener(), Refusing(), Carrying("b")))
+    assert hub.carrier() == {"a": "yes", "b": "yes"}
+    assert Hub((Listener(),)).carrier() == {}
+
+
+def test_luggage_is_that_of_sinks_that_can_take_it_up():
+    """A worker process gets the headers of sinks that know what to do with them there."""
+
+    class Refusing(Carrying):
+        @property
+        def resume(self):
+            raise RuntimeError("no")
+
+    able = Carrying("a")
+    able.resume = dict
+    hub = Hub((Carrying("b"), able, Refusing("c")))
+    assert hub.luggage() == [(dict, {"a": "yes"})]

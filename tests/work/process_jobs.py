@@ -7,9 +7,11 @@ import signal
 import subprocess
 import threading
 import time
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
-from graceline import cleanup, current, remaining, save_partial, stopping
+from graceline import cleanup, current, outgoing_headers, remaining, save_partial, stopping
 
 
 def double(value):
@@ -331,3 +333,28 @@ def copies(_):
     if not current().hedge:
         threading.Event().wait(60)
     return current().attempt, current().hedge
+
+
+TAKEN_UP = ContextVar("taken_up", default=None)
+
+
+def resume(headers):
+    """What a sink does here with what it has sent along."""
+    TAKEN_UP.set(headers["traceparent"])
+    return partial(_carried, headers)
+
+
+def _carried(headers):
+    return {name: f"taken up: {value}" for name, value in headers.items()}
+
+
+def fails_to_resume(headers):
+    raise RuntimeError("no")
+
+
+def headers(_):
+    return outgoing_headers()
+
+
+def told(_):
+    return [os.getpid(), TAKEN_UP.get(), outgoing_headers()]

@@ -28,7 +28,7 @@ def outgoing_headers(name: str = DEFAULT_HEADER) -> dict[str, str]:
 
     Ask again for every call: the time is relative. It is that of the work, inside a cleanup block
     too: grace is never handed on. Empty if nothing limits the work. Works in worker threads and
-    worker processes too.
+    worker processes too. With `Tracing`, the headers of the trace come with it.
 
     Args:
         name: of the header.
@@ -45,7 +45,18 @@ def outgoing_headers(name: str = DEFAULT_HEADER) -> dict[str, str]:
             f"nothing is left of the deadline that {name!r} would hand on; a call that cleanup has "
             "to make is made without this header, within its cleanup() block"
         )
-    return {} if text is None else {name: text}
+    headers = _carrier()
+    if text is not None:
+        headers[name] = text
+    return headers
+
+
+def _carrier() -> dict[str, str]:
+    """What sinks hand on, such as a trace."""
+    level, job = CURRENT.get(), current_job()
+    if level is not None:
+        return level.run.shared.hub.carrier()
+    return {} if job is None else job.carrier()
 
 
 def _work_left() -> float:

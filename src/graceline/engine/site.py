@@ -9,6 +9,7 @@ from graceline.engine.cleanup import Cleanup
 from graceline.engine.context import partial_kind, stop_at
 from graceline.engine.levels import LevelRun, current_level
 from graceline.telemetry import events
+from graceline.work.luggage import Luggage
 
 __all__ = ["Site", "current_site"]
 
@@ -73,6 +74,14 @@ class Site:
     def stop_in(self) -> float:
         """See `WorkContext`."""
         return stop_at(self._level) - self._level.run.clock()
+
+    def carrier(self) -> dict[str, str]:
+        """See `WorkContext`."""
+        return self._level.run.shared.hub.carrier()
+
+    def luggage(self) -> Luggage:
+        """See `WorkContext`."""
+        return self._level.run.shared.hub.luggage()
 
     def cleanup(self) -> Cleanup:
         """See `WorkContext`."""

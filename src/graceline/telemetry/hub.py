@@ -3,21 +3,24 @@
 Kinds of interest keep the hot path cheap. Every sink hears of trouble. Only a sink that wants a
 *trace* also hears of each node that starts and ends well; while none does, those events are not
 even built. Only a sink that wants *output* gets what child programs write: a method `wants_output`
-says so, as `wants_trace` does. A sink with a method `keep_exemplars` gets the store for them.
+says so, as `wants_trace` does. A sink with a method `keep_exemplars` gets the store for them; one
+with a method `carrier` is asked for headers wherever a run makes a call to another process.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from graceline.telemetry.events import Event
     from graceline.telemetry.exemplars import Exemplars
 
-__all__ = ["Hub", "Sink"]
+__all__ = ["Hub", "Resume", "Sink"]
+
+Resume: TypeAlias = "Callable[[Mapping[str, str]], Callable[[], Mapping[str, str]]]"
 
 _log = logging.getLogger("graceline.telemetry")
 
@@ -43,6 +46,7 @@ class Hub:
         self._sinks: tuple[Sink, ...] = ()
         self._tracers: tuple[tuple[Sink, Callable[[], bool]], ...] = ()
         self._readers: tuple[tuple[Sink, Callable[[], bool]], ...] = ()
+        self._carriers: tuple[tuple[Sink, Callable[[], Mapping[str, str]]], ...] = ()
         self._broken: set[int] = set()
         self._exemplars = exemplars
         self._set(sinks)
@@ -73,6 +77,32 @@ class Hub:
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
         return False
+
+    def carrier(self) -> dict[str, str]:
+        """Headers that hand on what sinks know of the calling task, such as a trace."""
+        headers: dict[str, str] = {}
+        for sink, carrier in self._carriers:
+            try:
+                headers.update(carrier())
+            except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+                self._report(sink)
+        return headers
+
+    def luggage(self) -> list[tuple[Resume, Mapping[str, str]]]:
+        """The same for a worker process, each with the function that takes it up there.
+
+        That is the sink's attribute `resume`, which pickle has to be able to write; a sink without
+        it sends nothing along.
+        """
+        found: list[tuple[Resume, Mapping[str, str]]] = []
+        for sink, carrier in self._carriers:
+            try:
+                resume = getattr(sink, "resume", None)
+                if resume is not None:
+                    found.append((resume, carrier()))
+            except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+                self._report(sink)
+        return found
 
     def emit(self, event: Event) -> None:
         """Hand an event to every sink; a sink that raises is logged once."""
@@ -113,6 +143,7 @@ class Hub:
         self._sinks = sinks
         self._tracers = _asking(sinks, "wants_trace")
         self._readers = _asking(sinks, "wants_output")
+        self._carriers = _asking(sinks, "carrier")
 
     def _deaf(self, sink: Sink) -> bool:
         """Whether a sink says that it is deaf; one without the method, or that raises, is not."""
@@ -131,7 +162,7 @@ class Hub:
             _log.error("the sink %r raised; it stays subscribed", name, exc_info=True)
 
 
-def _asking(sinks: tuple[Sink, ...], name: str) -> tuple[tuple[Sink, Callable[[], bool]], ...]:
+def _asking(sinks: tuple[Sink, ...], name: str) -> tuple[tuple[Sink, Callable[[], Any]], ...]:
     """The sinks that have a method of this name, with it."""
     asked = ((sink, getattr(sink, name, None)) for sink in sinks)
     return tuple((sink, method) for sink, method in asked if method is not None)

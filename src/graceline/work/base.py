@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 from graceline.errors import GracelineError
+from graceline.work.luggage import Luggage
 
 __all__ = ["Bound", "WorkContext", "WorkRefusedError"]
 
@@ -67,6 +68,12 @@ class WorkContext(Protocol):
 
     def stop_in(self) -> float:
         """Seconds until `stopping()` is set by `stop_before`, as known now; `inf` for never."""
+
+    def carrier(self) -> dict[str, str]:
+        """Headers for a call that it makes, of what sinks know; most often none."""
+
+    def luggage(self) -> Luggage:
+        """The same for a worker process."""
 
     def cleanup(self) -> AbstractContextManager[Any]:
         """A shielded scope that ends when the node's cleanup is cut."""

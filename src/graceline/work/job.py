@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from contextvars import copy_context
 from math import inf
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from graceline.errors import GracelineError
 from graceline.work.channel import Board
 from graceline.work.here import Here
+from graceline.work.luggage import Carrier, gather, take_up
 from graceline.work.parcels import pack, pack_error, unpack
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Order(NamedTuple):
     parcel: bytes
     attempt: int = 1
     hedge: bool = False
+    luggage: bytes = b""
 
 
 class Reply(NamedTuple):
@@ -106,6 +109,7 @@ class Job:
         self._fires = now + order.remaining
         self._stops = now + order.stop_in
         self._blocks: list[JobCleanup] = []
+        self._carriers: tuple[Carrier, ...] = ()
         self._told = self._held_back = False
         self._alarm_before: Any = None
 
@@ -129,6 +133,10 @@ class Job:
         end = -inf if self._told else self._fires
         return min([end, *(block.deadline for block in self._blocks)]) - time.monotonic()
 
+    def carrier(self) -> dict[str, str]:
+        """Headers for a call that it makes, of what sinks have sent along with it."""
+        return gather(self._carriers, self.node)
+
     def save_partial(self, value: Any) -> None:
         """Keep a value where the engine finds it, whatever becomes of this process."""
         what = f"node {self.order.node!r}: what save_partial() was given"
@@ -141,6 +149,16 @@ class Job:
     def cleanup(self) -> JobCleanup:
         """A block of cleanup in this job."""
         return JobCleanup(self)
+
+    def call(self, function: Any) -> Any:
+        """Call the function, in a context of its own if sinks have sent something along."""
+        if not self.order.luggage:
+            return function(self.input)
+        return copy_context().run(self._call_with_luggage, function)
+
+    def _call_with_luggage(self, function: Any) -> Any:
+        self._carriers = take_up(self.order.luggage, self.node)
+        return function(self.input)
 
     # -- cancelling -----------------------------------------------------------------------------
 
@@ -324,7 +342,7 @@ def _call(job: Job, function: Any) -> Any:
     try:
         Here.job = job
         job.check()  # a cancel that came while its modules were imported
-        value = function(job.input)
+        value = job.call(function)
     finally:
         Here.job = None
     if inspect.iscoroutine(value):

@@ -35,6 +35,7 @@ from graceline.work.base import Bound, WorkContext
 from graceline.work.channel import Board
 from graceline.work.guard import Guard
 from graceline.work.job import Order, Reply, introduce, open_worker, perform
+from graceline.work.luggage import pack_luggage
 from graceline.work.parcels import pack_call, reason, unpack
 
 __all__ = ["ProcessPool"]
@@ -365,7 +366,7 @@ def _order(context: WorkContext, job: _Job, parcel: bytes) -> Order:
     return Order(
         job.number, context.run_id, context.pipeline, context.stage, context.node, context.lane,
         context.has_partial, context.remaining(), context.stop_in(), context.grace, parcel,
-        context.attempt, context.hedge,
+        context.attempt, context.hedge, pack_luggage(context.luggage(), context.node),
     )  # fmt: skip
 
 

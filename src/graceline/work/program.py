@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,6 +30,7 @@ __all__ = ["bind_command"]
 
 _DRAIN = 0.25
 """Seconds for what a program left in the background to close its pipes, before it is killed."""
+_NO_VARIABLE = re.compile("[^A-Z0-9_]")
 _SHOWN = 200
 """Characters of its last words in a message."""
 
@@ -64,7 +66,7 @@ async def _run_program(
     Raises:
         CommandFailedError: if it did not start, or did not end as it should.
     """
-    env = _environment(command)
+    env = _environment(command, context.carrier())
     _find(command, argv[0], env)
     await guard.start()
     try:
@@ -110,9 +112,13 @@ async def _stop(child: Child, context: WorkContext) -> None:
         await child.end()
 
 
-def _environment(command: Command) -> dict[str, str]:
-    """This process's environment, with the changes of the command."""
+def _environment(command: Command, carrier: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, with what sinks hand on, and the changes of the command."""
     env = dict(os.environ)
+    if "traceparent" in carrier:
+        env.pop("TRACESTATE", None)  # it would be that of another trace
+    for header, value in carrier.items():
+        env[_NO_VARIABLE.sub("_", header.upper())] = value
     for name, text in command.env.items():
         if text is None:
             env.pop(name, None)

@@ -1,0 +1,56 @@
+"""Luggage: what sinks send along with a job to a worker process, such as the trace it belongs to.
+
+Each sink gives headers, and a function that takes them up there: called in the context of the job,
+it returns what gives the headers of calls that the job makes. Luggage that is lost ends no job.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from graceline.errors import GracelineError
+from graceline.work.parcels import pack, unpack
+
+__all__ = ["Carrier", "Luggage", "gather", "pack_luggage", "take_up"]
+
+Carrier: TypeAlias = Callable[[], Mapping[str, str]]
+"""Gives the headers that go out with a call made here and now."""
+Luggage: TypeAlias = Sequence[tuple[Callable[[Mapping[str, str]], Carrier], Mapping[str, str]]]
+"""Functions that take headers up, each with its headers."""
+
+_log = logging.getLogger("graceline.work")
+
+
+def pack_luggage(luggage: Luggage, node: str) -> bytes:
+    """The luggage as bytes; none at all if there is none, or if it cannot be sent."""
+    if not luggage:
+        return b""
+    try:
+        return pack(luggage, f"node {node!r}: what a sink sends along with its job")
+    except GracelineError as error:
+        _log.warning("%s", error)
+        return b""
+
+
+def take_up(data: bytes, node: str) -> tuple[Carrier, ...]:
+    """In the worker, in the context of the job: take up what was sent along."""
+    carriers: list[Carrier] = []
+    try:
+        luggage: Luggage = unpack(data, f"node {node!r}: what a sink sent along with its job")
+        carriers.extend(resume(headers) for resume, headers in luggage)
+    except Exception:  # noqa: BLE001 - whatever a sink raises, the job goes on
+        _log.warning("node %r: what a sink sent along with its job is lost", node, exc_info=True)
+    return tuple(carriers)
+
+
+def gather(carriers: Sequence[Carrier], node: str) -> dict[str, str]:
+    """The headers of a call that a job makes."""
+    headers: dict[str, str] = {}
+    for carrier in carriers:
+        try:
+            headers.update(carrier())
+        except Exception:  # noqa: BLE001 - as above
+            _log.warning("node %r: headers of a sink are missing", node, exc_info=True)
+    return headers
