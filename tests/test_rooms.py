@@ -31,7 +31,7 @@ FLOORS = {
     "cli": 6,
 }
 WITH_TRIO = 3  # from this floor on rooms may wait, so that what decides needs no event loop
-SAME_ROOM = {"__main__": "cli", "documents": "results"}
+SAME_ROOM = {"__main__": "cli", "documents": "results", "timelines": "results"}
 
 
 def room(module):

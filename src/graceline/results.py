@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -25,6 +25,9 @@ from graceline.errors import (
     PipelineTimeoutError,
     StageTimeoutError,
 )
+
+if TYPE_CHECKING:
+    from graceline.timelines import RunTimeline
 
 __all__ = ["CommandOutput", "NodeOutcome", "PipelineResult", "StageOutcome", "draft_of", "freeze"]
 
@@ -223,6 +226,23 @@ class PipelineResult:
         """One line: status, time, whom to blame, how much was finished. `repr` has everything."""
         said = f"{_line(self.pipeline, self)}; completed nodes: {len(self.completed)}"
         return f"{said}; degraded: {', '.join(self.degraded)}" if self.degraded else said
+
+    @property
+    def timeline(self) -> RunTimeline:
+        """The run as rows and as a waterfall: `rich.print`, `to_html`, `to_svg`, `beside`.
+
+        It is made from the outcomes when somebody looks at it. A `Timeline` that heard the run as a
+        sink also has each attempt, and what goes on in a run that has not ended.
+        """
+        from graceline.timelines import RunTimeline  # noqa: PLC0415 - paid for by who looks
+
+        return RunTimeline(self)
+
+    def _repr_html_(self) -> str:
+        """One line and the waterfall, for notebooks."""
+        from graceline.timelines.html import fragment  # noqa: PLC0415
+
+        return fragment((self.timeline,))
 
     def node(self, name: str) -> NodeOutcome:
         """The outcome of a node by its name, or by `stage.node`.

@@ -27,15 +27,16 @@ from graceline import (
 from graceline.deadlines import Blame, Kind
 from graceline.definitions import Breaker, Bulkhead, Hedge, Retry
 from graceline.telemetry import events
-from graceline.telemetry.drawing.trying import (
+from graceline.timelines.trying import (
     earlier_errors,
     going_since,
     has_items,
     is_refused,
     why_no_more,
 )
-from graceline.telemetry.timeline import AttemptRow, Row, Timeline
-from graceline.telemetry.waterfall import Waterfall
+from graceline.telemetry.timeline import Timeline
+from graceline.timelines import AttemptRow, Row
+from graceline.timelines.waterfall import Waterfall
 
 RUN = {"run_id": "it", "pipeline": "p", "lane": "default"}
 FREE = {"limit": None, "source": None, "fires_at": inf}

@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-import graceline.telemetry.waterfall
+import graceline.timelines.waterfall
 import graceline.testing.plugin
 import graceline.testing.recording
 

@@ -18,13 +18,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from graceline.bench.story import RUNNING
 from graceline.durations import format_duration
 from graceline.errors import RecordedError
-from graceline.telemetry.drawing.burning import scale_of
+from graceline.timelines.burning import scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from graceline.bench.story import Story, Told
-    from graceline.telemetry.timeline import Row
+    from graceline.timelines.rows import Row
 
 __all__ = ["render"]
 

@@ -20,7 +20,7 @@ from graceline.results import PipelineResult, StageOutcome
 if TYPE_CHECKING:
     from graceline.bench.story import Story, Told
     from graceline.bench.suite import Suite
-    from graceline.telemetry.timeline import Row
+    from graceline.timelines.rows import Row
 
 __all__ = ["check_installed", "discard_report", "report_document", "write_report"]
 

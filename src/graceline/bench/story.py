@@ -18,7 +18,8 @@ from graceline.documents import from_document
 from graceline.errors import GracelineError, RecordedError
 from graceline.results import NodeOutcome, PipelineResult
 from graceline.telemetry import events
-from graceline.telemetry.timeline import Row, Timeline
+from graceline.telemetry.timeline import Timeline
+from graceline.timelines import Row
 
 __all__ = ["RUNNING", "Story", "Told", "read_story"]
 

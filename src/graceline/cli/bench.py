@@ -33,7 +33,7 @@ from graceline.cli.options import FLAG, Debug
 from graceline.cli.session import run_session
 from graceline.definitions import Timeouts
 from graceline.errors import DefinitionError, GracelineError
-from graceline.telemetry.waterfall import Waterfall
+from graceline.timelines.waterfall import Waterfall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
 from graceline.cli.run import RUN_EPILOGUE, RUN_HELP, run
 from graceline.cli.telemetry import TELEMETRY, telemetry
 from graceline.errors import DefinitionError
-from graceline.telemetry.places import place_of
+from graceline.timelines.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

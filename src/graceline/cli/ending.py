@@ -7,7 +7,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from graceline.telemetry.places import place_of
+from graceline.timelines.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

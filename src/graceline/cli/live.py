@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 from rich.live import Live
 
-from graceline.telemetry.waterfall import Waterfall
+from graceline.timelines.waterfall import Waterfall
 
 if TYPE_CHECKING:
     from rich.console import Console

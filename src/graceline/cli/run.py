@@ -23,7 +23,7 @@ from graceline.cli.keeping import default_path, run_history
 from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
 from graceline.cli.options import FLAG, Debug, Target
 from graceline.cli.session import GRACE, run_session
-from graceline.telemetry.waterfall import Waterfall
+from graceline.timelines.waterfall import Waterfall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

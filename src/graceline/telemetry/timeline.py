@@ -1,8 +1,7 @@
 """The timeline: a sink that keeps the events of one run and turns them into rows of plain data.
 
-A row tells of one part when its work went on, when it had unwound, which limit stood over it,
-whether it is the one to blame, and what became of each of its attempts. Drawing them is the
-business of `graceline.telemetry.waterfall`.
+It knows more than `result.timeline`, which is made from the outcomes alone: each attempt with its
+backoff, abandoned threads, and what goes on in a run that has not ended.
 """
 
 from __future__ import annotations
@@ -12,115 +11,28 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from graceline.deadlines import Blame, Source, Status
+from graceline.deadlines import Blame, Status
 from graceline.errors import AttemptTimeoutError, NodeTimeoutError
 from graceline.telemetry import events
+from graceline.timelines.drawn import Drawn
+from graceline.timelines.rows import AttemptRow, Row, blames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from graceline.telemetry.events import Event
 
-__all__ = ["AttemptRow", "Row", "Timeline"]
+__all__ = ["Timeline"]
 
 _Key: TypeAlias = tuple[str, str]
 """Stage and node; a stage is `(stage, "")`, the pipeline is `("", "")`."""
-
-
-@attrs.frozen(kw_only=True)
-class AttemptRow:
-    """One attempt of a node with policies, which has ended. Times are seconds from the submission.
-
-    Attributes:
-        number: which one, from 1; a hedge has that of the attempt it is a copy of.
-        started: when it started.
-        worked_until: when its work ended, or was cut by its own limit.
-        ended: when it had ended, unwinding included.
-        status: its status.
-        limit: its limit in seconds, None if it has none.
-        source: where that limit was stated.
-        blame: the level to blame for it, None if there is nothing to blame.
-        error_type: the class of what it raised, None if it raised nothing of its own.
-        delay: seconds from its end to the next attempt; None if there was to be none.
-        stop: why there was to be none, as `AttemptFinished` says it.
-        hedge: whether it is a second copy of an attempt.
-        unhedged: why no second copy of a slow attempt was sent, as `HedgeSettled` says it.
-    """
-
-    number: int
-    started: float
-    worked_until: float
-    ended: float
-    status: Status
-    limit: float | None = None
-    source: Source | None = None
-    blame: Blame | None = None
-    error_type: str | None = None
-    delay: float | None = None
-    stop: str | None = None
-    hedge: bool = False
-    unhedged: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Row:
-    """One part of a run: the pipeline, a stage or a node. Times are seconds from the submission.
-
-    Attributes:
-        level: `pipeline`, `stage` or `node`.
-        stage: the stage, "" for the pipeline.
-        name: the part's name.
-        started: when it started; None if it has not, or never had a turn.
-        worked_until: when its work ended or was cancelled; None while it goes on. While a part
-            unwinds, it is known if the cancel was an explicit one: see `limit_at` for the others.
-        ended: when it had ended, unwinding included; None while it goes on.
-        limit_at: when its work was to be cancelled, whoever cancels it, as known at its start; None
-            if nothing limited it.
-        limit: its own limit in seconds, None if it has none.
-        source: where that limit was stated.
-        status: its status; None while it goes on.
-        blame: the level to blame for it, None if there is nothing to blame.
-        blamed: whether this is the level that the run's own outcome blames.
-        grace_used: seconds of unwinding, between `worked_until` and `ended`: cleanup, handlers, or
-            work that was slow to notice its cancel.
-        overrun: seconds past the cancel at which it returned a value (`late`).
-        partial: whether it saved a partial value.
-        abandoned: whether it left a worker thread behind that went on.
-        hanging: how many such threads have not ended since.
-        attempts: those of a node with policies that have ended, by their numbers. The items of a
-            node that runs over a list have attempts, and numbers, of their own.
-        unattempted: whether a node ended without any: refused, or cut while it waited for a slot.
-        passed_over: classes of the errors of a choice's alternatives that gave no value, and of
-            their attempts after which another one came.
-    """
-
-    level: str
-    stage: str
-    name: str
-    started: float | None = None
-    worked_until: float | None = None
-    ended: float | None = None
-    limit_at: float | None = None
-    limit: float | None = None
-    source: Source | None = None
-    status: Status | None = None
-    blame: Blame | None = None
-    blamed: bool = False
-    grace_used: float = 0.0
-    overrun: float = 0.0
-    partial: bool = False
-    abandoned: bool = False
-    hanging: int = 0
-    attempts: tuple[AttemptRow, ...] = ()
-    unattempted: bool = False
-    passed_over: tuple[str, ...] = ()
 
 
 _Started: TypeAlias = events.RunStarted | events.StageStarted | events.NodeStarted
 _Finished: TypeAlias = events.RunFinished | events.StageFinished | events.NodeFinished
 
 
-class Timeline:
+class Timeline(Drawn):
     """A sink that keeps the events of one run: `open_engine(sinks=[timeline])`.
 
     Args:
@@ -238,13 +150,13 @@ class Timeline:
         if done is None:
             return row
         if begun is None and level != "pipeline":  # it never started, whatever its status
-            row = attrs.evolve(row, limit=done.limit, source=done.source)
-            return attrs.evolve(
-                row, status=done.status, blame=done.blame, blamed=self._is_blamed(row, done)
+            row = attrs.evolve(
+                row, limit=done.limit, source=done.source, status=done.status, blame=done.blame
             )
+            return attrs.evolve(row, blamed=blames(self._blame, row))
         started = done.started - origin
         ended = started + done.elapsed
-        return attrs.evolve(
+        row = attrs.evolve(
             row,
             started=started,
             worked_until=max(started, ended - done.grace_used),
@@ -253,12 +165,18 @@ class Timeline:
             source=done.source,
             status=done.status,
             blame=done.blame,
-            blamed=self._is_blamed(row, done),
             grace_used=done.grace_used,
             overrun=done.overrun,
             partial=isinstance(done, events.NodeFinished) and done.partial,
+            tries=done.attempts if isinstance(done, events.NodeFinished) else 0,
             unattempted=isinstance(done, events.NodeFinished) and done.attempts == 0,
         )
+        return attrs.evolve(row, blamed=blames(self._blame, row))
+
+    @property
+    def _blame(self) -> Blame | None:
+        end = self._finished.get(("", ""))
+        return None if end is None else end.blame
 
     def _attempts_of(self, key: _Key) -> tuple[AttemptRow, ...]:
         origin = self._origin or 0.0
@@ -277,18 +195,6 @@ class Timeline:
             ended += [attempt for attempt in tried if attempt.delay is not None]
             named = (one.error_type or _timeout_of(one.blame) for one in ended)
             yield from (name for name in named if name is not None)
-
-    def _is_blamed(self, row: Row, done: _Finished) -> bool:
-        """Whether the run's outcome blames this part, or what this node was doing."""
-        end = self._finished.get(("", ""))
-        blame = None if end is None else end.blame
-        if blame is None:
-            return False
-        if row.level == "node" and blame.level in ("node", "attempt", "alternative", "item"):
-            below = (f"{row.name}[", f"{row.name}.")
-            ours = blame.name == row.name or blame.name.startswith(below)
-            return ours and blame == done.blame
-        return blame.level == row.level and blame.name == row.name
 
 
 def _keys(stage: str, nodes: tuple[str, ...]) -> list[_Key]:

@@ -66,7 +66,7 @@ def picture(timeline: Timeline, result: PipelineResult | None = None) -> str:
     try:
         from rich.console import Console  # noqa: PLC0415 - of the extra `cli`
 
-        from graceline.telemetry.waterfall import Waterfall  # noqa: PLC0415
+        from graceline.timelines.waterfall import Waterfall  # noqa: PLC0415
     except ImportError:
         return _listed(timeline)
     for told in (result, None):  # a broken result may be one that cannot be drawn

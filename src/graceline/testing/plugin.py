@@ -172,7 +172,7 @@ def _draw(kept: _Kept) -> str:
         return f"run {kept.timeline.run_id!r}: to see its waterfall, {_INSTALL}"
     from rich.console import Console  # noqa: PLC0415
 
-    from graceline.telemetry.waterfall import Waterfall  # noqa: PLC0415
+    from graceline.timelines.waterfall import Waterfall  # noqa: PLC0415
 
     encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
     page = BytesIO()

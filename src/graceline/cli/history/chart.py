@@ -12,7 +12,7 @@ from graceline.cli.history.marks import CALLS, WORDS, drawn, kind_of, lasting, p
 from graceline.cli.history.scale import scale_for
 from graceline.cli.history.words import packed
 from graceline.durations import format_duration
-from graceline.telemetry.drawing.lettering import cropped
+from graceline.timelines.lettering import cropped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ from rich.text import Text
 from graceline.cli.history.chart import Chart
 from graceline.cli.history.keys import about, path_of
 from graceline.cli.history.words import facts_of, known, packed, share_of, split_name
-from graceline.telemetry.drawing.lettering import listed, shown
+from graceline.timelines.lettering import listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from graceline.results import NodeOutcome
-    from graceline.telemetry.timeline import AttemptRow, Row
+    from graceline.timelines.rows import AttemptRow, Row
 
 __all__ = [
     "earlier_errors",

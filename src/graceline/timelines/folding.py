@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from graceline.telemetry.drawing.trying import numbers_of
-from graceline.telemetry.timeline import Row
+from graceline.timelines.trying import numbers_of
+from graceline.timelines.rows import Row
 
 if TYPE_CHECKING:
-    from graceline.telemetry.timeline import AttemptRow
+    from graceline.timelines.rows import AttemptRow
 
 __all__ = ["folded", "told", "told_attempts"]
 

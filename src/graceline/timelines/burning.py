@@ -10,9 +10,21 @@ from typing import TYPE_CHECKING
 from graceline.durations import format_duration
 
 if TYPE_CHECKING:
-    from graceline.telemetry.timeline import Row
+    from collections.abc import Iterable
 
-__all__ = ["left_of", "scale_of", "share_of", "stopped_of", "ticking", "urgency_of"]
+    from graceline.timelines.drawn import Drawn
+    from graceline.timelines.rows import Row
+
+__all__ = [
+    "common_scale",
+    "known_until",
+    "left_of",
+    "scale_of",
+    "share_of",
+    "stopped_of",
+    "ticking",
+    "urgency_of",
+]
 
 _ROOM = 1.5  # a limit is drawn if it lies within this multiple of what was used
 _AHEAD = 8  # the same while a run goes on: its bars grow towards the limits
@@ -57,6 +69,28 @@ def scale_of(run: Row, rows: list[Row], now: float) -> float:
     limits = [row.limit_at for row in rows if row.limit_at and left_of(row, now) is not None]
     ahead = [at for at in limits if at <= used * _AHEAD]
     return max(ahead) if ahead else next((at for at in _SCALES if at >= used), used)
+
+
+def known_until(timeline: Drawn, now: float) -> float:
+    """The last instant of a timeline at which something is known to have happened, at least `now`.
+
+    It is `now` itself for a run that goes on while one looks.
+    """
+    run = timeline.pipeline
+    rows = [*timeline.rows(), *([] if run is None else [run])]
+    found = [at for row in rows for at in (row.started, row.ended) if at is not None]
+    return max([now, *found])
+
+
+def common_scale(timelines: Iterable[Drawn], now: float = 0.0) -> float:
+    """The instant at the right end of drawings of several runs; 0 if nothing took any time."""
+    scales = [0.0]
+    for timeline in timelines:
+        run = timeline.pipeline
+        if run is not None:
+            rows = [run, *timeline.rows()]
+            scales.append(scale_of(run, rows, known_until(timeline, now)))
+    return max(scales)
 
 
 def ticking(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """The closing lines of a waterfall: whom to blame, what was raised and where, what is left.
 
-Needs rich, for values on one line: `pip install 'graceline[cli]'`.
+Values on one line need rich; without a result there are none.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from rich.pretty import pretty_repr
-
-from graceline.telemetry.drawing.trying import (
+from graceline.timelines.trying import (
     earlier_errors,
     has_items,
     message_of,
@@ -18,15 +16,15 @@ from graceline.telemetry.drawing.trying import (
     numbers_of,
     why_no_more,
 )
-from graceline.telemetry.places import place_of
-from graceline.telemetry.timeline import Row
+from graceline.timelines.places import place_of
+from graceline.timelines.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from graceline.deadlines import Blame
     from graceline.results import NodeOutcome, PipelineResult
-    from graceline.telemetry.timeline import Timeline
+    from graceline.timelines.drawn import Drawn
 
 __all__ = ["closing_facts"]
 
@@ -34,13 +32,13 @@ _MANY = 10
 
 
 def closing_facts(
-    run: Row, timeline: Timeline, result: PipelineResult | None
+    run: Row, timeline: Drawn, result: PipelineResult | None
 ) -> Iterator[tuple[str, str]]:
     """The facts that a picture cannot show, each as a word and what it says.
 
     Args:
         run: the row of the run.
-        timeline: its events.
+        timeline: its rows.
         result: adds errors and partial values, None if there is none.
     """
     rows = timeline.rows()
@@ -166,4 +164,6 @@ def _alternative(error: BaseException) -> str:
 
 def _brief(value: Any) -> str:
     """A value on one line."""
+    from rich.pretty import pretty_repr  # noqa: PLC0415 - pages do without rich
+
     return pretty_repr(value, max_width=100_000, max_length=6, max_string=80, max_depth=3)

@@ -6,7 +6,7 @@ Needs rich: `pip install 'graceline[cli]'`. The engine and the sinks never impor
 from __future__ import annotations
 
 from itertools import groupby
-from math import ceil, inf
+from math import ceil
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from graceline.durations import format_duration
-from graceline.telemetry.drawing.bars import STYLES, Bars, Marks, style_of
-from graceline.telemetry.drawing.burning import (
+from graceline.timelines.arranging import arranged
+from graceline.timelines.bars import STYLES, Bars, Marks, style_of
+from graceline.timelines.burning import (
     left_of,
     scale_of,
     share_of,
@@ -24,11 +25,10 @@ from graceline.telemetry.drawing.burning import (
     ticking,
     urgency_of,
 )
-from graceline.telemetry.drawing.facts import closing_facts
-from graceline.telemetry.drawing.folding import folded, told, told_attempts
-from graceline.telemetry.drawing.lettering import cropped, fitted, listed, shown
-from graceline.telemetry.drawing.trying import going_since, is_retried
-from graceline.telemetry.timeline import Row
+from graceline.timelines.facts import closing_facts
+from graceline.timelines.folding import folded, told, told_attempts
+from graceline.timelines.lettering import cropped, fitted, listed, shown
+from graceline.timelines.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
     from graceline.results import PipelineResult
-    from graceline.telemetry.timeline import Timeline
+    from graceline.timelines.drawn import Drawn
 
 __all__ = ["Waterfall"]
 
@@ -44,7 +44,6 @@ _RUNNING, _UNWINDING, _NOT_YET, _BACKOFF = "running", "unwinding", "-", "backoff
 _WIDE = 100  # columns from which there is room for each part's own limit
 _NARROW = 60  # columns below which there is no room for what is left of a limit, nor for words
 _GAUGE = 10  # cells of the gauge that burns down
-_FIRST, _LAST = 3, 4  # of many attempts these are shown
 _WAITED = 1e-3  # seconds before its first turn that a run has without any queue
 
 
@@ -67,20 +66,24 @@ class Waterfall:
     runs says how much is left of its limit. The gauge of the first line burns down.
 
     Args:
-        timeline: the events of a run, finished or not.
+        timeline: that of a run, finished or not: `result.timeline`, or a `Timeline` sink.
         result: the result of that run; adds partial values and errors to the closing lines.
         now: for a run that goes on, seconds since its submission: `timeline.elapsed(...)`.
         height: lines to get along with; what is at work is shown first. By default all lines.
+        scale: the instant at the right end, in seconds since the submission, if it is later than
+            that of the run.
     """
 
     def __init__(
         self,
-        timeline: Timeline,
+        timeline: Drawn,
         result: PipelineResult | None = None,
         *,
         now: float = 0.0,
         height: int | None = None,
+        scale: float | None = None,
     ) -> None:
+        self._scale = scale
         self._timeline = timeline
         self._result = result
         self._now = now
@@ -101,7 +104,9 @@ class Waterfall:
         yield cropped(_headline(run, queued, self._now, width, marks), width, marks.more)
         lines = [
             (indent, attrs.evolve(row, name=shown(row.name, encoding)))
-            for indent, row in _arranged(self._timeline.rows(), self._now, width)
+            for indent, row in arranged(
+                self._timeline.rows(), self._now, "#" if width < _NARROW else "attempt "
+            )
         ]
         facts = [
             (word, shown(said, encoding))
@@ -111,7 +116,8 @@ class Waterfall:
         if lines:
             # Beside the lines there are the first one, the axis and the legend.
             room = len(lines) if self._height is None else self._height - 3 - len(closing)
-            yield from _Picture(run, lines, width, self._now, queued, marks).lines(room)
+            picture = _Picture(run, lines, width, self._now, queued, marks, self._scale)
+            yield from picture.lines(room)
         yield from closing
 
 
@@ -145,75 +151,6 @@ def _headline(run: Row, queued: float, now: float, width: int, marks: Marks) -> 
     return text
 
 
-def _arranged(rows: tuple[Row, ...], now: float, width: int) -> list[tuple[int, Row]]:
-    """The rows with their indent; a stage and its only node of the same name share a line."""
-    stages = {row.stage: row for row in rows if row.level == "stage"}
-    nodes: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.level == "node":
-            nodes.setdefault(row.stage, []).append(row)
-    word = "#" if width < _NARROW else "attempt "
-    lines: list[tuple[int, Row]] = []
-    for name in dict.fromkeys(row.stage for row in rows):
-        stage, inside = stages.get(name), nodes.get(name, [])
-        if stage is not None and _repeats(stage, inside):
-            only = inside[0]
-            limit = stage if only.limit is None else only
-            lines.append((0, attrs.evolve(
-                only, blamed=only.blamed or stage.blamed, limit=limit.limit, source=limit.source
-            )))  # fmt: skip
-            lines += [(1, attempt) for attempt in _attempts(only, now, word)]
-            continue
-        if stage is not None:
-            lines.append((0, stage))
-        for node in inside:
-            lines.append((1, node))
-            lines += [(2, attempt) for attempt in _attempts(node, now, word)]
-    return lines
-
-
-def _attempts(node: Row, now: float, word: str) -> Iterator[Row]:
-    """A line for each attempt of a node that has more than one, the middle of many on one line."""
-    if not is_retried(node):
-        return
-    end = inf if node.limit_at is None else node.limit_at
-    many = len(node.attempts) > _FIRST + _LAST + 1
-    cut = len(node.attempts) - _LAST if many else 0
-    for index, one in enumerate(node.attempts):
-        if _FIRST <= index < cut:
-            if index == _FIRST:
-                hidden = node.attempts[_FIRST:cut]
-                yield Row(level="more", stage=node.stage, name="", attempts=hidden)
-            continue
-        worked = one.worked_until if node.worked_until is None else node.worked_until
-        yield Row(
-            level="attempt",
-            stage=node.stage,
-            name=f"hedge {one.number}" if one.hedge else f"{word}{one.number}",
-            started=one.started,
-            worked_until=max(one.started, min(one.worked_until, worked)),
-            ended=one.ended,
-            limit=one.limit,
-            limit_at=None if one.limit is None else min(end, one.started + one.limit),
-            source=one.source,
-            status=one.status,
-        )
-    since = going_since(node)
-    if since is not None:
-        number = max((one.number for one in node.attempts if not one.hedge), default=0)
-        yield Row(
-            level="attempt",
-            stage=node.stage,
-            name=f"{word}{number + 1}",
-            started=since if since <= now else None,
-            worked_until=stopped_of(node, now),
-        )
-
-
-def _repeats(stage: Row, inside: list[Row]) -> bool:
-    return len(inside) == 1 and inside[0].name == stage.name and inside[0].status is stage.status
-
-
 class _Picture:
     """The lines of a picture: its columns, and the scale of its bars."""
 
@@ -225,6 +162,7 @@ class _Picture:
         now: float,
         queued: float,
         marks: Marks,
+        scale: float | None,
     ) -> None:
         self._width = width
         self._lines = lines
@@ -232,7 +170,7 @@ class _Picture:
         parts = [row for _, row in lines if row.level in ("node", "stage")]
         rows = [run, *parts]
         self._now = now
-        self._scale = scale_of(run, rows, now) or 1.0
+        self._scale = max(scale or 0.0, scale_of(run, rows, now)) or 1.0
         # A run that did not wait is drawn from its first turn: nothing happened before.
         zero = queued if queued < min(_WAITED, self._scale) else 0.0
         self._holding = {row.stage for row in parts if row.level == "node"}

@@ -1,1 +1,0 @@
-"""What the waterfall is drawn with: bars, gauges, attempts, closing facts, and what folds away."""

@@ -1,0 +1,82 @@
+"""Pairs: two runs side by side, on a common scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graceline.timelines.burning import common_scale
+from graceline.timelines.drawn import Drawn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+__all__ = ["Pair"]
+
+_SIDE_BY_SIDE = 120  # columns from which there is room for two waterfalls in a row
+
+
+class Pair:
+    """Two runs on a common scale, as `timeline.beside(other)` makes them.
+
+    `rich.print(pair)` draws them in a terminal, one below the other where it has fewer than 120
+    columns; a notebook shows them as HTML.
+
+    Args:
+        first: the timeline of a run.
+        second: the timeline of another run.
+        names: what to call the two.
+    """
+
+    def __init__(
+        self, first: Drawn, second: Drawn, names: tuple[str, str] = ("first", "second")
+    ) -> None:
+        self._both = (first, second)
+        self._names = names
+
+    def to_html(self, *, now: float = 0.0) -> str:
+        """Both waterfalls as a page that needs nothing else; `now` is that of `Drawn.to_html`."""
+        from graceline.timelines.html import page  # noqa: PLC0415 - paid for by who draws
+
+        return page(self._both, self._names, now=now)
+
+    def to_svg(self, *, width: int = 1400, now: float = 0.0) -> str:
+        """Both waterfalls as a picture, `width` pixels wide; the rest is as in `Drawn.to_svg`.
+
+        Raises:
+            ValueError: for a width below 640.
+        """
+        from graceline.timelines.svg import picture  # noqa: PLC0415
+
+        return picture(self._both, self._names, width=width, now=now)
+
+    def _repr_html_(self) -> str:
+        """Both waterfalls as a fragment of a page, for notebooks."""
+        from graceline.timelines.html import fragment  # noqa: PLC0415
+
+        return fragment(self._both, self._names)
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """Both waterfalls for a terminal."""
+        from rich.console import Group  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        from graceline.timelines.waterfall import Waterfall  # noqa: PLC0415
+
+        scale = common_scale(self._both)
+        drawn = [
+            Group(Text(name, style="bold underline"), Waterfall(timeline, scale=scale))
+            for name, timeline in zip(self._names, self._both, strict=True)
+        ]
+        if options.max_width < _SIDE_BY_SIDE:
+            yield Group(drawn[0], Text(), drawn[1])
+            return
+        table = Table.grid(expand=True, padding=(0, 4, 0, 0))
+        for _ in drawn:
+            table.add_column(ratio=1)
+        table.add_row(*drawn)
+        yield table
