@@ -80,6 +80,7 @@ def test_the_root_offers_what_users_need(module):
 NOT_AT_THE_ROOT = (
     {"BreakerMode", "Duration", "TimeoutHandler"}  # aliases: one writes what they stand for
     | {"Event", "Sink", "Stats", "Store"}  # of `graceline.telemetry` and `graceline.adaptive`
+    | {"AttemptRow", "Drawn", "Pair", "Row"}  # of `graceline.timelines`
     | {"JobCleanup", "JobStopSignal"}  # as `Cleanup` and `StopSignal`, within a job
     | {"Flag", "RunState"}  # the engine's own books
 )

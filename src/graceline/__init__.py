@@ -71,6 +71,7 @@ from graceline.errors import (
 from graceline.resilience import AlternativeSnapshot, BreakerSnapshot, BreakerState, Malformed
 from graceline.results import CommandOutput, NodeOutcome, PipelineResult, StageOutcome
 from graceline.telemetry.prometheus import Metrics
+from graceline.timelines import RunTimeline
 from graceline.timers import TimerScope, TimerTree
 
 __all__ = [
@@ -123,6 +124,7 @@ __all__ = [
     "Retry",
     "Run",
     "RunHealth",
+    "RunTimeline",
     "Source",
     "Stage",
     "StageOutcome",

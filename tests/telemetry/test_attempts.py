@@ -27,6 +27,8 @@ from graceline import (
 from graceline.deadlines import Blame, Kind
 from graceline.definitions import Breaker, Bulkhead, Hedge, Retry
 from graceline.telemetry import events
+from graceline.telemetry.timeline import Timeline
+from graceline.timelines import AttemptRow, Row
 from graceline.timelines.trying import (
     earlier_errors,
     going_since,
@@ -34,8 +36,6 @@ from graceline.timelines.trying import (
     is_refused,
     why_no_more,
 )
-from graceline.telemetry.timeline import Timeline
-from graceline.timelines import AttemptRow, Row
 from graceline.timelines.waterfall import Waterfall
 
 RUN = {"run_id": "it", "pipeline": "p", "lane": "default"}

@@ -6,9 +6,9 @@ from importlib.metadata import entry_points
 
 import pytest
 
-import graceline.timelines.waterfall
 import graceline.testing.plugin
 import graceline.testing.recording
+import graceline.timelines.waterfall
 
 pytest_plugins = ["pytester"]
 

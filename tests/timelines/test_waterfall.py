@@ -10,9 +10,9 @@ from trio.testing import MockClock
 
 from graceline import Node, Pipeline, Stage, Timeouts, cleanup, open_engine, save_partial, sequence
 from graceline.telemetry import events
-from graceline.timelines.burning import share_of, ticking, urgency_of
 from graceline.telemetry.timeline import Timeline
 from graceline.timelines import Row
+from graceline.timelines.burning import share_of, ticking, urgency_of
 from graceline.timelines.waterfall import Waterfall
 
 

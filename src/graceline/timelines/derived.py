@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunTimeline"]
 
-_INSIDE = ("attempt", "item", "alternative")
+_LEVELS = ("caller", "pipeline", "stage", "node")  # the outermost first
 
 
 class RunTimeline(Drawn):
@@ -115,8 +115,7 @@ def _row(
     ended = started + outcome.elapsed
     worked_until = max(started, ended - outcome.grace_used)
     at = min(started + own, above)
-    blame = outcome.blame
-    if blame is not None and blame.kind is Kind.TIMEOUT and blame.level not in _INSIDE:
+    if _cut_by_a_limit(row):
         at = min(at, worked_until)  # it fired then: what `reserve=` keeps is not in the limit
     row = attrs.evolve(
         row,
@@ -128,3 +127,12 @@ def _row(
         overrun=outcome.overrun,
     )
     return row, at
+
+
+def _cut_by_a_limit(row: Row) -> bool:
+    """Whether the limit of a part, or of a level above it, cut its work."""
+    blame = row.blame
+    if blame is None or blame.kind is not Kind.TIMEOUT:
+        return False
+    own = blame.level == row.level and blame.name == row.name
+    return own or blame.level in _LEVELS[: _LEVELS.index(row.level)]

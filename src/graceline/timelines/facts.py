@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from graceline.timelines.places import place_of
+from graceline.timelines.rows import Row
 from graceline.timelines.trying import (
     earlier_errors,
     has_items,
@@ -16,8 +18,6 @@ from graceline.timelines.trying import (
     numbers_of,
     why_no_more,
 )
-from graceline.timelines.places import place_of
-from graceline.timelines.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from graceline.timelines.trying import numbers_of
 from graceline.timelines.rows import Row
+from graceline.timelines.trying import numbers_of
 
 if TYPE_CHECKING:
     from graceline.timelines.rows import AttemptRow
