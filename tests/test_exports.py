@@ -78,7 +78,12 @@ def test_the_root_offers_what_users_need(module):
 
 
 NOT_AT_THE_ROOT = (
-    {"BreakerMode", "Duration", "TimeoutHandler"}  # aliases: one writes what they stand for
+    {
+        "BreakerMode",
+        "Duration",
+        "Listener",
+        "TimeoutHandler",
+    }  # aliases: one writes what they stand for
     | {"Event", "Sink", "Stats", "Store"}  # of `graceline.telemetry` and `graceline.adaptive`
     | {"AttemptRow", "Drawn", "Pair", "Row"}  # of `graceline.timelines`
     | {"JobCleanup", "JobStopSignal"}  # as `Cleanup` and `StopSignal`, within a job

@@ -71,6 +71,8 @@ async def serving(app: Any) -> AsyncIterator[str]:
 class Endings(dict[str, str]):
     """Keeps how runs that got no answer ended, by the lane of their service."""
 
+    inline = True
+
     def wants_trace(self) -> bool:
         """Nothing but trouble is of interest."""
         return False

@@ -102,6 +102,8 @@ def test_cut_in_the_middle(census, pipeline):
     ended = trio.Event()
 
     class Watch:
+        inline = True
+
         def wants_trace(self):
             return False
 

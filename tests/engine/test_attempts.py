@@ -80,7 +80,7 @@ def trace(engine, traced):
         pass
 
     sink.wants_trace = lambda: traced
-    engine.subscribe(sink)
+    engine.subscribe(sink, inline=True)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def heard(engine):
             found.append(event)
 
     sink.wants_trace = lambda: True
-    engine.subscribe(sink)
+    engine.subscribe(sink, inline=True)
     return found
 
 
@@ -549,7 +549,9 @@ async def test_a_limit_that_passes_while_a_callers_cancel_unwinds(
 ):
     """What cleanup of an attempt noticed before any limit of ours passed stays the caller's."""
     ended = []
-    engine.subscribe(lambda e: ended.append(e) if isinstance(e, events.NodeFinished) else None)
+    engine.subscribe(
+        lambda e: ended.append(e) if isinstance(e, events.NodeFinished) else None, inline=True
+    )
 
     async def work(_):
         try:
@@ -1005,7 +1007,7 @@ async def test_an_interrupt_hits_user_code_only(autojump_clock, engine):
         if isinstance(event, events.AttemptFinished):
             protected.append(trio.lowlevel.currently_ki_protected())
 
-    engine.subscribe(sink)
+    engine.subscribe(sink, inline=True)
     await engine.run(pipeline_of(work))
     assert protected == [False, True, False, True]
 

@@ -161,7 +161,7 @@ def test_a_sink_hears_until_it_is_removed():
     """`subscribe` listens to all runs; what it returns may be called after the end as well."""
     heard = []
     with blocking() as engine:
-        remove = engine.subscribe(heard.append)
+        remove = engine.subscribe(heard.append, inline=True)
         run = engine.start(HANG)
         run.cancel()
         run.wait()

@@ -242,6 +242,8 @@ async def test_events_of_a_run_whose_caller_was_cancelled_are_told(
     seen = []
 
     class Sink:
+        inline = True
+
         def wants_trace(self):
             return False
 

@@ -796,7 +796,7 @@ async def test_an_interrupt_hits_user_code_only(autojump_clock, engine):
         if isinstance(event, events.AlternativeFinished):
             protected.append(trio.lowlevel.currently_ki_protected())
 
-    engine.subscribe(sink)
+    engine.subscribe(sink, inline=True)
     assert (await engine.run(choice_of(named("a", work), gives(1)))).value == 1
     assert protected == [False, True, True]
 
@@ -888,7 +888,9 @@ async def engine_in_real_time():
 
 def heard_by(engine, kind):
     heard = []
-    engine.subscribe(lambda event: heard.append(event) if isinstance(event, kind) else None)
+    engine.subscribe(
+        lambda event: heard.append(event) if isinstance(event, kind) else None, inline=True
+    )
     return heard
 
 
@@ -921,6 +923,8 @@ async def test_whoever_traces_hears_of_every_alternative(autojump_clock, engine)
     """A sink that wants the trace is told of the calm ones, too."""
 
     class Tracing(list):
+        inline = True
+
         def wants_trace(self):
             return True
 

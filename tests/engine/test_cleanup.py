@@ -104,6 +104,8 @@ async def test_cut_cleanup_is_reported(autojump_clock, engine):
     seen = []
 
     class Sink:
+        inline = True
+
         def wants_trace(self):
             return False
 
@@ -248,6 +250,8 @@ async def test_cleanup_that_ends_in_time_is_not_reported(autojump_clock, engine)
     seen = []
 
     class Sink:
+        inline = True
+
         def wants_trace(self):
             return True
 

@@ -96,7 +96,8 @@ async def test_none_switches_off_what_the_engine_says(autojump_clock, field, lev
 async def test_a_limit_of_the_engine_says_that_it_is_a_default(autojump_clock):
     """The blame of an attempt's limit that the engine states has the source `default`, and a hint."""
     heard = []
-    async with open_engine(attempt_timeout=1, sinks=[heard.append]) as engine:
+    async with open_engine(attempt_timeout=1) as engine:
+        engine.subscribe(heard.append, inline=True)
         result = await engine.run(pipeline_of(forever), timeout=10)
     blame = result.blame
     assert (blame.level, blame.limit, blame.source) == ("attempt", 1, "default")

@@ -12,6 +12,8 @@ from graceline.telemetry import events
 class Record:
     """A sink that keeps events."""
 
+    inline = True
+
     def __init__(self, *, trace=True):
         self.events = []
         self.trace = trace

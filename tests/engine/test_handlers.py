@@ -187,6 +187,8 @@ async def test_handler_that_is_cut_is_reported(autojump_clock, engine):
     seen = []
 
     class Sink:
+        inline = True
+
         def wants_trace(self):
             return False
 

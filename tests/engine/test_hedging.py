@@ -92,7 +92,7 @@ def told(engine):
             found.append((event.result, event.reason))
 
     sink.wants_trace = lambda: True
-    engine.subscribe(sink)
+    engine.subscribe(sink, inline=True)
     return found
 
 
@@ -114,7 +114,7 @@ async def test_a_copy_answers_for_a_slow_first(autojump_clock, engine, told):
 async def test_a_copy_that_wins_is_told_to_all(autojump_clock, engine):
     """A sink that wants no trace of what goes well hears that it was the copy which did."""
     heard = []
-    engine.subscribe(heard.append)
+    engine.subscribe(heard.append, inline=True)
     await engine.run(pipeline_of(Copies((10, "first"), (0.5, "copy"))))
     attempts = [event for event in heard if isinstance(event, events.AttemptFinished)]
     assert [(one.attempt, one.hedge, one.status) for one in attempts] == [
@@ -139,7 +139,7 @@ async def test_an_interrupt_hits_user_code_only(autojump_clock, engine):
         if isinstance(event, events.AttemptFinished):
             protected["books"].append(trio.lowlevel.currently_ki_protected())
 
-    engine.subscribe(sink)
+    engine.subscribe(sink, inline=True)
     assert (await engine.run(pipeline_of(work))).ok
     assert protected == {"work": [False, False], "books": [True, True]}
 

@@ -27,6 +27,8 @@ async def two(autojump_clock):
 class Ear(list):
     """A sink that wants every event."""
 
+    inline = True
+
     def wants_trace(self):
         return True
 

@@ -145,7 +145,7 @@ async def test_a_history_is_an_object(autojump_clock):
 
 async def test_soft_deadlines_do_not_keep_ended_runs(autojump_clock, engine):
     """However far away its soft deadline is, a part that has ended is forgotten before long."""
-    engine.subscribe(lambda event: None)
+    engine.subscribe(lambda event: None, inline=True)
     pipeline = Pipeline("p", [Node(quick, timeout="30m")], timeout="1h", budget="remaining")
     for _ in range(500):
         await engine.run(pipeline)
@@ -209,7 +209,7 @@ async def test_late_values_of_soft_limits_are_kept_as_they_are(autojump_clock, t
 async def test_blame_says_that_a_limit_was_learned(autojump_clock, engine):
     """The sentence that people read says where the limit came from."""
     heard = []
-    engine.subscribe(heard.append)
+    engine.subscribe(heard.append, inline=True)
     pipeline = Pipeline("p", [Node(Hanging(1), timeout=Adaptive(initial=0.2, ceiling=3))])
     result = await engine.run(pipeline)
     assert result.blame.message == (

@@ -97,7 +97,7 @@ async def test_little_more_is_cut_than_by_a_fitting_static_limit(autojump_clock,
 async def test_the_own_limit_teaches_a_cut(autojump_clock, engine):
     """A node that its learned limit cuts is censored at that limit, and blamed with its source."""
     heard = []
-    engine.subscribe(heard.append)
+    engine.subscribe(heard.append, inline=True)
     result = await engine.run(pipeline_of(Service(9)))
     assert result.status == "timed_out"
     assert (result.blame.level, result.blame.limit, result.blame.source) == (

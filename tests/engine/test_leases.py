@@ -145,6 +145,8 @@ async def test_the_limit_shown_is_that_of_the_run(autojump_clock, engine, leases
     heard = []
 
     class Sink:
+        inline = True
+
         def wants_trace(self):
             return traced
 

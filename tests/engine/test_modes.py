@@ -58,6 +58,8 @@ async def test_observe_reports_the_earliest_limit(autojump_clock):
     seen = []
 
     class Sink:
+        inline = True
+
         def wants_trace(self):
             return False
 

@@ -166,6 +166,8 @@ async def test_a_scope_of_the_nodes_own_counts_if_it_is_earlier_than_the_node(
     seen = []
 
     class Sink:
+        inline = True
+
         def wants_trace(self):
             return False
 

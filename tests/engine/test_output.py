@@ -20,6 +20,8 @@ def told(events):
 class Record:
     """A sink that keeps events; it may want output or not even know of it."""
 
+    inline = True
+
     def __init__(self, output=None):
         self.events = []
         if output is not None:

@@ -205,7 +205,8 @@ async def test_enforce_counts_whom_it_refuses(autojump_clock):
 async def test_observe_tells_of_whom_it_would_refuse(autojump_clock, caplog):
     """An event and a warning say the reason and what was left; nothing was done."""
     heard = []
-    async with opened("observe", sinks=[heard.append]) as engine:
+    async with opened("observe") as engine:
+        engine.subscribe(heard.append, inline=True)
         await teach(engine)
         busy(engine, 3)
         with caplog.at_level(logging.WARNING, "graceline.run"):

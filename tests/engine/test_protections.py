@@ -67,7 +67,7 @@ async def test_a_breaker_opens_and_closes(autojump_clock, engine):
     """After a failure calls are refused at once, until a probe succeeds; each change is told."""
     without_jitter(engine)
     heard = []
-    engine.subscribe(heard.append)
+    engine.subscribe(heard.append, inline=True)
     error = ValueError("down")
     flaky = [error]
 
@@ -251,7 +251,7 @@ async def test_an_ignore_that_raises(autojump_clock, engine):
     """What `ignore=` raises is the node's failure; the attempt's error is kept, permit and slot are not."""
     without_jitter(engine)
     heard = []
-    engine.subscribe(heard.append)
+    engine.subscribe(heard.append, inline=True)
 
     def broken(error):
         raise LookupError

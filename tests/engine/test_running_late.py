@@ -36,7 +36,7 @@ def told(engine):
         if isinstance(event, events.RunningLate):
             heard.append((trio.current_time(), event))
 
-    engine.subscribe(note)
+    engine.subscribe(note, inline=True)
     return heard
 
 
@@ -106,7 +106,7 @@ async def test_it_is_told_in_observe(autojump_clock):
     """Soft deadlines cut nothing anyway: `observe` tells of them."""
     heard = []
     async with open_engine(mode="observe") as engine:
-        engine.subscribe(heard.append)
+        engine.subscribe(heard.append, inline=True)
         await engine.run(pipeline(node("a", 2, timeout=1)))
     assert [event.node for event in heard if isinstance(event, events.RunningLate)] == ["a"]
 
@@ -114,7 +114,7 @@ async def test_it_is_told_in_observe(autojump_clock):
 async def test_the_watch_ends_with_the_engine(autojump_clock):
     """After its engine was closed no task is left that waits for soft deadlines."""
     async with open_engine() as engine:
-        engine.subscribe(lambda _: None)
+        engine.subscribe(lambda _: None, inline=True)
         await engine.run(pipeline(node("a", 1, timeout=2)))
         assert watches() == 1
     await trio.testing.wait_all_tasks_blocked()

@@ -264,6 +264,8 @@ async def test_a_scope_is_told_of(autojump_clock):
 class Sink:
     """Keeps what it is told of scopes that ended."""
 
+    inline = True
+
     def __init__(self, heard):
         self.heard = heard
 

@@ -73,7 +73,7 @@ def late(engine):
         if isinstance(event, events.RunningLate):
             heard.append((event.stage, event.node, round(event.late_after, 9)))
 
-    engine.subscribe(note)
+    engine.subscribe(note, inline=True)
     return heard
 
 
@@ -498,7 +498,7 @@ async def test_observe_shows_the_shares_and_applies_none(autojump_clock):
     """In `observe` outcomes show the share, `would_time_out` what it would cut; all of it runs."""
     heard = []
     async with open_engine(mode="observe") as engine:
-        engine.subscribe(heard.append)
+        engine.subscribe(heard.append, inline=True)
         teach(engine, {"a": 0.02, "b": 0.08})
         result = await engine.run(chain("reserve", node("a", 0.2), node("b", 0.01), node("c", 0.1)))
         assert (result.status, result.elapsed) == ("ok", pytest.approx(0.31))
@@ -515,7 +515,7 @@ async def test_observe_tells_no_lateness_where_limits_are_hard(autojump_clock, l
     """In `observe` an extra past its limit would be cut; that it is late is not told."""
     heard = []
     async with open_engine(mode="observe") as engine:
-        engine.subscribe(heard.append)
+        engine.subscribe(heard.append, inline=True)
         extra = node("a", 0.1, timeout=limit, critical=False)
         result = await engine.run(chain("remaining", extra, node("b", 0.01)))
     assert (result.would_time_out.name, result.would_time_out.limit) == ("a", 0.05)
@@ -526,7 +526,7 @@ async def test_in_observe_the_last_node_has_no_share_of_its_own(autojump_clock):
     """What nobody waits for is late with its pipeline, whose limit is not told as a share."""
     heard = []
     async with open_engine(mode="observe") as engine:
-        engine.subscribe(heard.append)
+        engine.subscribe(heard.append, inline=True)
         teach(engine, {"a": 0.05})
         result = await engine.run(chain("reserve", node("a", 0.3)))
     assert (result.status, result.would_time_out.level) == ("ok", "pipeline")
@@ -537,7 +537,7 @@ async def test_observe_shares_nothing_after_the_end(autojump_clock):
     """In `observe` a part that would not have started any more has no share, and is not late by it."""
     heard = []
     async with open_engine(mode="observe") as engine:
-        engine.subscribe(heard.append)
+        engine.subscribe(heard.append, inline=True)
         teach(engine, {"a": 0.02, "b": 0.02, "c": 0.02})
         pipeline = chain("reserve", node("a", 0.3), node("b", 0.05), node("c", 0.01))
         result = await engine.run(pipeline)
@@ -560,7 +560,7 @@ async def test_off_shares_nothing_and_learns_nothing(autojump_clock):
     """In `off` no limit, no event and no refusal comes of a shared budget."""
     heard = []
     async with open_engine(mode="off") as engine:
-        engine.subscribe(heard.append)
+        engine.subscribe(heard.append, inline=True)
         pipeline = chain("reserve", node("a", 0.2, timeout=0.1), node("b", 0.1))
         for _ in range(40):
             result = await engine.run(pipeline)

@@ -28,6 +28,8 @@ NO_LIMITS = Timeouts(node=None, pipeline=None, grace=30)
 class Record:
     """A sink that keeps events."""
 
+    inline = True
+
     def __init__(self):
         self.events = []
 

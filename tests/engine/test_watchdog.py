@@ -28,6 +28,8 @@ def stubborn(seconds):
 class Heard(list):
     """A sink that keeps the events of one kind, and says when one came."""
 
+    inline = True
+
     def __init__(self, kind):
         self.kind = kind
         self.came = trio.Event()

@@ -42,6 +42,8 @@ class Second:
 class Kept(list):
     """A sink that keeps how runs ended."""
 
+    inline = True
+
     def __call__(self, event):
         if isinstance(event, RunFinished):
             self.append(event)

@@ -15,7 +15,9 @@ OUTPUT = OutputReceived(
 
 
 class Listener:
-    """Keeps what it hears."""
+    """Keeps what it hears, in the thread of the hub."""
+
+    inline = True
 
     def __init__(self, *, trace=False):
         self.heard = []

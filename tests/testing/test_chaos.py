@@ -45,6 +45,8 @@ TWO = Pipeline("two", [Stage("s", sequence(Node(add, name="a"), Node(add, name="
 class Faults:
     """A sink that keeps the faults it hears of, and wants nothing else."""
 
+    inline = True
+
     def __init__(self):
         self.heard = []
 

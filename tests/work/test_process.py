@@ -47,6 +47,8 @@ NO_LIMITS = Timeouts(node=None, stage=None, pipeline=None, grace=30)
 class Record:
     """A sink that keeps events."""
 
+    inline = True
+
     def __init__(self):
         self.events = []
 

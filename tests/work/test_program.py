@@ -69,6 +69,8 @@ async def cancelled_when(engine, pipeline, told="ready\n", **options):
 class Record:
     """A sink that keeps events."""
 
+    inline = True
+
     def __init__(self):
         self.events = []
 

@@ -65,6 +65,8 @@ class Recorder:
         GracelineError: if there is a journal already, or it cannot be written.
     """
 
+    inline = True
+
     def __init__(
         self, suite: Suite, folder: Path, *, timeout: float | None = None, force: bool = False
     ) -> None:

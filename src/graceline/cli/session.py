@@ -60,6 +60,8 @@ class _Received:
 class _Late:
     """A sink that keeps what it hears of soft deadlines."""
 
+    inline = True
+
     heard: list[RunningLate] = attrs.field(factory=list)
 
     def wants_trace(self) -> bool:

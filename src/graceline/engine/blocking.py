@@ -23,7 +23,7 @@ from graceline.engine.portal import Portal, PortalRun
 from graceline.errors import GracelineError
 from graceline.resilience import Malformed
 from graceline.results import PipelineResult
-from graceline.telemetry.hub import Sink
+from graceline.telemetry.hub import Listener
 from graceline.telemetry.stats import Stats
 
 __all__ = ["BlockingEngine"]
@@ -150,12 +150,16 @@ class BlockingEngine:
         """The engine for threads that are handed no more than this."""
         return self._opened.portal
 
-    def subscribe(self, sink: Sink) -> Callable[[], None]:
+    def subscribe(self, sink: Listener, *, inline: bool | None = None) -> Callable[[], None]:
         """Add a sink for the events of all runs; call what is returned to remove it.
 
-        The sink is called in the engine's own thread, and must not block it.
+        Args:
+            sink: an object, or a plain function, that is called with each event.
+            inline: True to have it called in the engine's own thread, at once; it must not block.
+                False for a thread of its own. By default as its attribute `inline` says, else
+                False.
         """
-        remove = self._ask(self._opened.subscribe, sink)
+        remove = self._ask(partial(self._opened.subscribe, sink, inline=inline))
 
         def unsubscribe() -> None:
             with suppress(EngineClosedError):

@@ -36,7 +36,7 @@ from graceline.engine.watchdog import LoopWatch, StuckWatch, Watchdog
 from graceline.errors import GracelineError
 from graceline.resilience import Malformed
 from graceline.results import PipelineResult
-from graceline.telemetry.hub import Hub, Sink
+from graceline.telemetry.hub import Hub, Listener
 from graceline.telemetry.logs import LoggingSink
 from graceline.telemetry.prometheus import Source
 from graceline.telemetry.stats import Stats
@@ -65,7 +65,7 @@ class Engine:
         stats: Stats,
         metering: Metering,
         lane: str,
-        sinks: tuple[Sink, ...],
+        sinks: tuple[Listener, ...],
         watchdog: Watchdog,
     ) -> None:
         self._nursery: trio.Nursery
@@ -167,6 +167,7 @@ class Engine:
             bulkheads=self._protections.bulkheads(),
             malformed_headers=self._malformed.count,
             alternatives=self._protections.alternatives(now),
+            dropped_events=self._hub.dropped,
             stuck_nodes=() if self._stuck is None else self._stuck.found(),
             blocked=None if self._loop is None else self._loop.found(),
         )
@@ -175,9 +176,15 @@ class Engine:
         """The runs that are queued or running, in order of submission."""
         return tuple(Run(state) for state in self._live.values())
 
-    def subscribe(self, sink: Sink) -> Callable[[], None]:
-        """Add a sink for the events of all runs; call what is returned to remove it."""
-        return self._hub.add(sink)
+    def subscribe(self, sink: Listener, *, inline: bool | None = None) -> Callable[[], None]:
+        """Add a sink for the events of all runs; call what is returned to remove it.
+
+        Args:
+            sink: an object, or a plain function, that is called with each event.
+            inline: True to have it called in the event loop, at once; it must not block. False for
+                a thread of its own. By default as its attribute `inline` says, else False.
+        """
+        return self._hub.add(sink, inline=inline)
 
     def alter(self, change: Callable[[Pipeline], Pipeline]) -> Callable[[], None]:
         """Run `change(pipeline)` for each pipeline submitted from now on, as chaos does.

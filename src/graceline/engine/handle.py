@@ -97,6 +97,7 @@ class _Follower:
     run_id: str
     channel: trio.MemorySendChannel[Event]
     output: bool
+    inline = True
 
     def wants_output(self) -> bool:
         """As it was asked for."""

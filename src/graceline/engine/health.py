@@ -78,6 +78,7 @@ class Health:
         bulkheads: the bulkheads, and who waits for a slot.
         malformed_headers: deadline headers so far that said nothing, and were ignored.
         alternatives: the alternatives of choices, and how healthy they are.
+        dropped_events: events so far that a slow sink lost, because its queue was full.
         stuck_nodes: nodes that do not end, as the watchdog last saw them.
         blocked: what blocks the event loop at this moment; None if nothing does.
     """
@@ -95,6 +96,7 @@ class Health:
     bulkheads: tuple[BulkheadHealth, ...]
     malformed_headers: int
     alternatives: tuple[AlternativeSnapshot, ...]
+    dropped_events: int
     stuck_nodes: tuple[Stuck, ...]
     blocked: Blocked | None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from math import inf
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ from graceline.engine.learning import Learning
 from graceline.engine.metering import Metering
 from graceline.engine.watchdog import Watchdog
 from graceline.errors import DefinitionError, GracelineError
-from graceline.telemetry.hub import Sink
+from graceline.telemetry.hub import Hub, Listener
 from graceline.telemetry.logs import log_mode
 from graceline.telemetry.prometheus import Metrics
 from graceline.telemetry.stats import Stats
@@ -33,6 +34,7 @@ __all__ = ["open_engine"]
 
 _MODES: tuple[Mode, ...] = ("enforce", "observe", "off")
 _LAST_PORT = 65535
+_LEAST_PATIENCE, _MOST_PATIENCE = 0.1, 60.0  # seconds that sinks have for what they are due
 _ADMISSION: tuple[AdmissionMode, ...] = ("enforce", "observe", "off")
 
 
@@ -87,7 +89,7 @@ def open_engine(
     max_abandoned_threads: int = 64,
     max_processes: int | None = None,
     lane: str | None = None,
-    sinks: Iterable[Sink] = (),
+    sinks: Iterable[Listener] = (),
     metrics: Metrics | None = None,
     metrics_port: int | None = None,
     metrics_host: str = "127.0.0.1",
@@ -119,7 +121,9 @@ def open_engine(
             machine has processors.
         lane: name for telemetry; by default the environment variable `GRACELINE_LANE`, else
             `default`.
-        sinks: subscribers of the event stream.
+        sinks: subscribers of the event stream: each in a thread of its own, where it may block,
+            unless its attribute `inline` is true. When the block ends they get what they are due,
+            within the engine's grace period.
         metrics: shows Prometheus what the engine counts and does; None for no metrics, or with
             `metrics_port=` for `Metrics()`.
         metrics_port: serves the metrics at this port, 0 for any free one, from a thread that
@@ -163,7 +167,7 @@ def _make(
     max_abandoned_threads: int,
     max_processes: int | None,
     lane: str | None,
-    sinks: Iterable[Sink],
+    sinks: Iterable[Listener],
     metrics: Metrics | None,
     metrics_port: int | None,
     metrics_host: str,
@@ -242,6 +246,22 @@ def _metering(metrics: Metrics | None, host: str, port: int | None) -> Metering:
     return Metering(metrics or Metrics(), host, port)
 
 
+async def _see_out(hub: Hub, grace: float) -> None:
+    """Have sinks in threads take what they are due, for as long as the grace period.
+
+    Threads know nothing of a virtual clock, which would jump while the loop waits for them. So the
+    loop itself is what waits there: it does not move while it is blocked.
+    """
+    if not hub.close():
+        return
+    wait = partial(hub.wait, min(max(grace, _LEAST_PATIENCE), _MOST_PATIENCE))
+    if getattr(trio.lowlevel.current_clock(), "autojump_threshold", inf) < inf:
+        wait()
+    else:  # an interrupt ends the wait; nodes may have taken all threads of Trio's own limiter
+        alone = trio.CapacityLimiter(1)
+        await trio.to_thread.run_sync(wait, abandon_on_cancel=True, limiter=alone)
+
+
 @asynccontextmanager
 async def _opened(*options: Any) -> AsyncIterator[Engine]:
     engine = _make(*options)
@@ -277,7 +297,9 @@ async def _opened(*options: Any) -> AsyncIterator[Engine]:
                 await engine._workers.aclose()  # bounded: what does not end is killed
                 if engine._learning is not None:
                     await engine._learning.end()
+                await _see_out(engine._hub, engine._shared.grace)
             finally:
+                engine._hub.close()
                 await engine._metering.end()
     if failure is not None:
         raise failure

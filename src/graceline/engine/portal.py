@@ -38,6 +38,7 @@ class _Tap:
     run_id: str
     box: SimpleQueue[Event | None]
     output: bool
+    inline = True
 
     def wants_output(self) -> bool:
         """As it was asked for."""

@@ -1,4 +1,7 @@
-"""The hub: takes events from the engine to the sinks; a broken sink cannot disturb a run.
+"""The hub: takes events from the engine to the sinks; none of them can disturb a run.
+
+A sink with a true attribute `inline` is called in the event loop, at once; any other gets its
+events from a `Courier`, in a thread, and may block.
 
 Kinds of interest keep the hot path cheap. Every sink hears of trouble. Only a sink that wants a
 *trace* also hears of each node that starts and ends well; while none does, those events are not
@@ -9,8 +12,10 @@ with a method `carrier` is asked for headers wherever a run makes a call to anot
 
 from __future__ import annotations
 
-import logging
+import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+from graceline.telemetry.courier import Complaint, Courier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,19 +23,27 @@ if TYPE_CHECKING:
     from graceline.telemetry.events import Event
     from graceline.telemetry.exemplars import Exemplars
 
-__all__ = ["Hub", "Resume", "Sink"]
+__all__ = ["Hub", "Listener", "Resume", "Sink"]
 
 Resume: TypeAlias = "Callable[[Mapping[str, str]], Callable[[], Mapping[str, str]]]"
-
-_log = logging.getLogger("graceline.telemetry")
 
 
 @runtime_checkable
 class Sink(Protocol):
-    """Something that listens. It is called in the event loop and must not block."""
+    """Something that listens, in a thread of its own, where it may block.
+
+    With a class attribute `inline = True` it is called in the event loop instead, at once and in
+    order with what happens there, and must not block. A plain function can be a sink as well.
+
+    An inline sink may have a method `deaf`, which says whether it would take no event now. Only an
+    inline one is asked for headers, by `carrier`.
+    """
 
     def wants_trace(self) -> bool:
-        """Whether it wants the events of parts that end well; asked once per run."""
+        """Whether it wants the events of parts that end well.
+
+        An inline sink is asked for each run, any other one once, when it is subscribed.
+        """
         ...
 
     def __call__(self, event: Event) -> None:
@@ -38,31 +51,67 @@ class Sink(Protocol):
         ...
 
 
+Listener: TypeAlias = "Sink | Callable[[Event], object]"
+
+
 class Hub:
-    """The sinks of one engine."""
+    """The sinks of one engine.
 
-    def __init__(self, sinks: tuple[Sink, ...] = (), exemplars: Exemplars | None = None) -> None:
+    Attributes:
+        dropped: how many events found the queue of a slow sink full, in all.
+    """
+
+    def __init__(
+        self, sinks: tuple[Listener, ...] = (), exemplars: Exemplars | None = None
+    ) -> None:
         """Start with `sinks`; `exemplars` is for those that note some."""
-        self._sinks: tuple[Sink, ...] = ()
-        self._tracers: tuple[tuple[Sink, Callable[[], bool]], ...] = ()
-        self._readers: tuple[tuple[Sink, Callable[[], bool]], ...] = ()
-        self._carriers: tuple[tuple[Sink, Callable[[], Mapping[str, str]]], ...] = ()
-        self._broken: set[int] = set()
+        self._sinks: tuple[Listener, ...] = ()
+        self._tracers: tuple[tuple[Listener, Callable[[], bool]], ...] = ()
+        self._readers: tuple[tuple[Listener, Callable[[], bool]], ...] = ()
+        self._carriers: tuple[tuple[Listener, Callable[[], Mapping[str, str]]], ...] = ()
+        self._complaints: dict[int, Complaint] = {}
+        self._couriers: tuple[Courier, ...] = ()
+        self.dropped: int = 0
         self._exemplars = exemplars
-        self._set(sinks)
         for sink in sinks:
-            self._share(sink)
+            self.add(sink)
 
-    def add(self, sink: Sink) -> Callable[[], None]:
-        """Add a sink; call what is returned to remove it."""
-        self._set((*self._sinks, sink))
+    def add(self, sink: Listener, *, inline: bool | None = None) -> Callable[[], None]:
+        """Add a sink; call what is returned to remove it.
+
+        Args:
+            sink: the sink.
+            inline: whether it is called in the event loop; by default as its attribute `inline`
+                says, else not. A sink in a thread that is removed gets what came before.
+        """
+        if inline is None:
+            inline = bool(getattr(sink, "inline", False))
+        courier = None if inline else Courier(sink, self._count_drop)
+        entry: Listener = courier or sink
+        if courier is not None:
+            self._couriers = (*self._unfinished(), courier)
+        self._set((*self._sinks, entry))
         self._share(sink)
 
         def remove() -> None:
-            self._set(tuple(other for other in self._sinks if other is not sink))
-            self._broken.discard(id(sink))
+            self._set(tuple(other for other in self._sinks if other is not entry))
+            self._complaints.pop(id(entry), None)
+            if courier is not None:
+                courier.close()
 
         return remove
+
+    def close(self) -> bool:
+        """Hand nothing more to sinks in threads; returns whether `wait` has to see them out."""
+        for courier in self._couriers:
+            courier.close()
+        return bool(self._unfinished())
+
+    def wait(self, seconds: float) -> None:
+        """Block until sinks in threads have what they are due; after `seconds` the rest is lost."""
+        until = time.monotonic() + seconds
+        for courier in self._unfinished():
+            courier.wait(until)
 
     def heard(self) -> bool:
         """Whether any sink would take an event now; a sink may say otherwise by a method `deaf`."""
@@ -122,13 +171,13 @@ class Hub:
                 event = event or build()
                 self._hand(event, sink)
 
-    def _hand(self, event: Event, sink: Sink) -> None:
+    def _hand(self, event: Event, sink: Listener) -> None:
         try:
             sink(event)
         except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
             self._report(sink)
 
-    def _share(self, sink: Sink) -> None:
+    def _share(self, sink: Listener) -> None:
         """Give a sink that notes exemplars the store for them."""
         method = getattr(sink, "keep_exemplars", None)
         if method is None or self._exemplars is None:
@@ -138,14 +187,21 @@ class Hub:
         except Exception:  # noqa: BLE001 - whatever a sink raises, the engine goes on
             self._report(sink)
 
-    def _set(self, sinks: tuple[Sink, ...]) -> None:
+    def _unfinished(self) -> tuple[Courier, ...]:
+        self._couriers = tuple(courier for courier in self._couriers if not courier.done)
+        return self._couriers
+
+    def _count_drop(self) -> None:
+        self.dropped += 1
+
+    def _set(self, sinks: tuple[Listener, ...]) -> None:
         """Have these sinks from now on; one without `wants_trace` wants none."""
         self._sinks = sinks
         self._tracers = _asking(sinks, "wants_trace")
         self._readers = _asking(sinks, "wants_output")
         self._carriers = _asking(sinks, "carrier")
 
-    def _deaf(self, sink: Sink) -> bool:
+    def _deaf(self, sink: Listener) -> bool:
         """Whether a sink says that it is deaf; one without the method, or that raises, is not."""
         method = getattr(sink, "deaf", None)
         try:
@@ -154,15 +210,14 @@ class Hub:
             self._report(sink)
             return False
 
-    def _report(self, sink: Sink) -> None:
+    def _report(self, sink: Listener) -> None:
         """Log the exception that is being handled, once per sink."""
-        if id(sink) not in self._broken:
-            self._broken.add(id(sink))
-            name = type(sink).__name__
-            _log.error("the sink %r raised; it stays subscribed", name, exc_info=True)
+        self._complaints.setdefault(id(sink), Complaint(sink)).make()
 
 
-def _asking(sinks: tuple[Sink, ...], name: str) -> tuple[tuple[Sink, Callable[[], Any]], ...]:
+def _asking(
+    sinks: tuple[Listener, ...], name: str
+) -> tuple[tuple[Listener, Callable[[], Any]], ...]:
     """The sinks that have a method of this name, with it."""
     asked = ((sink, getattr(sink, name, None)) for sink in sinks)
     return tuple((sink, method) for sink, method in asked if method is not None)

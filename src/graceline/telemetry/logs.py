@@ -88,6 +88,8 @@ class LoggingSink:
     into.
     """
 
+    inline = True
+
     def deaf(self) -> bool:
         """Whether no handler but the library's own would see a record: then none is built."""
         logger: logging.Logger | None = _log

@@ -39,6 +39,8 @@ class Timeline(Drawn):
         run_id: the run to keep; by default the first one that is heard of.
     """
 
+    inline = True
+
     def __init__(self, run_id: str | None = None) -> None:
         self._run_id = run_id
         self._pipeline = ""

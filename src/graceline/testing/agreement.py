@@ -55,6 +55,8 @@ class Observation:
 class _Watcher:
     """A sink that keeps the handle of every run that tells of its end."""
 
+    inline = True
+
     def __init__(self, *, trace: bool) -> None:
         self.trace = trace
         self.engine: Any = None

@@ -159,6 +159,8 @@ async def _play(load: Load, value: Any, timeouts: Timeouts, mode: Mode) -> tuple
 class _Finder:
     """A sink that keeps the handles of the runs, which have their results whatever callers get."""
 
+    inline = True
+
     engine: Engine
     found: dict[str, Run]
 

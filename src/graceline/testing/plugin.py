@@ -139,6 +139,8 @@ class _Recorder:
 class _Listener:
     """A sink that sorts the events of one engine by run."""
 
+    inline = True
+
     def __init__(self, recorder: _Recorder, engine: Engine) -> None:
         self.recorder = recorder
         self.engine = engine

@@ -229,6 +229,8 @@ class _World:
 class _Finder:
     """A sink that finds the handle of the run, which has its result whatever the caller gets."""
 
+    inline = True
+
     world: _World
     engine: Engine
 
