@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import signal
 from collections import Counter
@@ -18,7 +17,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from graceline.bench.story import RUNNING
 from graceline.durations import format_duration
 from graceline.errors import RecordedError
+from graceline.timelines.axis import brief, share, step_of, ticks
 from graceline.timelines.burning import scale_of
+from graceline.timelines.look import DARK, LIGHT, MARKS, colours, tones
+from graceline.timelines.sheet import track_css
+from graceline.timelines.track import cut_above, said, track
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,26 +36,7 @@ _SUCCESS = ("ok", "late")
 _HARMLESS = (*_SUCCESS, "skipped")
 _BAD = ("failed", "timed_out", "cancelled", "rejected")
 _NAMED = 4  # parts that the head names of those that did not succeed
-_MINUTES = tuple(60.0 * part for part in (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 720))
 _TAIL = 4000  # characters of output that a command which succeeded shows
-_MARKS = {
-    "ok": "✓", "late": "✓", "timed_out": "◷", "failed": "✗", "cancelled": "⊘", "skipped": "»",
-    "rejected": "⊘", "running": "…", "not_started": "·", "interrupted": "!",
-}  # fmt: skip
-
-
-@attrs.frozen(kw_only=True)
-class _Bar:
-    """Where things are on the time axis, in percent of its length."""
-
-    left: float = 0.0
-    work: float = 0.0
-    unwinding: float = 0.0
-    limit: float | None = None
-    above: bool = False
-    shown: bool = False
-    open: bool = False
-    said: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -64,7 +48,7 @@ class _Line:
     status: str
     mark: str
     word: str
-    bar: _Bar
+    track: str
     took: str
     limit: str
     blamed: bool
@@ -95,13 +79,17 @@ def render(story: Story) -> str:
             word=f"{_word(story.status, story)}, degraded"
             if degraded
             else _word(story.status, story),
-            mark="!" if degraded else _MARKS[story.status],
+            mark="!" if degraded else MARKS[story.status],
             facts=list(_facts(story, told)),
             counts=[(*key, number) for key, number in counts.most_common()],
             lines=lines,
-            ticks=_ticks(scale),
-            step=_share(_step(scale), scale or 1.0),
+            ticks=ticks(scale),
+            step=share(step_of(scale), scale or 1.0),
             state=story.state,
+            light=colours(LIGHT),
+            dark=colours(DARK),
+            bars=track_css(),
+            tones=tones(),
         )
     )
 
@@ -138,9 +126,9 @@ def _facts(story: Story, told: Iterable[Told]) -> Iterable[tuple[str, str]]:
         yield "state", f"the runner was ended{why} before the suite was; what had finished is here"
     yield "begun", datetime.fromisoformat(story.begun).strftime("%Y-%m-%d %H:%M:%S %z")
     if result is not None:
-        yield "took", _brief(result.elapsed)
+        yield "took", brief(result.elapsed)
     else:
-        yield "known", f"up to {_brief(story.last)} after the beginning"
+        yield "known", f"up to {brief(story.last)} after the beginning"
     if run is not None and run.limit is not None:
         given = " (given with the call)" if story.timeout is not None else ""
         yield "limit", format_duration(run.limit) + given
@@ -154,9 +142,9 @@ def _line(told: Told, scale: float, story: Story, inside: Counter[str]) -> _Line
         is_phase=told.command is None,
         name=row.name,
         status=told.status,
-        mark=_MARKS[told.status],
+        mark=MARKS[told.status],
         word=_word(told.status, story),
-        bar=_bar(row, scale, story.last),
+        track=track(row, scale, story.last, label=said(row), thin=told.command is None),
         took=_took(row),
         limit="" if row.limit is None else format_duration(row.limit),
         blamed=row.blamed,
@@ -164,22 +152,6 @@ def _line(told: Told, scale: float, story: Story, inside: Counter[str]) -> _Line
         details=details,
         texts=texts,
     )
-
-
-def _step(scale: float) -> float:
-    """The distance of two marks on the time axis: a round number, at most six of it."""
-    for size in (*_MINUTES, math.inf) if scale > 60 else ():
-        if scale <= 6 * size:
-            return size if size < math.inf else scale / 4
-    unit = 10.0 ** math.floor(math.log10(scale)) if scale > 0 else 1.0
-    return next(unit * part for part in (0.2, 0.5, 1, 2) if scale <= 6 * unit * part)
-
-
-def _ticks(scale: float) -> list[tuple[float, str]]:
-    """The marks on the time axis, in percent of its length."""
-    step = _step(scale)
-    count = math.floor(scale / step * (1 + 1e-9))
-    return [(_share(part * step, scale or 1.0), _brief(part * step)) for part in range(count + 1)]
 
 
 def _word(status: str, story: Story) -> str:
@@ -192,50 +164,7 @@ def _word(status: str, story: Story) -> str:
 def _took(row: Row) -> str:
     if row.started is None or row.ended is None:
         return ""
-    return _brief(row.ended - row.started)
-
-
-def _brief(seconds: float) -> str:
-    return format_duration(0.0 if seconds < 1e-6 else seconds)
-
-
-def _bar(row: Row, scale: float, now: float) -> _Bar:
-    limit = None
-    if row.limit_at is not None and row.limit_at <= scale * (1 + 1e-9):
-        limit = _share(row.limit_at, scale)
-    if row.started is None:
-        return _Bar(limit=limit, said="never started")
-    ended = now if row.ended is None else row.ended
-    worked = ended if row.worked_until is None else min(row.worked_until, ended)
-    return _Bar(
-        left=_share(row.started, scale),
-        work=_share(worked - row.started, scale),
-        unwinding=_share(ended - worked, scale),
-        limit=limit,
-        above=_cut_above(row) is not None or row.limit is None,
-        shown=True,
-        open=row.ended is None,
-        said=_said(row),
-    )
-
-
-def _cut_above(row: Row) -> float | None:
-    """The seconds to which limits above a part cut its own limit; None if they do not."""
-    if row.limit is None or row.limit_at is None or row.started is None:
-        return None
-    left = row.limit_at - row.started
-    return left if left < row.limit * (1 - 1e-9) else None
-
-
-def _said(row: Row) -> str:
-    """A bar in words, for whoever cannot see it."""
-    begun = f"from {_brief(row.started or 0.0)} on"
-    said = begun if row.ended is None else f"{begun[:-3]} to {_brief(row.ended)}"
-    return said if row.limit_at is None else f"{said}, limit at {_brief(row.limit_at)}"
-
-
-def _share(seconds: float, scale: float) -> float:
-    return round(100 * max(0.0, min(1.0, seconds / scale)), 3)
+    return brief(row.ended - row.started)
 
 
 def _summary(told: Told, inside: Counter[str]) -> str:
@@ -278,9 +207,9 @@ def _details(told: Told) -> list[tuple[str, str]]:
         if told.outcome.error is not None:
             found.append(("error", str(told.outcome.error)))
         found += [("cleanup", str(error)) for error in told.outcome.secondary]
-    cut = _cut_above(row)
+    cut = cut_above(row)
     if row.limit is not None and cut is not None:
-        said = f"{format_duration(row.limit)}, of which limits above it left {_brief(cut)}"
+        said = f"{format_duration(row.limit)}, of which limits above it left {brief(cut)}"
         found.append(("limit", said))
     if facts is None:
         return found
@@ -298,9 +227,9 @@ def _details(told: Told) -> list[tuple[str, str]]:
     if output.get("artifacts"):
         found.append(("artifacts", "\n".join(output["artifacts"])))
     if row.grace_used > 0:
-        found.append(("unwinding", f"{_brief(row.grace_used)} after its cancel"))
+        found.append(("unwinding", f"{brief(row.grace_used)} after its cancel"))
     if row.overrun > 0:
-        found.append(("late by", _brief(row.overrun)))
+        found.append(("late by", brief(row.overrun)))
     return found
 
 
