@@ -484,3 +484,38 @@ def test_a_definition_error_of_a_node(write, call):
     code, out, err = call("run", target)
     assert (code, err) == (1, "")
     assert "DefinitionError: mine" in out
+
+
+def test_pictures(write, call, tmp_path):
+    """`--html` and `--svg` write the waterfall into files, beside what the run says."""
+    page, picture = tmp_path / "run.html", tmp_path / "run.svg"
+    code, out, err = call("run", write(GOOD), "--html", str(page), "--svg", str(picture))
+    assert (code, err) == (0, "")
+    assert "p  ok after" in out
+    assert 'aria-label="double: ok' in page.read_text("utf-8")
+    assert 'aria-label="double: ok' in picture.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("", "is a directory; name a file"), ("no/such.html", "there is no directory")],
+)
+def test_pictures_that_have_no_place(write, call, tmp_path, name, said):
+    """A file that cannot be there is a mistake that is said before the run, with exit code 2."""
+    code, out, err = call("run", write(GOOD), "--html", str(tmp_path / name))
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_pictures_that_cannot_be_written(write, call, tmp_path, monkeypatch):
+    """A file that turns out not to be writable is said after the run has been shown."""
+
+    def full(*_args, **_options):
+        raise OSError("the disk is full")
+
+    target = write(GOOD)
+    monkeypatch.setattr(Path, "write_text", full)
+    code, out, err = call("run", target, "--svg", str(tmp_path / "run.svg"))
+    assert code == 2
+    assert "p  ok after" in out
+    assert "the disk is full" in err

@@ -22,6 +22,7 @@ from graceline.cli.hints import hints
 from graceline.cli.keeping import default_path, run_history
 from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
 from graceline.cli.options import FLAG, Debug, Target
+from graceline.cli.pictures import check_places, write_pictures
 from graceline.cli.session import GRACE, run_session
 from graceline.timelines.waterfall import Waterfall
 
@@ -63,6 +64,7 @@ Examples:
   graceline run jobs.py:nightly
   graceline run shop.pipelines:assist -i query=hello -i top=5 --timeout 250ms
   graceline run jobs.py --json > result.json
+  graceline run jobs.py --html run.html
 
 Exit codes:
 
@@ -111,6 +113,13 @@ def run(
     no_history: Annotated[
         bool, FLAG, Parameter(help="Begin without what was learned before, and keep nothing.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        Parameter(help="Write the waterfall to this file, as a page of its own."),
+    ] = None,
+    svg: Annotated[
+        Path | None, Parameter(help="Write the waterfall to this file, as a picture.")
+    ] = None,
     allow_degraded: Annotated[
         bool,
         FLAG,
@@ -123,6 +132,7 @@ def run(
     value = parse_input(inputs or ())
     if no_history and file is not None:
         raise UsageError("--history FILE says where to keep it, --no-history not to; leave one out")
+    check_places(html, svg)
     place = None if no_history else file or default_path()
     err = Console(stderr=True)
     with output_aside(wanted=as_json):
@@ -138,6 +148,7 @@ def run(
         _show(Console(), session, hints(pipeline, session, value, debug=debug))
     if debug:
         trace_result(session.result)
+    write_pictures(session.timeline, html, svg)
     return exit_code(session, allow_degraded=allow_degraded)
 
 
