@@ -1,6 +1,11 @@
+import json
+from math import inf
+
+import attrs
 import pytest
 from hypothesis import given, settings
 
+from graceline import Pipeline, PipelineResult, Stage, Status
 from graceline.testing.strategies import cancellations, pipelines, timeouts
 from graceline.testing.world import simulate
 
@@ -45,7 +50,7 @@ def has_reserve(pipeline):
     return any(part.reserve for part in parts)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pipelines(depth=0), cancellations(), timeouts())
 def test_it_agrees_with_what_was_heard(pipeline, cancels, defaults):
     """Rows made from the outcomes say the same as rows made from the events of the same run."""
@@ -54,3 +59,52 @@ def test_it_agrees_with_what_was_heard(pipeline, cancels, defaults):
         # No outcome knows a reserve, or a deadline of the caller, unless it passed.
         known = not has_reserve(pipeline) and cancels.caller_deadline is None
         agree(played.result, played.timeline, limits=known)
+
+
+def test_it_is_there_without_any_sink(cut):
+    """A result has its timeline by itself: rows with times, limits, blame and saved values."""
+    rows = {row.name: row for row in cut[1].timeline.rows()}
+    generate, keywords, log = rows["generate"], rows["keywords"], rows["log"]
+    assert (generate.blamed, generate.limit, generate.source) == (True, 0.6, "stage")
+    assert generate.worked_until == pytest.approx(generate.limit_at)
+    assert generate.ended == pytest.approx(generate.limit_at + 0.15)
+    assert (keywords.status, keywords.partial, keywords.tries) == (Status.TIMED_OUT, True, 1)
+    assert rows["draft"].limit_at == pytest.approx(generate.limit_at)
+    assert (log.status, log.started, log.ended) == (Status.SKIPPED, None, None)
+    assert "answer timed_out" in repr(cut[1].timeline)
+
+
+def test_a_result_that_was_read_back_has_one_too(cut):
+    """The timeline of a JSON document is that of the result it was made from."""
+    again = PipelineResult.from_dict(json.loads(json.dumps(cut[1].to_dict())))
+    assert again.timeline.rows() == cut[1].timeline.rows()
+    assert again.timeline.pipeline == cut[1].timeline.pipeline
+    assert again.timeline.to_html() == cut[1].timeline.to_html()
+
+
+def test_what_was_tried_is_counted(tried):
+    """Without events there are no single attempts, but how many there were is known."""
+    rows = {row.name: row for row in tried[1].timeline.rows()}
+    assert (rows["flaky"].tries, rows["flaky"].attempts) == (3, ())
+    assert "3 attempts" in tried[1].timeline.to_html()
+
+
+def test_a_limit_that_never_comes_is_none(cut):
+    """An infinite limit, which only a document can hold, is no limit."""
+    result = attrs.evolve(cut[1], limit=inf, blame=None)
+    assert (result.timeline.pipeline.limit, result.timeline.pipeline.limit_at) == (None, None)
+    assert "inf" not in result.timeline.to_html().split("<table")[1]
+
+
+def test_what_reserve_keeps_shows_where_the_limit_passed(observe, sleeper):
+    """A limit that cut its part stands where it did, although a share of it was kept for cleanup."""
+    _, result = observe(Pipeline("p", Stage("s", [sleeper("n", 9)]), timeout=3, reserve=1))
+    assert [row.limit_at for row in result.timeline.rows()] == pytest.approx([2, 2])
+    assert result.timeline.pipeline.limit_at == pytest.approx(2)
+
+
+@pytest.mark.parametrize("run", ["cut", "tried", "thousand", "odd"])
+def test_it_agrees_about_whole_runs(request, run):
+    """Cleanup, retries, hedges and a thousand nodes: both timelines tell the same."""
+    timeline, result = request.getfixturevalue(run)
+    agree(result, timeline)

@@ -7,8 +7,8 @@ __all__ = ["DARK", "LIGHT", "MARKS", "STATUSES", "colours", "tones"]
 LIGHT = {
     "page": "#f6f7f9", "card": "#ffffff", "ink": "#1b1f27", "soft": "#5a6372", "line": "#dfe3e9",
     "grid": "#edf0f4", "code": "#f3f5f8",
-    "ok": "#1a7f4b", "late": "#8a5c00", "timed_out": "#b04600", "failed": "#c0203a",
-    "cancelled": "#8250a8", "skipped": "#5f6876", "rejected": "#c0203a", "running": "#1a66c9",
+    "ok": "#17703f", "late": "#8a5c00", "timed_out": "#b04600", "failed": "#c0203a",
+    "cancelled": "#8250a8", "skipped": "#5f6876", "rejected": "#c0203a", "running": "#185fbd",
     "unwinding": "#8a5c00", "not_started": "#5f6876", "interrupted": "#b04600",
 }  # fmt: skip
 """Colours on a light ground, by what they are for; a status has its own, and a mark as well."""

@@ -1,0 +1,250 @@
+"""The drawings as text: what they say, and what they never say."""
+
+import subprocess
+import sys
+from itertools import pairwise
+from xml.etree import ElementTree as ET
+
+import attrs
+import pytest
+from rich.console import Console
+
+from graceline import Node, Pipeline, Stage, Status, parallel
+from graceline.telemetry import events
+from graceline.telemetry.timeline import Timeline
+from graceline.timelines import Row
+from graceline.timelines.axis import share, ticks
+from graceline.timelines.lines import density, legible
+from graceline.timelines.look import DARK, LIGHT, MARKS
+from graceline.timelines.sheet import fragment_css, script
+from graceline.timelines.track import track
+
+SVG = "{http://www.w3.org/2000/svg}"
+TEXTS = ("ink", "soft", *MARKS)
+
+
+def luminance(colour):
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def mixed(tone, ground, part):
+    channels = [
+        round(part * int(tone[at : at + 2], 16) + (1 - part) * int(ground[at : at + 2], 16))
+        for at in (1, 3, 5)
+    ]
+    return "#" + "".join(f"{channel:02x}" for channel in channels)
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_texts_can_be_read(palette):
+    """Every colour of text has a contrast of 4.5:1 to every ground that it stands on."""
+    for name in TEXTS:
+        for ground in ("page", "card", "code"):
+            assert contrast(palette[name], palette[ground]) >= 4.5, (name, ground)
+    for tone in MARKS:  # a row that is blamed has a little of its tone as its ground
+        ground = mixed(palette[tone], palette["card"], 0.1)
+        for name in ("ink", "soft", tone):
+            assert contrast(palette[name], ground) >= 4.5, (name, tone)
+
+
+def test_colour_is_not_needed():
+    """Statuses that differ in what to do about them have signs of their own."""
+    marks = {MARKS[status] for status in ("ok", "timed_out", "failed", "cancelled", "skipped")}
+    assert len(marks) == 5
+
+
+def test_nothing_moves_and_nothing_is_fetched(cut):
+    """No animation, no address: who wants less motion has none, and the page is all there is."""
+    assert "transition" not in fragment_css()
+    assert "animation" not in fragment_css()
+    html = cut[1].timeline.to_html()
+    assert not any(word in html for word in ("http:", "https:", "src=", "href=", "url(", "@import"))
+    assert "default-src 'none'" in html
+    assert "innerHTML" not in script()
+
+
+@pytest.mark.parametrize("run", ["cut", "tried", "thousand", "odd"])
+def test_the_picture_is_well_formed(request, run):
+    """The SVG is XML, with a text alternative for each line, and no values in it."""
+    for timeline in (request.getfixturevalue(run)[0], request.getfixturevalue(run)[1].timeline):
+        text = timeline.to_svg()
+        root = ET.fromstring(text)  # noqa: S314 - our own
+        lines = [group for group in root.iter(f"{SVG}g") if group.get("role") == "img"]
+        assert all(group.get("aria-label") == group[0].text for group in lines)
+        assert 3 <= len(lines) <= 40
+        assert len(text) < 100_000
+
+
+def test_a_picture_of_a_thousand_nodes_is_folded(thousand):
+    """Stages say what became of their nodes; only those that did not succeed have lines."""
+    root = ET.fromstring(thousand[1].timeline.to_svg())  # noqa: S314 - our own
+    labels = [group.get("aria-label", "") for group in root.iter(f"{SVG}g")]
+    names = [label.split(":")[0] for label in labels if label]
+    assert names == ["stage 0", "stage 1", "job 1-007", "stage 2", "job 2-007", "job 2-008",
+                     "stage 3"]  # fmt: skip
+    assert "250 nodes: 248 ok, 2 timed out" in "".join(root.itertext())
+
+
+def test_no_drawing_has_a_value(cut, tried):
+    """Values, partial values and the texts of errors are in no page, picture or terminal."""
+    for timeline, result in (cut, tried):
+        console = Console(width=120)
+        with console.capture() as captured:
+            console.print(timeline)
+            console.print(result.timeline)
+        drawn = [captured.get()]
+        for one in (timeline, result.timeline):
+            drawn += [one.to_html(), one.to_svg(), one._repr_html_()]
+        assert not any("secret" in text for text in drawn)
+        assert "answer" in drawn[0] or "tried" in drawn[0]
+
+
+@pytest.mark.parametrize("width", [319, 0])
+def test_a_picture_has_a_least_width(cut, width):
+    """A width in which nothing can be read is refused, and what would be right is said."""
+    with pytest.raises(ValueError, match="at least 320, not"):
+        cut[1].timeline.to_svg(width=width)
+    with pytest.raises(ValueError, match="at least 640, not"):
+        cut[1].timeline.beside(cut[1].timeline).to_svg(width=639)
+    assert 'width="320"' in cut[1].timeline.to_svg(width=320)
+
+
+def test_a_run_of_no_time(observe, sleeper):
+    """A run that took no time at all is drawn, with bars that can be seen."""
+    _, result = observe(Pipeline("p", Stage("s", [sleeper("n", 0)])))
+    assert result.elapsed == 0
+    assert "left:0.0%;width:0.0%" in result.timeline.to_html()
+    ET.fromstring(result.timeline.to_svg())  # noqa: S314 - our own
+    assert ticks(0.0)[0] == (0.0, "0s")
+
+
+def test_a_run_that_goes_on():
+    """A timeline that has not ended is drawn as of `now`: open bars, what unwinds, what is to come."""
+    timeline = Timeline()
+    about = {"run_id": "r", "pipeline": "p", "lane": "l"}
+    limits = {"limit": 2.0, "source": None, "fires_at": 12.0}
+    shape = (("s", ("on", "to come")),)
+    timeline(events.RunStarted(at=10.0, queued=0.0, nodes=shape, **limits, **about))
+    timeline(events.StageStarted(at=10.0, stage="s", **limits, **about))
+    timeline(events.NodeStarted(at=10.5, stage="s", node="on", **limits, **about))
+    html = timeline.to_html(now=1.5)
+    assert 'aria-label="on: running, from 500ms on, limit at 2s"' in html
+    assert 'aria-label="to come: not started, not started yet"' in html
+    assert "bar open" in html
+    assert "on: unwinding" in timeline.to_html(now=2.5)
+    assert "on: running" in timeline.to_svg(now=1.5)
+
+
+def test_nothing_was_heard():
+    """A timeline of nothing says so in every drawing."""
+    said = "nothing was heard of a run"
+    assert said in Timeline().to_html()
+    assert said in Timeline().to_svg()
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(Timeline())
+    assert said in captured.get()
+
+
+def test_two_runs_in_a_terminal(observe, sleeper):
+    """Where there is room two runs stand side by side, else one below the other; on one scale."""
+    timelines = [
+        observe(Pipeline("p", Stage("n", [sleeper("n", seconds)])))[1].timeline
+        for seconds in (1, 4)
+    ]
+    drawn = []
+    for width in (160, 80):
+        console = Console(width=width)
+        with console.capture() as captured:
+            console.print(timelines[0].beside(timelines[1], names=("before", "after")))
+        drawn.append(captured.get().splitlines())
+    wide, narrow = drawn
+    assert wide[0].split() == ["before", "after"]
+    assert len(wide) < len(narrow)
+    bars = [line.count("█") for line in narrow if line.startswith("n ")]
+    assert bars[1] == pytest.approx(4 * bars[0], abs=3)
+
+
+def test_density_counts_who_is_at_it():
+    """The area of a folded stage is how many nodes ran at once, over time."""
+    row = Row(level="node", stage="s", name="n")
+    rows = [attrs.evolve(row, started=0.0, ended=5.0), attrs.evolve(row, started=2.5, ended=10.0),
+            row]  # fmt: skip
+    counts, most = density(rows, 10.0, 10.0)
+    assert most == 2
+    assert [counts[at] for at in (0, 24, 25, 49, 50, 99)] == [1, 1, 2, 2, 1, 1]
+
+
+def test_many_bad_nodes_do_not_hide_the_rest(observe):
+    """Of hundreds of nodes that one failure cancelled, some are shown, and the one to blame."""
+
+    async def boom(value):
+        raise ValueError
+
+    async def waits(value):
+        import trio
+
+        await trio.sleep(9)
+
+    nodes = [Node(waits, name=f"n{part}") for part in range(99)]
+    _, result = observe(Pipeline("p", Stage("s", parallel(*nodes, Node(boom, name="boom")))))
+    html = result.timeline.to_html()
+    assert "100 nodes: 99 cancelled, 1 failed" in html
+    assert html.count('class="node is-cancelled"') == 25
+    assert html.count('class="node is-cancelled more"') == 74
+    assert html.count('class="node is-failed blamed"') == 1
+
+
+def test_a_track_says_what_was_cut_above():
+    """A limit that others above it cut short looks like theirs; one out of sight is not drawn."""
+    row = Row(level="node", stage="s", name="n", started=1.0, worked_until=3.0, ended=3.0,
+              limit=9.0, limit_at=3.0, status=Status.OK)  # fmt: skip
+    assert '<i class="limit above" style="left:75.0%">' in track(row, 4.0, 0.0, label="n")
+    own = attrs.evolve(row, limit=2.0)
+    assert '<i class="limit" style="left:75.0%">' in track(own, 4.0, 0.0, label="n")
+    far = attrs.evolve(row, limit_at=9.0)
+    assert "limit" not in track(far, 4.0, 0.0, label="n")
+    assert 'aria-label="&lt;&quot;"' in track(row, 4.0, 0.0, label='<"')
+
+
+def test_axis():
+    """Marks lie at round instants, at most seven of them, whatever the scale is."""
+    for scale in (1e-6, 0.003, 0.5, 1.11, 7.0, 59.0, 61.0, 4000.0, 1e6):
+        found = ticks(scale)
+        assert 2 <= len(found) <= 7
+        assert all(one < other for (one, _), (other, _) in pairwise(found))
+    assert (share(-1, 2), share(1, 2), share(5, 2)) == (0, 50, 100)
+
+
+def test_legible():
+    """What cannot be seen, or would turn the text around, is written as an escape."""
+    assert legible("a\u202eb\n\x00\u200b") == "a\\u202eb\\n\\x00\\u200b"
+    assert legible("שלום 👩\u200d👧 é") == "שלום 👩\u200d👧 é"
+
+
+def test_pages_need_no_rich():
+    """Pages, pictures and notebooks do without the extra of the terminal."""
+    code = """
+import sys
+sys.modules["rich"] = None
+import trio
+from graceline import Node, Pipeline, Stage, open_engine
+async def work(value):
+    return 1
+async def main():
+    async with open_engine() as engine:
+        result = await engine.run(Pipeline("p", Stage("s", [Node(work)])))
+        assert "treegrid" in result.timeline.to_html() and "<svg" in result.timeline.to_svg()
+        assert "treegrid" in result._repr_html_()
+trio.run(main)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - our own code
