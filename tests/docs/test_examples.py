@@ -87,3 +87,14 @@ def test_commands():
     assert len(commands) == 2
     assert "docs/examples/census.py:census" in commands[0]
     assert "-m pytest" in commands[1]
+
+
+def test_picture(tmp_path, monkeypatch):
+    """The picture on the page about the waterfall is the one that its example draws."""
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "waterfall.md"
+    first = next(iter(SYBIL.parse(page).examples()))
+    first.namespace["__name__"] = "__main__"
+    first.evaluate()
+    drawn = (tmp_path / "waterfall.svg").read_text("utf-8")
+    assert drawn == (page.parent / "waterfall.svg").read_text("utf-8")
