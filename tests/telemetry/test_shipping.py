@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from graceline import DefinitionError
+from graceline.telemetry.prometheus.families import Families
 from graceline.telemetry.shipping import export
+from graceline.telemetry.stats import BUCKETS
 
 HERE = Path(__file__).parent
 SHIPPED = resources.files("graceline.telemetry") / "shipped"
@@ -311,6 +313,25 @@ class TestDashboard:
                     continue
                 assert 'lane=~"$lane"' in expr
                 assert ('pipeline=~"$pipeline"' in expr) is not any(n in expr for n in by_lane)
+
+    def test_shows_every_metric(self):
+        """Nothing is measured that no panel shows."""
+        exprs = " ".join(t["expr"] for panel in panels(dashboard()) for t in panel["targets"])
+        names = {family.name for family in Families("graceline", BUCKETS).empty()}
+        assert len(names) >= 30
+        hidden = {
+            name
+            for name in names
+            if not re.search(rf"\b{name}(_bucket|_sum|_total|_info)?(?!\w)", exprs)
+        }
+        assert hidden == set()
+
+    def test_is_explained_panel_by_panel(self):
+        """The page on objectives has a line for each panel, in order."""
+        text = (HERE.parents[1] / "docs" / "objective.md").read_text("utf-8")
+        table = text.partition("## What each panel means")[2].partition("##")[0]
+        told = [line.split(" | ")[1] for line in table.splitlines() if line.startswith("| ")]
+        assert told[1:] == [panel["title"] for panel in panels(dashboard())]
 
     def test_says_so_in_a_schema_that_grafana_10_reads(self):
         """The version of the schema is that of Grafana 10; the uid is short enough."""
