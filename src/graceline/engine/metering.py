@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import trio
@@ -88,7 +87,7 @@ class Metering:
 
 
 def gauges(
-    live: Mapping[str, RunState],
+    live: dict[str, RunState],
     admission: Admission,
     workers: Workers,
     protections: Protections,
@@ -107,7 +106,7 @@ def gauges(
     """
     in_flight = Counter(
         run.plan.name
-        for run in tuple(live.values())
+        for run in live.copy().values()
         if run.waiter is None and isinstance(run.plan, PipelinePlan)
     )
     breakers: dict[str, int] = {}
