@@ -1,4 +1,5 @@
 import io
+import logging
 import shlex
 import textwrap
 from contextlib import redirect_stdout
@@ -58,6 +59,20 @@ SYBIL = Sybil(
 )
 
 
+@pytest.fixture
+def _quiet_log():
+    """What a page does to the log ends with it."""
+    log = logging.getLogger("graceline")
+    handlers, level = log.handlers, log.level
+    yield
+    for handler in log.handlers:
+        if handler not in handlers:
+            handler.close()
+    log.handlers = handlers
+    log.setLevel(level)
+
+
+@pytest.mark.usefixtures("_quiet_log")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page(page, tmp_path, monkeypatch):
     """Every block of Python on the page runs, and prints what the page says that it prints."""

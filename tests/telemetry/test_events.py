@@ -42,6 +42,8 @@ def test_an_event_has_no_room_for_a_payload(kind):
         tuple[str, ...],
         tuple[tuple[str, tuple[str, ...]], ...],
     }
+    if kind is events.PayloadsSeen:  # for those who ask for payloads
+        return
     names = {field.name: field.type for field in attrs.fields(kind)}
     assert {name for name, type_ in names.items() if type_ not in plain} == set()
     assert not names.keys() & {"value", "input", "error", "exception"}

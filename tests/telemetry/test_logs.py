@@ -3,11 +3,14 @@
 import json
 import logging
 import math
+import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import attrs
 import pytest
 
+import graceline
 from graceline.deadlines import Blame, Kind, Source, Status
 from graceline.telemetry import events
 from graceline.telemetry.logs import LoggingSink, log_mode
@@ -63,11 +66,20 @@ SAMPLES = {
     "abandoned": 1,
     "signal": 15,
     "pid": 4711,
+    "input": "1",
+    "value": "2",
+    "partial_value": "3",
+    "error": "ValueError: 4",
+    "secondary": ("OSError: 5",),
 }
 NEEDS_BLAME = {events.CancelRequested, events.WouldTimeOut}
 CONCRETE = [
     getattr(events, name) for name in events.__all__ if name not in ("Event", "OutputReceived")
 ]
+OF_STRUCTLOG = {
+    "event", "exc_info", "exception", "level", "logger", "positional_args", "stack", "stack_info",
+    "timestamp", "_record", "_from_structlog",
+}  # fmt: skip
 RESERVED = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -230,11 +242,111 @@ def test_no_free_text_gets_into_a_record(write, kind):
 
 
 def test_the_name_of_a_level_does_not_clash_with_the_loggers(write):
-    """`name` means the logger in a record, so a level's name travels as `level_name`."""
+    """`name` means the logger in a record, so the name of a part travels as `part_name`."""
     (record,) = write(make(events.CleanupOverran, name="rank"))
-    assert (record.name, record.level_name, record.level) == ("graceline.run", "rank", "node")
+    assert (record.name, record.part_name, record.part_level) == ("graceline.run", "rank", "node")
+    assert record.getMessage() == "cleanup_overran p, node 'rank'"
     (other,) = write(make(events.NodeStarted))
-    assert not hasattr(other, "level_name")
+    assert not hasattr(other, "part_name")
+
+
+@pytest.mark.parametrize("kind", CONCRETE)
+def test_no_field_means_anything_to_others(write, kind):
+    """Neither `logging` nor structlog has a use of its own for the name of a field."""
+    (record,) = write(make(kind))
+    assert not {"status", *(extra(record))} & (RESERVED | OF_STRUCTLOG)
+    fields = {field.name for field in attrs.fields(kind)}
+    renamed = {"name", "level", "stack", "blame"}
+    assert fields - renamed <= extra(record).keys()  # nothing was lost to a clash
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_no_number_is_beyond_json(write, value):
+    """What JSON cannot say, is None."""
+    (record,) = write(make(events.NodeStarted, fires_at=value))
+    assert record.fires_at is None
+
+
+def test_payloads_are_as_loud_as_the_end_of_their_part(write):
+    """They stand before the record of the end, on its level, and say everything in the message."""
+    (record,) = write(make(events.PayloadsSeen))
+    assert (record.event_type, record.levelno) == ("node_payload", logging.DEBUG)
+    assert record.getMessage() == (
+        "node_payload p.s.n, input=1, value=2, partial_value=3, error=ValueError: 4, "
+        "secondary=OSError: 5"
+    )
+    nothing = {"value": None, "partial_value": None, "error": None, "secondary": ()}
+    (record,) = write(make(events.PayloadsSeen, node="", status=Status.FAILED, **nothing))
+    assert (record.event_type, record.levelno) == ("stage_payload", logging.INFO)
+    assert record.getMessage() == "stage_payload p.s, input=1"
+    (record,) = write(make(events.PayloadsSeen, node="", stage="", status=Status.LATE))
+    assert (record.event_type, record.levelno) == ("pipeline_payload", logging.WARNING)
+
+
+# -- the page ---------------------------------------------------------------------------------
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "logging.md"
+SOURCES = Path(graceline.__file__).parent
+BLAMED = {"blamed_level", "blamed_name", "blamed_kind"}
+ENDING = {"status", "started", "elapsed", "limit", "source", "error_type"} | BLAMED
+SETS = {
+    "blame": BLAMED,
+    "limit": {"limit", "source", "fires_at"},
+    "ending": ENDING,
+    "outcome": ENDING | {"grace_used", "overrun"},
+}
+NEVER = {"alternative_skipped", "attempt_skipped", "pipeline_skipped"}
+COMMON = {"event_type", "at", "run_id", "pipeline", "lane"}
+
+
+def rows():
+    """Each row of the tables of the page: its types, its levels, its fields."""
+    for line in DOCS.read_text("utf-8").splitlines():
+        if line.startswith("| `") and not line.startswith("| `graceline."):
+            types, levels, fields, _ = (cell.strip() for cell in line.strip("|").split(" | "))
+            words = set(re.findall(r"\*(\w+)\*", fields))
+            named = set(re.findall(r"`(\w+)`", fields)).union(*(SETS[word] for word in words))
+            yield re.findall(r"`(\w+)`", types), set(re.findall(r"[A-Z]+", levels)), named
+
+
+def written(write):
+    """What the sink writes of every event, however it ended."""
+    found = {}
+    for kind in CONCRETE:
+        names = attrs.fields_dict(kind)
+        for status in Status if "status" in names and kind is not events.DeadlineEnded else [None]:
+            changes = [{}] if status is None else [{"status": status}]
+            changes += [{**changes[0], "degraded": ("x",)}] if "degraded" in names else []
+            changes += [{**changes[0], "node": ""}, {**changes[0], "node": "", "stage": ""}] * (
+                kind is events.PayloadsSeen
+            )
+            changes += [{**changes[0], "stop": "ok"}] if "stop" in names else []
+            for change in changes:
+                (record,) = write(make(kind, **change))
+                levels, _ = found.setdefault(
+                    record.event_type, (set(), set(extra(record)) - COMMON)
+                )
+                levels.add(record.levelname)
+    found["loop_blocked"][0].add("WARNING")  # the watchdog's thread has said it, too
+    return {name: facts for name, facts in found.items() if name not in NEVER}
+
+
+def test_the_page_lists_every_record_of_a_run(write):
+    """Types, levels and fields in the table are those that the sink writes."""
+    listed = {name: (levels, fields) for types, levels, fields in rows() for name in types}
+    found = written(write)
+    assert {name: listed.get(name) for name in found} == found
+
+
+def test_the_page_lists_every_other_record(write):
+    """A type that the sources name, wherever they log, is in a table; and nothing else is."""
+    listed = {name for types, _, _ in rows() for name in types}
+    sources = "".join(path.read_text("utf-8") for path in SOURCES.rglob("*.py"))
+    named = set(re.findall(r"\"event_type\": f?\"([\w{}]+)\"", sources))
+    named = (named - {"chaos_{what}"}) | {"chaos_begins", "chaos_ends"}
+    assert {"events_dropped", "malformed_header"} <= named
+    assert listed == named | written(write).keys()
 
 
 def test_a_trace_is_wanted_only_while_debug_is_on(caplog):

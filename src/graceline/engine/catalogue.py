@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from graceline.deadlines import Limit, Source
 from graceline.definitions import Pipeline
 from graceline.definitions.checks import nearest, no_pipeline
 from graceline.engine.compiling import Resources, compile_pipeline
 from graceline.engine.plan import PipelinePlan
 from graceline.errors import DefinitionError
+from graceline.telemetry.logs import log_sub_second
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 __all__ = ["Catalogue"]
+
+_STATED = (Source.NODE, Source.STAGE, Source.PIPELINE, Source.METADATA)
 
 
 class Catalogue:
@@ -72,6 +76,8 @@ class Catalogue:
             for change in self._changes:
                 changed = change(changed)
             plan = plans[pipeline] = compile_pipeline(changed, self._resources, stated=stated)
+            if pipeline not in self._known[not stated]:
+                log_sub_second(pipeline.name, _sub_second(plan))
         return plan
 
     def alter(self, change: Callable[[Pipeline], Pipeline]) -> Callable[[], None]:
@@ -87,3 +93,14 @@ class Catalogue:
         """Change pipelines so from now on; what was compiled otherwise is forgotten."""
         self._changes = changes
         self._known = (WeakKeyDictionary(), WeakKeyDictionary())
+
+
+def _sub_second(plan: PipelinePlan) -> Iterator[tuple[str, float]]:
+    """The limits below one second that the definition states, by the name of their part."""
+    parts: list[tuple[str, Limit]] = [(plan.name, plan.limit)]
+    for stage in plan.parts.values():
+        parts.append((stage.name, stage.limit))
+        parts += [(f"{stage.name}.{node.name}", node.limit) for node in stage.parts.values()]
+    for name, limit in parts:
+        if limit.shown is not None and limit.shown < 1 and limit.source in _STATED:
+            yield name, limit.shown

@@ -66,6 +66,7 @@ class Engine:
         metering: Metering,
         lane: str,
         sinks: tuple[Listener, ...],
+        log_payloads: bool,
         watchdog: Watchdog,
     ) -> None:
         self._nursery: trio.Nursery
@@ -76,7 +77,7 @@ class Engine:
         self._lane = lane
         self._stats = stats
         self._metering = metering
-        self._hub = Hub((LoggingSink(), *sinks), self._stats.exemplars)
+        self._hub = Hub((LoggingSink(payloads=log_payloads), *sinks), self._stats.exemplars)
         self._protections = Protections(
             self._hub, stats, lane, enforced=mode == "enforce", random=random.random
         )

@@ -15,7 +15,7 @@ from graceline.adaptive import Store
 from graceline.adaptive.lanes import default_lane
 from graceline.definitions import Adaptive, Breaker, Bulkhead, Defaults, Hedge, Retry, Timeouts
 from graceline.definitions.arguments import explained
-from graceline.definitions.checks import brief, check_name, nearest
+from graceline.definitions.checks import brief, check_flag, check_name, nearest
 from graceline.durations import Duration
 from graceline.engine.admission import Admission, AdmissionMode
 from graceline.engine.core import Engine, Mode
@@ -90,6 +90,7 @@ def open_engine(
     max_processes: int | None = None,
     lane: str | None = None,
     sinks: Iterable[Listener] = (),
+    log_payloads: bool = False,
     metrics: Metrics | None = None,
     metrics_port: int | None = None,
     metrics_host: str = "127.0.0.1",
@@ -124,6 +125,8 @@ def open_engine(
         sinks: subscribers of the event stream: each in a thread of its own, where it may block,
             unless its attribute `inline` is true. When the block ends they get what they are due,
             within the engine's grace period.
+        log_payloads: True has the log show inputs, values and the texts of errors too, each as at
+            most 500 characters. They may hold what a log must not.
         metrics: shows Prometheus what the engine counts and does; None for no metrics, or with
             `metrics_port=` for `Metrics()`.
         metrics_port: serves the metrics at this port, 0 for any free one, from a thread that
@@ -151,8 +154,8 @@ def open_engine(
     return _Block(
         _opened(
             timeouts, mode, max_concurrent_pipelines, max_queue, admission, max_threads,
-            max_abandoned_threads, max_processes, lane, sinks, metrics, metrics_port, metrics_host,
-            watchdog, history, policies,
+            max_abandoned_threads, max_processes, lane, sinks, log_payloads, metrics, metrics_port,
+            metrics_host, watchdog, history, policies,
         )
     )  # fmt: skip
 
@@ -168,6 +171,7 @@ def _make(
     max_processes: int | None,
     lane: str | None,
     sinks: Iterable[Listener],
+    log_payloads: bool,  # noqa: FBT001 - as `open_engine` has it
     metrics: Metrics | None,
     metrics_port: int | None,
     metrics_host: str,
@@ -225,6 +229,7 @@ def _make(
         metering=metering,
         lane=lane,
         sinks=listeners,
+        log_payloads=check_flag(log_payloads, "log_payloads="),
         watchdog=watchdog or Watchdog(stuck_after=None, blocked_after=None),
     )
 

@@ -15,6 +15,7 @@ from graceline.definitions.checks import nearest
 from graceline.engine.levels import UNSET, LevelRun
 from graceline.engine.plan import NodePlan, Plan, StagePlan
 from graceline.engine.state import NOTHING, RunState
+from graceline.engine.telling import tell_payloads
 from graceline.results import NodeOutcome, StageOutcome
 from graceline.telemetry import events
 
@@ -211,6 +212,11 @@ def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
             return
         if not run.trouble_heard():
             return
+    if run.shared.hub.curious and outcome.status is not Status.SKIPPED:
+        tell_payloads(
+            run, level, outcome.status, now, value=outcome.value, error=outcome.error,
+            partial=getattr(outcome, "partial", None), secondary=outcome.secondary,
+        )  # fmt: skip
     fields: dict[str, Any] = {
         "status": outcome.status,
         "started": level.start,

@@ -16,6 +16,7 @@ from graceline.engine.outcomes import Outcomes, skipped_stage
 from graceline.engine.running import BREATHE, came_back, run_stages, settle_holder
 from graceline.engine.settling import Book
 from graceline.engine.strand import Strand
+from graceline.engine.telling import tell_payloads
 from graceline.resilience import Refusal
 from graceline.results import PipelineResult, draft_of, freeze
 from graceline.telemetry import events
@@ -271,6 +272,11 @@ def _tell(run: RunState, result: PipelineResult) -> None:
     else:
         run.plan.stats.add_ok(result.elapsed, result.limit, nodes)
     if run.traced or (trouble and run.trouble_heard()):
+        if run.shared.hub.curious:
+            tell_payloads(
+                run, run.root, result.status, run.origin + result.elapsed, value=result.value,
+                error=result.error, secondary=result.secondary,
+            )  # fmt: skip
         run.emit(
             events.RunFinished,
             run.origin + result.elapsed,

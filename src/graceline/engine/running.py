@@ -103,7 +103,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 if history is not None:
                     history.ended_well(level, now)
                 if run.traced:
-                    tell_node_ended_well(run, level, now)
+                    tell_node_ended_well(run, level, result, now)
                 if plan.critical:
                     book.last = now
                 value = result
@@ -170,7 +170,7 @@ async def run_stages(
             book.outcomes[plan.name] = (plan, result, start, now, inner.outcomes)
             plan.add_ok(now - start)
             if run.traced:
-                tell_stage_ended_well(run, level, now)
+                tell_stage_ended_well(run, level, result, now)
             if plan.critical:
                 book.last = now
             value = result

@@ -1,4 +1,4 @@
-"""The events of a trace: nodes and stages that start, and those that end well.
+"""The events of a trace: nodes and stages that start, and those that end well; and payloads.
 
 What does not end well is told by `outcomes.tell`, whether anybody wants a trace or not.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graceline.deadlines import Status
 from graceline.telemetry import events
+from graceline.telemetry.payloads import error_text, value_text
 
 if TYPE_CHECKING:
     from graceline.engine.levels import LevelRun
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "tell_node_ended_well",
     "tell_node_started",
+    "tell_payloads",
     "tell_stage_ended_well",
     "tell_stage_started",
 ]
@@ -32,9 +34,11 @@ def tell_node_started(run: RunState, level: LevelRun, fires: float) -> None:
     )  # fmt: skip
 
 
-def tell_node_ended_well(run: RunState, level: LevelRun, now: float) -> None:
+def tell_node_ended_well(run: RunState, level: LevelRun, value: Any, now: float) -> None:
     """A node without policies has ended well: one attempt, no outcome built."""
     plan = level.plan
+    if run.shared.hub.curious:
+        tell_payloads(run, level, Status.OK, now, value=value)
     run.emit(
         events.NodeFinished, now, stage=plan.stage,  # type: ignore[attr-defined]
         node=plan.name, attempts=1, partial=False, **_well(level, now),
@@ -50,9 +54,38 @@ def tell_stage_started(run: RunState, level: LevelRun) -> None:
     )  # fmt: skip
 
 
-def tell_stage_ended_well(run: RunState, level: LevelRun, now: float) -> None:
+def tell_stage_ended_well(run: RunState, level: LevelRun, value: Any, now: float) -> None:
     """A stage has ended well, and no outcome was built."""
+    if run.shared.hub.curious:
+        tell_payloads(run, level, Status.OK, now, value=value)
     run.emit(events.StageFinished, now, stage=level.plan.name, **_well(level, now))
+
+
+def tell_payloads(
+    run: RunState,
+    level: LevelRun,
+    status: Status,
+    now: float,
+    *,
+    value: Any = None,
+    partial: Any = None,
+    error: BaseException | None = None,
+    secondary: tuple[BaseException, ...] = (),
+) -> None:
+    """What went into a part that has ended, and what came out; called if anybody wants to know."""
+    name, kind = level.plan.name, level.limit.level
+    stage = "" if kind == "pipeline" else getattr(level.plan, "stage", name)
+    usable = status in (Status.OK, Status.LATE)
+    run.shared.hub.emit_payloads(
+        events.PayloadsSeen(
+            at=now, run_id=run.run_id, pipeline=run.plan.name, lane=run.shared.lane,
+            stage=stage, node=name if kind == "node" else "", status=status,
+            input=value_text(level.input), value=value_text(value) if usable else None,
+            partial_value=None if partial is None else value_text(partial),
+            error=None if error is None else error_text(error),
+            secondary=tuple(error_text(other) for other in secondary),
+        )
+    )  # fmt: skip
 
 
 def _well(level: LevelRun, now: float) -> dict[str, Any]:

@@ -267,7 +267,7 @@ class LoopWatch:
         if known is None:
             _log.warning(
                 "the event loop has been blocked for %.2f s:\n%s", seconds, "\n".join(stack),
-                extra={"event_type": "loop_blocked", "stack": stack},
+                extra={"event_type": "loop_blocked", "frames": stack},
             )  # fmt: skip
 
     def _answer(self) -> None:

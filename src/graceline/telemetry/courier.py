@@ -49,8 +49,8 @@ class Courier:
     """A sink that hands what it takes to another sink, in a thread.
 
     Args:
-        sink: gets the events, in order. It is asked now, once, whether it wants a trace, and what
-            programs write: asking later, in the loop, could block it.
+        sink: gets the events, in order. It is asked now, once, whether it wants a trace, output
+            and payloads: asking later, in the loop, could block it.
         count_drop: called in the loop for each event that is dropped.
     """
 
@@ -68,6 +68,7 @@ class Courier:
         self._full = False
         self._trace = self._ask("wants_trace")
         self._output = self._ask("wants_output")
+        self._payloads = self._ask("wants_payloads")
 
     def wants_trace(self) -> bool:
         """As the sink said."""
@@ -76,6 +77,10 @@ class Courier:
     def wants_output(self) -> bool:
         """As the sink said."""
         return self._output
+
+    def wants_payloads(self) -> bool:
+        """As the sink said."""
+        return self._payloads
 
     def __call__(self, event: Event) -> None:
         """In the loop: have the event delivered; a full queue drops it."""

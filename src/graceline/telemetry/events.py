@@ -1,8 +1,8 @@
 """The one stream of events: frozen, without payloads, in the order in which things happen.
 
 Each event names its run and carries `at`, absolute seconds of the run's clock. Inputs, values and
-error texts never appear in an event: only names, times, statuses and class names. The output of a
-child program is the exception, for sinks that ask for it.
+error texts never appear in an event: only names, times, statuses and class names. There are two
+exceptions, for sinks that ask for them: the output of a child program, and `PayloadsSeen`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "NodeStarted",
     "NodeStuck",
     "OutputReceived",
+    "PayloadsSeen",
     "RunAborted",
     "RunFinished",
     "RunStarted",
@@ -328,13 +329,32 @@ class SignalSent(Event):
 class OutputReceived(Event):
     """A child program wrote `text` to `stream`, which is `stdout` or `stderr`.
 
-    The one event with a payload: only a sink whose `wants_output()` is true gets it.
+    Only a sink whose `wants_output()` is true gets it.
     """
 
     stage: str
     node: str
     stream: str
     text: str
+
+
+@attrs.frozen(kw_only=True)
+class PayloadsSeen(Event):
+    """What went into a part that ends, and what came out of it, each as a short text.
+
+    Only a sink whose `wants_payloads()` was true when it was subscribed gets it, before the event
+    of the end itself; of what ends well only if a trace is wanted. `stage` and `node` are empty for
+    the pipeline, `node` for a stage. What there is not, is None; `secondary` has further errors.
+    """
+
+    stage: str
+    node: str
+    status: Status
+    input: str
+    value: str | None
+    partial_value: str | None
+    error: str | None
+    secondary: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)

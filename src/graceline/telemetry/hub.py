@@ -6,7 +6,8 @@ events from a `Courier`, in a thread, and may block.
 Kinds of interest keep the hot path cheap. Every sink hears of trouble. Only a sink that wants a
 *trace* also hears of each node that starts and ends well; while none does, those events are not
 even built. Only a sink that wants *output* gets what child programs write: a method `wants_output`
-says so, as `wants_trace` does. A sink with a method `keep_exemplars` gets the store for them; one
+says so, as `wants_trace` does. Only one whose method `wants_payloads` says so when it is subscribed
+gets what parts take and return. A sink with a method `keep_exemplars` gets the store for them; one
 with a method `carrier` is asked for headers wherever a run makes a call to another process.
 """
 
@@ -58,6 +59,7 @@ class Hub:
     """The sinks of one engine.
 
     Attributes:
+        curious: the sinks that want payloads.
         dropped: how many events found the queue of a slow sink full, in all.
     """
 
@@ -68,6 +70,7 @@ class Hub:
         self._sinks: tuple[Listener, ...] = ()
         self._tracers: tuple[tuple[Listener, Callable[[], bool]], ...] = ()
         self._readers: tuple[tuple[Listener, Callable[[], bool]], ...] = ()
+        self.curious: tuple[Listener, ...] = ()
         self._carriers: tuple[tuple[Listener, Callable[[], Mapping[str, str]]], ...] = ()
         self._complaints: dict[int, Complaint] = {}
         self._couriers: tuple[Courier, ...] = ()
@@ -91,10 +94,13 @@ class Hub:
         if courier is not None:
             self._couriers = (*self._unfinished(), courier)
         self._set((*self._sinks, entry))
+        if self._wants_payloads(entry):
+            self.curious = (*self.curious, entry)
         self._share(sink)
 
         def remove() -> None:
             self._set(tuple(other for other in self._sinks if other is not entry))
+            self.curious = tuple(other for other in self.curious if other is not entry)
             self._complaints.pop(id(entry), None)
             if courier is not None:
                 courier.close()
@@ -171,6 +177,11 @@ class Hub:
                 event = event or build()
                 self._hand(event, sink)
 
+    def emit_payloads(self, event: Event) -> None:
+        """Hand what a part took and returned to the sinks that want it."""
+        for sink in self.curious:
+            self._hand(event, sink)
+
     def _hand(self, event: Event, sink: Listener) -> None:
         try:
             sink(event)
@@ -200,6 +211,14 @@ class Hub:
         self._tracers = _asking(sinks, "wants_trace")
         self._readers = _asking(sinks, "wants_output")
         self._carriers = _asking(sinks, "carrier")
+
+    def _wants_payloads(self, sink: Listener) -> bool:
+        method = getattr(sink, "wants_payloads", None)
+        try:
+            return method is not None and bool(method())
+        except Exception:  # noqa: BLE001 - whatever a sink raises, the engine goes on
+            self._report(sink)
+            return False
 
     def _deaf(self, sink: Listener) -> bool:
         """Whether a sink says that it is deaf; one without the method, or that raises, is not."""

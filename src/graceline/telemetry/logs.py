@@ -1,7 +1,8 @@
 """The logging sink: events as records of standard `logging`, with structured fields and no payload.
 
 Loggers are named `graceline.*`. Fields travel through `extra=`, with an `event_type`, so JSON
-formatters and structlog take them as they are.
+formatters and structlog take them as they are: no name of a field means anything to `logging` or to
+structlog, and values are numbers, words, lists of these, or None. docs/logging.md lists them all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -18,9 +19,11 @@ from graceline.durations import format_duration
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from graceline.telemetry.events import Event
 
-__all__ = ["LoggingSink", "log_mode"]
+__all__ = ["LoggingSink", "log_mode", "log_sub_second"]
 
 logging.getLogger("graceline").addHandler(logging.NullHandler())
 _log = logging.getLogger("graceline.run")
@@ -78,6 +81,8 @@ _INFOS = frozenset(
         "signal_sent",
     }
 )  # the watchdog's thread has warned before
+_RENAMED: Final = {"name": "part_name", "level": "part_level", "stack": "frames"}
+"""`logging` has a meaning for the first, structlog for the others."""
 
 
 class LoggingSink:
@@ -86,9 +91,19 @@ class LoggingSink:
     DEBUG: everything, with the limit that was applied to each part and where it came from. INFO:
     parts that did not end well. WARNING: runs that did not end well, and what somebody should look
     into.
+
+    Args:
+        payloads: whether it writes inputs, values and the texts of errors as well.
     """
 
     inline = True
+
+    def __init__(self, *, payloads: bool = False) -> None:
+        self._payloads = payloads
+
+    def wants_payloads(self) -> bool:
+        """If it was told so."""
+        return self._payloads
 
     def deaf(self) -> bool:
         """Whether no handler but the library's own would see a record: then none is built."""
@@ -115,6 +130,10 @@ def _classify(event: Event) -> tuple[int, str]:
     if isinstance(event, events.RunFinished):
         calm = event.status is Status.OK and not event.degraded
         return logging.DEBUG if calm else logging.WARNING, f"pipeline_{_SUFFIX[event.status]}"
+    if isinstance(event, events.PayloadsSeen):
+        part = "node" if event.node else "stage" if event.stage else "pipeline"
+        loud = logging.INFO if event.stage else logging.WARNING
+        return logging.DEBUG if event.status is Status.OK else loud, f"{part}_payload"
     if isinstance(event, events.NodeFinished | events.StageFinished):
         part = "node" if isinstance(event, events.NodeFinished) else "stage"
         calm = event.status in (Status.OK, Status.SKIPPED)
@@ -133,22 +152,19 @@ def _classify(event: Event) -> tuple[int, str]:
 
 def _fields(event: Event) -> dict[str, Any]:
     fields = attrs.asdict(event, recurse=False)
-    blame = fields.pop("blame", None)
-    if blame is not None:
-        fields |= {
-            "blamed_level": blame.level,
-            "blamed_name": blame.name,
-            "blamed_kind": str(blame.kind),
-        }
-    if "name" in fields:
-        fields["level_name"] = fields.pop("name")  # `name` is the logger's own in a record
-    return {key: _plain(value) for key, value in fields.items()}
+    if "blame" in fields:
+        blame = fields.pop("blame")
+        for name in ("level", "name", "kind"):
+            fields[f"blamed_{name}"] = getattr(blame, name, None)
+    return {_RENAMED.get(key, key): _plain(value) for key, value in fields.items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, StrEnum):
         return str(value)
-    return None if value == math.inf else value  # JSON has no infinity
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no infinity
+    return value
 
 
 def _describe(event: Event) -> str:
@@ -168,10 +184,14 @@ def _describe(event: Event) -> str:
         said.append(f"alternative {event.alternative!r}, health {event.health:.2f}")
     if isinstance(event, events.AlternativeStarted):
         said.append(f"alternative {event.alternative!r}")
+    if isinstance(event, events.CleanupOverran):
+        said.append(f"{event.level} {event.name!r}")
     if isinstance(event, events.BreakerChanged):
         said = [f"breaker {event.breaker}: {event.old} -> {event.new}"]
     if isinstance(event, events.WouldReject):
         said.append(f"{event.reason}, {format_duration(event.remaining)} left")
+    if isinstance(event, events.PayloadsSeen):
+        return ", ".join([where, *_payloads(event)])
     late_after = getattr(event, "late_after", None)
     if late_after is not None:
         said.append(f"past its soft deadline of {format_duration(late_after)}")
@@ -186,6 +206,32 @@ def _describe(event: Event) -> str:
     if blame is not None:
         said.append(f"blamed: {blame.level} {blame.name!r} ({blame.kind})")
     return ", ".join(said)
+
+
+def _payloads(event: events.PayloadsSeen) -> Iterator[str]:
+    yield f"input={event.input}"
+    if event.value is not None:
+        yield f"value={event.value}"
+    if event.partial_value is not None:
+        yield f"partial_value={event.partial_value}"
+    if event.error is not None:
+        yield f"error={event.error}"
+    for error in event.secondary:
+        yield f"secondary={error}"
+
+
+def log_sub_second(pipeline: str, limits: Iterable[tuple[str, float]]) -> None:
+    """Say once per definition which limits it states below one second.
+
+    Where seconds were meant as milliseconds, or the other way round, this shows it; in a pipeline
+    that has to answer at once it is nothing to look into, so it is DEBUG.
+    """
+    said = tuple(f"{name} {format_duration(limit)}" for name, limit in limits)
+    if said:
+        logging.getLogger("graceline.engine").debug(
+            "sub_second_timeout %s: %s", pipeline, ", ".join(said),
+            extra={"event_type": "sub_second_timeout", "pipeline": pipeline, "limits": said},
+        )  # fmt: skip
 
 
 def log_mode(mode: str) -> None:

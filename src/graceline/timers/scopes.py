@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from math import inf
+from traceback import extract_tb
 from typing import Any, TypeAlias
 
 from graceline.deadlines import (
@@ -260,8 +261,18 @@ class Timers:
                     timer.context.run(handler, self.show(timer))
                 except BaseException as error:  # noqa: BLE001 - attached to the scope
                     timer.secondary += (error,)
-                    _log.error("a handler of timer %r raised", timer.limit.name, exc_info=error)
+                    _report(timer.limit.name, error)
                     if urgent is None and not isinstance(error, Exception):
                         urgent = error
         if urgent is not None and not self.alarm.is_current():
             raise urgent
+
+
+def _report(timer: str, error: BaseException) -> None:
+    """Log what a handler raised by its class and place: its text may be somebody's data."""
+    kind, frames = type(error).__name__, extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}"
+    _log.error(
+        "a handler of timer %r raised %s at %s", timer, kind, where,
+        extra={"event_type": "timer_handler_raised", "timer": timer, "error_type": kind},
+    )  # fmt: skip

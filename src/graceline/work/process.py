@@ -389,7 +389,9 @@ def _keep_partial(board: Board, job: _Job, context: WorkContext) -> None:
     try:
         context.save_partial(unpack(data, f"node {context.node!r}: its partial value"))
     except GracelineError as error:
-        _log.warning("%s", error)  # it must not hide how the node ended
+        # It must not hide how the node ended. What it says may be somebody's data.
+        kind = type(error.__cause__).__name__
+        _log.warning("node %r: its partial value cannot be read here: %s", context.node, kind)
 
 
 def _died(what: str, error: Exception) -> WorkerDiedError:
