@@ -165,7 +165,7 @@ class Witness(logging.Handler):
         self.seen = []
 
     def emit(self, record):
-        if any("blocks_the_loop" in line for line in record.stack):
+        if any("blocks_the_loop" in line for line in record.frames):
             self.seen.append((record, self.engine.health()))
             self.released.set()
 
@@ -195,7 +195,7 @@ async def test_a_blocked_loop_is_reported_while_it_is_blocked():
         assert engine.health().blocked is None
     record, health = witness.seen[0]
     assert record.event_type == "loop_blocked"
-    assert any("blocks_the_loop" in line for line in record.stack)
+    assert any("blocks_the_loop" in line for line in record.frames)
     assert health.blocked.seconds >= 0.25
     assert any("witness.released.wait" in line for line in health.blocked.stack)
     assert not health.ok
