@@ -6,7 +6,7 @@ of a definition, with `policies` and `protections`; `catalogue` keeps it. A run 
 by `running`, `graphs`, `items` and `choosing`, each task with a `strand`. Around a node's work are
 `attempts`, made of `copies`: `hedging` sends two. `settling` makes `outcomes` of `endings`. What a
 node uses is in `context`, `cleanup`, `header` and `scopes`; what people see, in `handle`, `health`
-and `watchdog`.
+and `watchdog`, and what a collector sees in `metering`.
 """
 
 from graceline.engine.admission import AdmissionHealth, AdmissionMode
