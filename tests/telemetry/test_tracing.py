@@ -434,8 +434,10 @@ async def test_a_timeout_is_an_error(autojump_clock, engine, spans, level, error
 
 
 async def test_a_failure_is_an_error(autojump_clock, engine, spans):
-    """Each part that it ends has the class of what was raised."""
-    await engine.run(Pipeline("p", [Stage("s", [Node(fails_with(KeyError("x")), name="n")])]))
+    """Each part that it ends has the class of what was raised, and nothing of its text or the input."""
+    node = Node(fails_with(KeyError("secret")), name="n", retry=TWICE)
+    await engine.run(Pipeline("p", [Stage("s", [node])]), "secret")
+    assert not any("secret" in span.to_json() for span in spans.ended)
     for span in map(spans.of, ("pipeline p", "stage s", "node n")):
         assert (span.status.status_code, span.attributes["error.type"]) == (
             StatusCode.ERROR, "KeyError",

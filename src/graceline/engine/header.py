@@ -53,10 +53,12 @@ def outgoing_headers(name: str = DEFAULT_HEADER) -> dict[str, str]:
 
 def _carrier() -> dict[str, str]:
     """What sinks hand on, such as a trace."""
-    level, job = CURRENT.get(), current_job()
+    level = CURRENT.get()
     if level is not None:
         return level.run.shared.hub.carrier()
-    return {} if job is None else job.carrier()
+    job = current_job()
+    assert job is not None  # noqa: S101 - or there would be no time to hand on
+    return job.carrier()
 
 
 def _work_left() -> float:
