@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 from graceline.deadlines import Limit, Source
 from graceline.definitions import Pipeline
 from graceline.definitions.checks import nearest, no_pipeline
-from graceline.engine.compiling import Resources, compile_pipeline
+from graceline.engine.compiling import compile_pipeline
 from graceline.engine.plan import PipelinePlan
+from graceline.engine.resources import Resources
 from graceline.errors import DefinitionError
 from graceline.telemetry.logs import log_sub_second
 

@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import inf
 from typing import Any
-
-import attrs
 
 from graceline.adaptive import Outlooks
 from graceline.deadlines import Limit, Source, Status
 from graceline.definitions import (
-    INHERIT,
     Adaptive,
     Choice,
-    Defaults,
     Each,
     Graph,
     Node,
     Part,
     Pipeline,
-    Retry,
     Stage,
-    Timeouts,
-    check_learned_limit,
-    resolve,
 )
 from graceline.definitions.part import Step
 from graceline.engine.attempts import attempted
 from graceline.engine.choosing import bind_choice
-from graceline.engine.learning import Learning, Recorded
+from graceline.engine.compiling_policies import compile_policies
+from graceline.engine.learning import Recorded
 from graceline.engine.plan import Alternative, NodePlan, PipelinePlan, StagePlan
 from graceline.engine.policies import Policies
-from graceline.engine.protections import Place, Protections
+from graceline.engine.protections import Place
+from graceline.engine.resources import Resources
 from graceline.engine.sharing import Share
 from graceline.engine.site import current_site
 from graceline.engine.surrounded import Surrounded
-from graceline.telemetry.stats import HEDGES, STOPS, PartStats, PipelineStats, Stats, expect
-from graceline.work import Bound, Workers, bind_coroutine
+from graceline.telemetry.stats import HEDGES, STOPS, PartStats, PipelineStats, expect
+from graceline.work import Bound, bind_coroutine
 
-__all__ = ["Resources", "compile_pipeline"]
+__all__ = ["compile_pipeline"]
 
 _SOURCES = {
     "alternative": Source.NODE,
@@ -48,33 +42,6 @@ _SOURCES = {
     "stage": Source.STAGE,
     "pipeline": Source.PIPELINE,
 }
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Resources:
-    """What all plans of one engine are made with.
-
-    Attributes:
-        timeouts: the engine's default limits.
-        defaults: the engine's default policies.
-        enforced: whether limits cut anything.
-        stats: where the aggregates live.
-        workers: where work runs that does not run in the event loop.
-        learning: gives learned limits; None does not learn.
-        protections: breakers, bulkheads and retry budgets.
-        random: gives numbers in [0, 1), for the jitter of backoffs.
-        crowded: whether runs wait for a slot of the engine.
-    """
-
-    timeouts: Timeouts
-    defaults: Defaults
-    enforced: bool
-    stats: Stats
-    workers: Workers
-    learning: Learning | None
-    protections: Protections
-    random: Callable[[], float]
-    crowded: Callable[[], bool]
 
 
 def compile_pipeline(pipeline: Pipeline, resources: Resources, *, stated: bool) -> PipelinePlan:
@@ -219,12 +186,13 @@ class _Compiler:
     ) -> tuple[Bound, Policies | None]:
         """The work of a node with its policies around it, and these."""
         work = self._work(node)
-        policies = self._policies(node, stage, place, work)
+        policies = compile_policies(node, stage, self._pipeline, place, work, self._resources)
         if policies is None:
             return work, None
         if policies.retry.attempts > 1:
             expect(stats.retries, STOPS)
         if policies.hedge is not None:
+            self._hedged = True
             expect(stats.hedges, HEDGES)
         return attempted(policies), policies
 
@@ -336,59 +304,6 @@ class _Compiler:
         if soft and not isinstance(part.timeout, Adaptive) and part.stated_timeout != inf:
             late_after = part.stated_timeout
         return Share(stage, node, late_after, self._outlooks if node else None)
-
-    def _source(self, field: str, node: Node, stage: Stage) -> Source:
-        """The level that states an inherited limit."""
-        levels = (
-            (Source.NODE, node), (Source.STAGE, stage), (Source.PIPELINE, self._pipeline),
-        )  # fmt: skip
-        stated = (source for source, part in levels if getattr(part, field) is not INHERIT)
-        return next(stated, Source.DEFAULT)
-
-    def _policies(self, node: Node, stage: Stage, place: Place, call: Bound) -> Policies | None:
-        levels = (node, stage, self._pipeline, self._resources.defaults)
-        check_learned_limit(*levels)
-        retry = resolve("retry", *levels)
-        timeout = resolve("attempt_timeout", *levels)
-        breaker = resolve("breaker", *levels)
-        limit = resolve("limit", *levels)
-        hedge = resolve("hedge", *levels) if node.idempotent else None
-        if retry is timeout is breaker is limit is hedge is None:
-            return None
-        protections = self._resources.protections
-        learning = self._resources.learning
-        durations: Recorded | None = None
-        key = (self._pipeline.name, stage.name, node.name, "attempt")
-        seconds, source = timeout, self._source("attempt_timeout", node, stage)
-        if isinstance(timeout, Adaptive):
-            seconds, source = timeout.initial, Source.ADAPTIVE
-            if learning is not None:
-                durations = learning.learned(timeout, *key, None, soft=False)
-        elif learning is not None and hedge is not None:
-            durations = learning.recorded(*key)
-        if hedge is not None:
-            self._hedged = True
-        return Policies(
-            call=call,
-            retry=retry or Retry(attempts=1),
-            limit=Limit(
-                "attempt",
-                node.name,
-                timeout=inf if seconds is None else seconds,
-                source=None if seconds in (None, inf) else source,
-                stated=True,
-                enforced=self._resources.enforced,
-            ),
-            idempotent=node.idempotent,
-            durations=durations,
-            retry_budget=protections.budget(place),
-            random=self._resources.random,
-            breaker=None if breaker is None else protections.breaker(breaker, place),
-            slots=None if limit is None else protections.bulkhead(limit, place),
-            hedge=hedge,
-            hedge_budget=None if hedge is None else protections.hedges(hedge, place),
-            crowded=self._resources.crowded,
-        )
 
 
 def _publish(stats: PartStats | PipelineStats, part: Part, limit: Limit) -> None:

@@ -18,7 +18,6 @@ from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
 from graceline.engine.calls import limited, runs_around, surroundings
 from graceline.engine.catalogue import Catalogue
-from graceline.engine.compiling import Resources
 from graceline.engine.handle import Run
 from graceline.engine.header import MalformedHeaders
 from graceline.engine.health import Health, abandoned_threads, run_health
@@ -29,6 +28,7 @@ from graceline.engine.metering import Metering, gauges
 from graceline.engine.plan import Plan
 from graceline.engine.portal import Portal
 from graceline.engine.protections import Protections
+from graceline.engine.resources import Resources
 from graceline.engine.runner import arrive, perform
 from graceline.engine.scopes import DeadlineScope, TimeoutHandler
 from graceline.engine.state import RunState, Shared

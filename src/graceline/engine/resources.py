@@ -1,0 +1,42 @@
+"""What all plans of one engine are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from graceline.definitions import Defaults, Timeouts
+from graceline.engine.learning import Learning
+from graceline.engine.protections import Protections
+from graceline.telemetry.stats import Stats
+from graceline.work import Workers
+
+__all__ = ["Resources"]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Resources:
+    """What all plans of one engine are made with.
+
+    Attributes:
+        timeouts: the engine's default limits.
+        defaults: the engine's default policies.
+        enforced: whether limits cut anything.
+        stats: where the aggregates live.
+        workers: where work runs that does not run in the event loop.
+        learning: gives learned limits; None does not learn.
+        protections: breakers, bulkheads and retry budgets.
+        random: gives numbers in [0, 1), for the jitter of backoffs.
+        crowded: whether runs wait for a slot of the engine.
+    """
+
+    timeouts: Timeouts
+    defaults: Defaults
+    enforced: bool
+    stats: Stats
+    workers: Workers
+    learning: Learning | None
+    protections: Protections
+    random: Callable[[], float]
+    crowded: Callable[[], bool]
