@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
-from graceline.deadlines import Kind, Verdict
+from graceline.deadlines import Verdict
 from graceline.definitions import Defaults, Pipeline, Timeouts
-from graceline.definitions.checks import check_name
 from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
-from graceline.engine.calls import limited, runs_around, surroundings
+from graceline.engine.calls import limited, surroundings
 from graceline.engine.catalogue import Catalogue
 from graceline.engine.handle import Run
 from graceline.engine.header import MalformedHeaders
@@ -28,6 +25,7 @@ from graceline.engine.metering import Metering, gauges
 from graceline.engine.plan import Plan
 from graceline.engine.portal import Portal
 from graceline.engine.protections import Protections
+from graceline.engine.register import Register
 from graceline.engine.resources import Resources
 from graceline.engine.runner import arrive, perform
 from graceline.engine.scopes import DeadlineScope, TimeoutHandler
@@ -95,9 +93,7 @@ class Engine:
             )
         )
         self._malformed = MalformedHeaders(lane)
-        self._live: dict[str, RunState] = {}
-        self._prefix = os.urandom(4).hex()
-        self._numbers = count(1)
+        self._register = Register()
         self._drain = trio.Event()
         self._late = LateWatch()
         self._shared = Shared(
@@ -109,14 +105,15 @@ class Engine:
             watching=mode == "observe",
             drain=self._drain,
             late=self._late,
-            forget=self._forget,
+            forget=self._register.forget,
         )
-        self._idle: trio.Event | None = None
         self._closed = False
         self._clock = trio.lowlevel.current_clock().current_time
         self._portal = Portal(self)
         after, blocked = watchdog.stuck_after, watchdog.blocked_after
-        self._stuck = None if after is None else StuckWatch(after, self._live, self._shared)
+        self._stuck = (
+            None if after is None else StuckWatch(after, self._register.runs, self._shared)
+        )
         self._loop = None if blocked is None else LoopWatch(blocked, self._shared)
 
     # -- facts --------------------------------------------------------------------------------
@@ -158,7 +155,7 @@ class Engine:
             mode=self._mode,
             lane=self._lane,
             draining=self._drain.is_set(),
-            runs=tuple(run_health(run) for run in tuple(self._live.values())),
+            runs=tuple(run_health(run) for run in tuple(self._register.runs.values())),
             active=self._admission.active,
             slots=self._admission.slots,
             queued=self._admission.queued,
@@ -175,7 +172,7 @@ class Engine:
 
     def runs(self) -> tuple[Run, ...]:
         """The runs that are queued or running, in order of submission."""
-        return tuple(Run(state) for state in self._live.values())
+        return tuple(Run(state) for state in self._register.runs.values())
 
     def subscribe(self, sink: Listener, *, inline: bool | None = None) -> Callable[[], None]:
         """Add a sink for the events of all runs; call what is returned to remove it.
@@ -256,7 +253,7 @@ class Engine:
             verdict = arrive(run, self._admission, self._refusal(run))
             return await perform(run, self._admission, verdict)
         finally:
-            self._forget(run)
+            self._register.forget(run)
 
     async def execute(
         self,
@@ -302,7 +299,7 @@ class Engine:
         try:
             await perform(run, self._admission, verdict)
         finally:
-            self._forget(run)
+            self._register.forget(run)
 
     async def cancel(
         self,
@@ -321,7 +318,7 @@ class Engine:
                 nothing to wait for.
             force_after: seconds after which cleanup is cut, grace or not.
         """
-        run = self._live.get(run_id)
+        run = self._register.runs.get(run_id)
         if run is None:
             await trio.lowlevel.checkpoint()
             return False
@@ -354,20 +351,11 @@ class Engine:
 
     async def wait_idle(self) -> None:
         """Wait until no run is queued or running, but for those around the caller."""
-        await trio.lowlevel.checkpoint()
-        around = runs_around()
-        while any(run not in around for run in self._live.values()):
-            if self._idle is None:
-                self._idle = trio.Event()
-            await self._idle.wait()
+        await self._register.wait_idle()
 
     def cancel_all(self, reason: str) -> int:
         """Cancel every run but those around the caller as `shutdown`; returns how many it were."""
-        around = runs_around()
-        left = [run for run in self._live.values() if run not in around]
-        for run in left:
-            run.cancel(Kind.SHUTDOWN, reason, force_after=None)
-        return len(left)
+        return self._register.cancel_all(reason)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -390,7 +378,7 @@ class Engine:
             mode=self._mode,
             stats=self._stats,
             gauges=lambda: gauges(
-                self._live, self._admission, self._workers, self._protections, self._stuck,
+                self._register.runs, self._admission, self._workers, self._protections, self._stuck,
                 self._clock(),
             ),
         )  # fmt: skip
@@ -421,42 +409,26 @@ class Engine:
     ) -> RunState:
         if self._closed:
             raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
-        name = self._fresh_id() if run_id is None else run_id
-        if run_id is not None:
-            check_name(run_id, "run_id=")
-            if run_id in self._live:
-                raise GracelineError(f"a run with the id {run_id!r} is live; ids must be unique")
+        name = self._register.id_for(run_id)
         stated = timeout is not None or (parent is not None and parent.limit.stated)
         plan = self._plans.plan(self._plans.find(pipeline), stated=stated)
         patience = self._malformed.sift(budget)
         if timeout is not None or patience is not None:
             plan = limited(plan, timeout, patience)
         run = RunState(plan, value, self._shared, name, parent, deadline)
-        self._live[name] = run
+        self._register.runs[name] = run
         if self._stuck is not None:
             self._stuck.submitted()
         return run
-
-    def _fresh_id(self) -> str:
-        name = f"{self._prefix}-{next(self._numbers)}"
-        return self._fresh_id() if name in self._live else name
 
     async def _enlist(self, plan: Plan) -> RunState:
         """A run without stages for a scope of this task; it takes no slot."""
         if self._closed:
             raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
         deadline, parent = await surroundings()
-        name = self._fresh_id()
-        run = self._live[name] = RunState(plan, None, self._shared, name, parent, deadline)
+        name = self._register.id_for(None)
+        run = RunState(plan, None, self._shared, name, parent, deadline)
+        self._register.runs[name] = run
         if self._stuck is not None:
             self._stuck.submitted()
         return run
-
-    def _forget(self, run: RunState) -> None:
-        """The run has ended; called again, it changes nothing."""
-        if self._live.get(run.run_id) is not run:
-            return
-        del self._live[run.run_id]
-        if self._idle is not None:
-            self._idle.set()
-            self._idle = None
