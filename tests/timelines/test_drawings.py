@@ -139,8 +139,11 @@ def test_a_run_that_goes_on():
     html = timeline.to_html(now=1.5)
     assert 'aria-label="on: running, from 500ms on, limit at 2s"' in html
     assert 'aria-label="to come: not started, not started yet"' in html
-    assert "bar open" in html
-    assert "on: unwinding" in timeline.to_html(now=2.5)
+    assert html.count('class="bar open"') == 1
+    assert "<dt>so far</dt><dd><bdi>1.5s</bdi></dd>" in html
+    later = timeline.to_html(now=2.5)
+    assert "on: unwinding" in later
+    assert 'class="bar open"' not in later
     assert "on: running" in timeline.to_svg(now=1.5)
 
 

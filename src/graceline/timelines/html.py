@@ -100,7 +100,7 @@ def _run(timeline: Drawn, called: str, scale: float, now: float) -> str:
     soft = ", degraded" if timeline.degraded and status in ("ok", "late") else ""
     tone = "late" if soft else status
     facts, before = "", ""
-    for word, what in facts_of(run, timeline):
+    for word, what in facts_of(run, timeline, now):
         facts += "" if word == before else f"<dt>{escape(word)}</dt>"
         facts += f"<dd><bdi>{escape(what)}</bdi></dd>\n"
         before = word

@@ -27,7 +27,7 @@ _HARMLESS = (Status.OK, Status.SKIPPED, None)
 _MANY = 12  # a stage with more nodes than this can be folded
 _FULL = 60  # with more lines than this, such stages are folded at first
 _BAD = 25  # so many nodes of a folded stage that did not succeed are shown at most
-_FACTS, _FACT = 5, 240  # facts of a kind, and characters of one, at most
+_FACTS, _FACT = 3, 240  # facts of a kind, and characters of one, at most
 _JOINER = "\u200d"
 _BINS = 100
 
@@ -42,7 +42,7 @@ class Line:
         name: its name, fit to be shown.
         status: its status, or what it is at.
         notes: what else there is to say, in a few words each.
-        took: how long it took, "" if it has not ended.
+        took: how long it took, so far if it goes on; "" if it has not started.
         label: the bar in words.
         hides: whether it is folded away with its stage.
     """
@@ -117,7 +117,7 @@ def _line(row: Row, indent: int, now: float, *, degraded: bool, hides: bool, tol
         name=name,
         status=status,
         notes=tuple(notes),
-        took=_took(row),
+        took=_took(row, now),
         label=", ".join(words),
         hides=hides,
     )
@@ -152,9 +152,11 @@ def word_of(status: str) -> str:
     return status.replace("_", " ")
 
 
-def _took(row: Row) -> str:
-    if row.started is None or row.ended is None:
+def _took(row: Row, now: float) -> str:
+    if row.started is None:
         return ""
+    if row.ended is None:
+        return f"{brief(max(0.0, now - row.started))} …"
     return brief(max(0.0, row.ended - row.started))
 
 
@@ -163,11 +165,9 @@ def _told(nodes: Iterable[Row], now: float) -> str:
     return ", ".join(f"{count} {word_of(word)}" for word, count in times.most_common())
 
 
-def facts_of(run: Row, timeline: Drawn) -> list[tuple[str, str]]:
+def facts_of(run: Row, timeline: Drawn, now: float) -> list[tuple[str, str]]:
     """What stands under the title, each as a word and what it says; never a value."""
-    found = []
-    if run.ended is not None:
-        found.append(("took", brief(run.ended)))
+    found = [("so far", brief(now)) if run.ended is None else ("took", brief(run.ended))]
     if run.limit is not None:
         source = "" if run.source is None else f" ({run.source})"
         found.append(("limit", f"{brief(run.limit)}{source}"))

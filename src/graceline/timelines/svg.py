@@ -123,7 +123,7 @@ class _Run:
         badge.text = f"{MARKS[status]} {word_of(status)}{soft}"
         self.y += 30
         before = ""
-        for word, what in facts_of(run, timeline):
+        for word, what in facts_of(run, timeline, self._now):
             if word != before:
                 self._text(0, self.y + 14, word, "f-soft")
             self._text(84, self.y + 14, _cropped(what, self._width - 84), "f-ink")

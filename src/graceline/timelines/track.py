@@ -31,7 +31,7 @@ def track(row: Row, scale: float, now: float, *, label: str, thin: bool = False)
         label: what the bar says to whoever cannot see it.
         thin: whether it is the bar of a part whose parts have bars of their own.
     """
-    inside = [_bar(row, piece, scale, thin=thin) for piece in visible(row, scale, now)]
+    inside = [_bar(row, piece, scale, now, thin=thin) for piece in visible(row, scale, now)]
     at = limit_share(row, scale)
     if at is not None:
         above = " above" if row.limit is None or cut_above(row) is not None else ""
@@ -82,11 +82,11 @@ def said(row: Row) -> str:
     return ", ".join(words)
 
 
-def _bar(row: Row, piece: Segment, scale: float, *, thin: bool) -> str:
+def _bar(row: Row, piece: Segment, scale: float, now: float, *, thin: bool) -> str:
     left, length = share(piece.start, scale), share(piece.end - piece.start, scale)
     classes = _CLASSES[piece.kind]
     if piece.kind == "work":
-        goes_on = row.ended is None and piece.status is None
+        goes_on = row.ended is None and piece.status is None and piece.end >= now
         classes += " open" * goes_on + " thin" * thin
         if piece.status is not None and piece.status is not row.status:
             classes += f" is-{piece.status}"
