@@ -14,6 +14,7 @@ from graceline.telemetry import events
 from graceline.telemetry.timeline import Timeline
 from graceline.timelines import Row
 from graceline.timelines.axis import share, ticks
+from graceline.timelines.folding import without
 from graceline.timelines.lines import density, legible
 from graceline.timelines.look import DARK, LIGHT, MARKS
 from graceline.timelines.sheet import fragment_css, script
@@ -251,3 +252,38 @@ async def main():
 trio.run(main)
 """
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - our own code
+
+
+def test_a_terminal_folds_too(thousand):
+    """In a terminal 1,000 nodes are a few lines: each stage, what did not succeed, and how many did."""
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(thousand[1].timeline)
+    lines = captured.get().split("█ work")[0].splitlines()[2:]
+    assert [line.split("  █")[0].split("  ─")[0].rstrip()[:12].rstrip() for line in lines[:-1]] == [
+        "stage 0", "  … 250 more", "stage 1", "  job 1-007", "  … 249 more", "stage 2",
+        "  job 2-007", "  job 2-008", "  … 248 more", "stage 3", "  … 250 more",
+    ]  # fmt: skip
+    assert "  … 248 more: 248 ok" in captured.get()
+
+
+def test_many_small_stages_are_folded(observe, sleeper):
+    """A run of many stages is folded by stage as well, however few nodes each of them has."""
+    stages = [Stage(f"s{at}", parallel(*(sleeper(f"n{at}-{part}", 1) for part in range(5))))
+              for at in range(30)]  # fmt: skip
+    _, result = observe(Pipeline("p", stages))
+    root = ET.fromstring(result.timeline.to_svg())  # noqa: S314 - our own
+    names = [group.get("aria-label", "").split(":")[0] for group in root.iter(f"{SVG}g")]
+    assert [name for name in names if name] == [f"s{at}" for at in range(30)]
+
+
+def test_what_is_at_work_is_not_folded_away():
+    """Of a large run that goes on, the nodes at work stay; those that ended well or wait go."""
+    stage = [(0, Row(level="stage", stage="s", name="s", started=0.0))]
+    node = Row(level="node", stage="s", name="n")
+    kinds = {"ended": attrs.evolve(node, started=0.0, ended=1.0, status=Status.OK),
+             "works": attrs.evolve(node, started=0.0), "waits": node}  # fmt: skip
+    for kind, row in kinds.items():
+        stage += [(1, attrs.evolve(row, name=kind))] * 30
+    kept = [row.name for _, row in without(stage)]
+    assert kept == ["s", *["works"] * 25, "65 more: 30 ok, 5 running, 30 to come"]

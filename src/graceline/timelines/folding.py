@@ -1,7 +1,8 @@
-"""Folding: which lines of a waterfall stay where there are more of them than fit.
+"""Folding: which lines of a waterfall stay where there are more of them than fit or can be read.
 
-What is at work is looked at, so it stays longest. Attempts go first; then the nodes of stages that
-have ended, those of stages to come, single nodes beside running ones, and whole stages.
+Where there is a height, what is at work is looked at, so it stays longest. Attempts go first; then
+the nodes of stages that have ended, those of stages to come, single nodes beside running ones, and
+whole stages. Without one, large stages of large runs keep what did not succeed.
 """
 
 from __future__ import annotations
@@ -9,13 +10,27 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from graceline.deadlines import Status
 from graceline.timelines.rows import Row
 from graceline.timelines.trying import numbers_of
 
 if TYPE_CHECKING:
     from graceline.timelines.rows import AttemptRow
 
-__all__ = ["folded", "told", "told_attempts"]
+__all__ = [
+    "by_stage",
+    "folded",
+    "hideable",
+    "is_big",
+    "is_full",
+    "told",
+    "told_attempts",
+    "without",
+]
+
+_MANY, _SOME = 12, 3  # a stage with more nodes than this can be folded; the second if it is
+_FULL = 60  # with more lines than this, such stages are folded
+_SHOWN = 25  # nodes of a folded stage that did not succeed, of each status, are shown at most
 
 _ENDED, _WAITS, _RUNS = range(3)
 _NODES, _STAGES = 2, 4  # ranks, to which the state of a line is added; 0 and 1 are nodes of a stage
@@ -58,6 +73,58 @@ def folded(lines: list[tuple[int, Row]], height: int) -> tuple[list[tuple[int, R
         gone.update(indices)
     shown = [line for index, line in enumerate(lines) if index not in gone]
     return shown, [lines[index][1] for index in sorted(gone)]
+
+
+def is_full(lines: list[tuple[int, Row]]) -> bool:
+    """Whether a drawing has so many lines that its large stages are folded."""
+    return len(lines) > _FULL
+
+
+def is_big(stage: list[tuple[int, Row]], *, full: bool) -> bool:
+    """Whether the lines are those of a stage with so many nodes that it can be folded."""
+    return sum(row.level == "node" for _, row in stage) > (_SOME if full else _MANY)
+
+
+def by_stage(lines: list[tuple[int, Row]]) -> list[list[tuple[int, Row]]]:
+    """The lines of each stage: its own comes first."""
+    stages: list[list[tuple[int, Row]]] = []
+    for indent, row in lines:
+        if indent == 0 or not stages:
+            stages.append([])
+        stages[-1].append((indent, row))
+    return stages
+
+
+def hideable(stage: list[tuple[int, Row]]) -> list[bool]:
+    """Which lines of a large stage go if it is folded: nodes that ended well, or have not begun.
+
+    Of those that did not succeed, or are at work, the first of each kind stay. What is to blame
+    stays in any case, and attempts go with their node.
+    """
+    found, hides = [], False
+    times = Counter[Status | None]()
+    for indent, row in stage:
+        if row.level in ("node", "stage"):
+            waits = row.status is None and row.started is None
+            well = waits or row.status in (Status.OK, Status.SKIPPED)
+            times[row.status] += indent
+            hides = indent > 0 and not row.blamed and (well or times[row.status] > _SHOWN)
+        found.append(hides)
+    return found
+
+
+def without(lines: list[tuple[int, Row]]) -> list[tuple[int, Row]]:
+    """The lines of a drawing without those that are folded away; one line tells how many went."""
+    if not is_full(lines):
+        return lines
+    kept: list[tuple[int, Row]] = []
+    for stage in by_stage(lines):
+        hides = hideable(stage) if is_big(stage, full=True) else [False] * len(stage)
+        kept += [line for line, hidden in zip(stage, hides, strict=True) if not hidden]
+        gone = [row for (_, row), hidden in zip(stage, hides, strict=True) if hidden]
+        if gone:
+            kept.append((1, Row(level="more", stage=stage[0][1].stage, name=told(gone))))
+    return kept
 
 
 def told(rows: list[Row]) -> str:

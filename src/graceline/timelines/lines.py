@@ -12,7 +12,7 @@ from graceline.timelines.arranging import arranged
 from graceline.timelines.axis import brief
 from graceline.timelines.burning import stopped_of
 from graceline.timelines.facts import closing_facts
-from graceline.timelines.folding import told_attempts
+from graceline.timelines.folding import by_stage, hideable, is_big, is_full, told_attempts
 from graceline.timelines.rows import Row
 from graceline.timelines.track import said
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Line", "density", "facts_of", "groups_of", "legible", "status_of", "word_of"]
 
 _HARMLESS = (Status.OK, Status.SKIPPED, None)
-_MANY = 12  # a stage with more nodes than this can be folded
-_FULL = 60  # with more lines than this, such stages are folded at first
-_BAD = 25  # so many nodes of a folded stage that did not succeed are shown at most
 _FACTS, _FACT = 3, 240  # facts of a kind, and characters of one, at most
 _JOINER = "\u200d"
 _BINS = 100
@@ -77,27 +74,25 @@ class Group:
 def groups_of(timeline: Drawn, now: float) -> list[Group]:
     """What a drawing shows, stage by stage."""
     placed = arranged(timeline.rows(), now, "attempt ")
-    stages: list[list[tuple[int, Row]]] = []
-    for indent, row in placed:
-        if indent == 0 or not stages:
-            stages.append([])
-        stages[-1].append((indent, row))
-    full, degraded = len(placed) > _FULL, set(timeline.degraded)
-    return [_group(stage, now, full=full, degraded=degraded) for stage in stages]
+    full, degraded = is_full(placed), set(timeline.degraded)
+    return [_group(stage, now, full=full, degraded=degraded) for stage in by_stage(placed)]
 
 
 def _group(stage: list[tuple[int, Row]], now: float, *, full: bool, degraded: set[str]) -> Group:
     nodes = tuple(row for _, row in stage if row.level == "node")
-    big = len(nodes) > _MANY
+    big = is_big(stage, full=full)
     told = f"{len(nodes)} nodes: {_told(nodes, now)}" if big else ""
-    lines, hides, bad = [], False, Counter[Status | None]()
-    for indent, row in stage:
-        soft = bool({row.name, f"{row.stage}.{row.name}"} & degraded)
-        if row.level in ("node", "stage"):
-            bad[row.status] += indent
-            lost = row.status not in _HARMLESS and bad[row.status] <= _BAD
-            hides = big and indent > 0 and not (row.blamed or lost)
-        lines.append(_line(row, indent, now, degraded=soft, hides=hides, told=told))
+    lines = [
+        _line(
+            row,
+            indent,
+            now,
+            degraded=bool({row.name, f"{row.stage}.{row.name}"} & degraded),
+            hides=big and hidden,
+            told=told,
+        )
+        for (indent, row), hidden in zip(stage, hideable(stage), strict=True)
+    ]
     return Group(lines=tuple(lines), told=told, folded=big and full, nodes=nodes)
 
 

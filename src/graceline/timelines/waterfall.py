@@ -26,7 +26,7 @@ from graceline.timelines.burning import (
     urgency_of,
 )
 from graceline.timelines.facts import closing_facts
-from graceline.timelines.folding import folded, told, told_attempts
+from graceline.timelines.folding import folded, told, told_attempts, without
 from graceline.timelines.lettering import cropped, fitted, listed, shown
 from graceline.timelines.rows import Row
 
@@ -69,7 +69,8 @@ class Waterfall:
         timeline: that of a run, finished or not: `result.timeline`, or a `Timeline` sink.
         result: the result of that run; adds partial values and errors to the closing lines.
         now: for a run that goes on, seconds since its submission: `timeline.elapsed(...)`.
-        height: lines to get along with; what is at work is shown first. By default all lines.
+        height: lines to get along with; what is at work is shown first. By default all lines
+            of up to 60; of more, stages of more than 3 nodes show those that did not succeed.
         scale: the instant at the right end, in seconds since the submission, if it is later than
             that of the run.
     """
@@ -115,6 +116,7 @@ class Waterfall:
         closing = list(listed(facts, console, width, marks.more)) if facts else []
         if lines:
             # Beside the lines there are the first one, the axis and the legend.
+            lines = without(lines) if self._height is None else lines
             room = len(lines) if self._height is None else self._height - 3 - len(closing)
             picture = _Picture(run, lines, width, self._now, queued, marks, self._scale)
             yield from picture.lines(room)
@@ -192,7 +194,7 @@ class _Picture:
         visible, others = folded(self._lines, height)
         for indent, row in visible:
             if row.level == "more":
-                yield self._more(indent, told_attempts(row.attempts))
+                yield self._more(indent, row.name or told_attempts(row.attempts))
                 continue
             line, used = self._line(indent, row)
             seen |= used
