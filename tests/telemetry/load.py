@@ -111,7 +111,7 @@ SHOP = Pipeline(
     timeout="1s",
     slo="100ms",
 )
-PRICES = Pipeline("priced", [price], timeout="120ms", grace="10ms")
+PRICES = Pipeline("priced", [price], timeout="400ms", grace="10ms")
 TROUBLED = parallel(
     Node(hang, timeout="30ms", critical=False),
     Node(break_, critical=False, retry=Retry(attempts=2, backoff=0.001)),
@@ -156,9 +156,9 @@ async def measured(engine):
     async def one(number):
         durations.append((await engine.run(PRICES, number)).elapsed)
 
-    for start in range(0, PRICED, 10):
+    for start in range(0, PRICED, 30):
         async with trio.open_nursery() as nursery:
-            for number in range(start, start + 10):
+            for number in range(start, start + 30):
                 nursery.start_soon(one, number)
     say(priced=sorted(durations))
 

@@ -214,11 +214,10 @@ def scenario(folder):
         assert server.wait(lambda: server.values('graceline_pipelines_total{pipeline="shop"} > 20'))
         seen["healthy"] = sorted(server.alerts("shop"))
         priced = json.loads(load.stdout.readline())["priced"]
-        runs = 'graceline_pipeline_duration_seconds_{}{{pipeline="priced"}}'
-        assert server.wait(
-            lambda: counted(server.values(f"sum({runs.format('count')})")) == len(priced)
-        )
-        quantile = f"histogram_quantile(0.95, sum by (le) ({runs.format('bucket')}))"
+        ended = 'sum(graceline_pipelines_total{pipeline="priced"})'
+        assert server.wait(lambda: server.values(f"{ended} == {len(priced)}"))
+        buckets = 'graceline_pipeline_duration_seconds_bucket{pipeline="priced"}'
+        quantile = f"histogram_quantile(0.95, sum by (le) ({buckets}))"
         ((_, seen["p95"]),) = server.values(quantile)
         seen["priced"] = priced
         seen["silent panels"] = server.wait_for_data(panel_queries(server, dashboard))
@@ -238,10 +237,6 @@ def scenario(folder):
             if rule["health"] != "ok"
         )
     return seen
-
-
-def counted(found):
-    return found[0][1] if found else None
 
 
 def tell(load, word):
@@ -299,7 +294,7 @@ def test_the_p95_is_that_of_the_runs(seen):
     """By the histogram it is at most one bucket from the exact one; the runs that were cut count."""
     durations = seen["priced"]
     exact = durations[math.ceil(0.95 * len(durations)) - 1]
-    cut = [one for one in durations if one >= 0.12]
+    cut = [one for one in durations if one >= 0.4]
     assert len(cut) > 0.05 * len(durations)
     assert exact in cut
     assert abs(bisect_left(BUCKETS, seen["p95"]) - bisect_left(BUCKETS, exact)) <= 1

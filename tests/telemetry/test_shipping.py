@@ -304,8 +304,8 @@ class TestDashboard:
 
     def test_filters_by_lane_and_pipeline(self):
         """The choice above holds for each query about something that has these labels."""
-        unlabelled = ("loop_blocked", "abandoned_threads", "stuck_nodes", "mode_info", "vector(")
-        by_lane = ("breaker", "queue_", "rejections")
+        unlabelled = ("loop_blocked", "abandoned_threads", "stuck_nodes", "vector(")
+        by_lane = ("breaker", "queue_", "rejections", "mode_info")
         for panel in panels(dashboard()):
             for target in panel["targets"]:
                 expr = target["expr"]

@@ -30,7 +30,7 @@ _EXPORT_EPILOGUE = """\
 Examples:
 
   graceline telemetry export monitoring
-  graceline telemetry export monitoring --prefix shop --objective 0.999 --period 7d
+  graceline telemetry export monitoring --objective 0.999 --period 7d
 
 Exit codes: 0; 2 if a word is wrong, or a file is there already.
 """
