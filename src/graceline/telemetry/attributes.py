@@ -5,8 +5,11 @@ Names, times, statuses and class names only. What is unknown, or is nothing, is 
 
 from __future__ import annotations
 
+from functools import cache
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
 
 from graceline.deadlines import Status
 from graceline.telemetry import events
@@ -53,6 +56,7 @@ _WHAT = {
     "degraded": "graceline.degraded",
     "completed": "graceline.completed",
 }
+_TABLES = {"where": _WHERE, "what": _WHAT}
 _TIMEOUTS = {
     "attempt": "AttemptTimeoutError",
     "alternative": "NodeTimeoutError",
@@ -65,7 +69,7 @@ _ERRORS = {Status.FAILED: "NodeFailedError", Status.REJECTED: "OverloadedError"}
 
 def at_start(event: Started | events.RunFinished, level: str) -> dict[str, Any]:
     """What is known of a part when it starts; of a run that never did, when it ends."""
-    found = {"graceline.level": level} | _taken(event, _WHERE) | _limit(event)
+    found = {"graceline.level": level} | _taken(event, "where") | _limit(event)
     fires_at = getattr(event, "fires_at", inf)
     if fires_at < inf:
         found["graceline.remaining_seconds"] = fires_at - event.at
@@ -74,7 +78,7 @@ def at_start(event: Started | events.RunFinished, level: str) -> dict[str, Any]:
 
 def at_end(event: Finished) -> dict[str, Any]:
     """What is known of a part when it has ended; a learned limit is known only then."""
-    found = {"graceline.status": str(event.status)} | _taken(event, _WHAT) | _limit(event)
+    found = {"graceline.status": str(event.status)} | _taken(event, "what") | _limit(event)
     for name in ("grace_used", "overrun"):
         seconds = getattr(event, name, 0.0)
         if seconds > 0.0:
@@ -97,9 +101,17 @@ def error_type(status: Status, blame: Blame | None, raised: str | None) -> str |
     return raised or _ERRORS[status] if status in _ERRORS else None
 
 
-def _taken(event: events.Event, names: dict[str, str]) -> dict[str, Any]:
-    given = ((attribute, getattr(event, name, None)) for name, attribute in names.items())
+def _taken(event: events.Event, table: str) -> dict[str, Any]:
+    kind: Any = type(event)
+    given = [(attribute, getattr(event, name)) for name, attribute in _fields(kind, table)]
     return {attribute: value for attribute, value in given if value is not None and value != ()}
+
+
+@cache
+def _fields(kind: Any, table: str) -> list[tuple[str, str]]:
+    """Which fields of a kind of event become attributes, and their names."""
+    names = _TABLES[table]
+    return [(field.name, names[field.name]) for field in attrs.fields(kind) if field.name in names]
 
 
 def _limit(event: Started | Finished) -> dict[str, Any]:

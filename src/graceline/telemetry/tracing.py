@@ -196,11 +196,11 @@ class Tracing:
             return  # it began before anybody listened
         parts = run.parts
         outer = parts.get(above) or parts.get(_node(event)) or parts[_PIPELINE]
+        level, start = str(key[0]), run.time(event.at)
+        # In a trace that is not sampled they would be built for nobody.
+        known = at_start(event, level) if outer.span.is_recording() else None
         span = tracer.start_span(
-            f"{key[0]} {name}",
-            outer.inside,
-            attributes=at_start(event, str(key[0])),
-            start_time=run.time(event.at),
+            f"{level} {name}", outer.inside, attributes=known, start_time=start
         )
         part = parts[key] = _Part(span, outer.inside, outer.inside)
         context.attach(part.inside)
