@@ -44,12 +44,14 @@ class Server:
 
     def __init__(self, port):
         self._address = f"http://127.0.0.1:{port}"
+        direct = urllib.request.ProxyHandler({})
+        self._opener = urllib.request.build_opener(direct)
         self._end = time.monotonic() + FAILSAFE
 
     def _get(self, path, **words):
         asked = urllib.parse.urlencode(words)
         try:
-            with urllib.request.urlopen(f"{self._address}{path}?{asked}", timeout=10) as answer:  # noqa: S310
+            with self._opener.open(f"{self._address}{path}?{asked}", timeout=10) as answer:
                 return answer.read().decode()
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{words}: {error.read().decode()}") from None
