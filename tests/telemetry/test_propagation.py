@@ -1,6 +1,7 @@
 """A trace that crosses threads, processes and services; real clock, and no assertion on speed."""
 
 import sys
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from graceline import (
     open_engine,
     outgoing_headers,
 )
-from graceline.telemetry.tracing import Tracing, continue_trace, outgoing_trace
+from graceline.telemetry.tracing import Tracing, continue_trace, outgoing_trace, resume_trace
 
 NO_LIMITS = Timeouts(node=None, pipeline=None, grace=30)
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -238,3 +239,12 @@ async def test_items_of_a_list_hand_on_their_own(engine, spans):
     made = [s for s in spans.exporter.get_finished_spans() if s.name == "attempt n"]
     by_item = {span.attributes["graceline.item_index"]: span.context for span in made}
     assert values == [traceparent(by_item[item]) for item in range(3)]
+
+
+def test_a_trace_is_taken_up_for_one_context():
+    """What a worker process does at the beginning of a job stays in the context of that job."""
+    give = copy_context().run(resume_trace, {"traceparent": PARENT})
+    assert give() == {}
+    inside = copy_context()
+    give = inside.run(resume_trace, {"traceparent": PARENT})
+    assert inside.run(give) == {"traceparent": PARENT}

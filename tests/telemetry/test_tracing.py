@@ -89,6 +89,18 @@ class Counter(SpanProcessor):
         self.spans.open -= 1
 
 
+class Wanting(list):
+    """A sink that wants a trace, and keeps it."""
+
+    inline = True
+
+    def wants_trace(self):
+        return True
+
+    def __call__(self, event):
+        self.append(event)
+
+
 @pytest.fixture
 def spans():
     """A provider; when the test ends every span has ended, and none is the current one."""
@@ -533,6 +545,7 @@ async def test_a_refused_attempt_is_an_error(autojump_clock, engine, spans, erro
     for name in ("attempt n", "node n", "pipeline p"):
         span = spans.of(name)
         assert (span.status.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, kind)
+    assert spans.of("attempt n").attributes["graceline.status"] == "rejected"
     assert spans.of("attempt n").end_time == spans.of("node n").end_time
 
 
@@ -653,6 +666,28 @@ async def test_a_sink_that_comes_later_makes_no_halves(autojump_clock, spans):
         spans.exporter.clear()
         await engine.run(Pipeline("q", [add]), 1)
     assert len(spans.ended) == 3
+
+
+async def test_what_began_before_it_came_ends_without_a_word(autojump_clock, spans):
+    """An attempt that is refused, and a run that is torn down, are nothing to a sink that came later."""
+    async with open_engine(timeouts=NO_LIMITS) as engine:
+
+        async def subscribe(_):
+            engine.subscribe(Tracing(spans.provider))
+            raise WorkRefusedError("no thread")
+
+        async def stop(_):
+            raise KeyboardInterrupt
+
+        nodes = sequence(
+            Node(subscribe, name="n", retry=TWICE, critical=False), Node(stop, name="m")
+        )
+        heard = Wanting()
+        engine.subscribe(heard)
+        with pytest.raises(KeyboardInterrupt):
+            await engine.run(Pipeline("p", [Stage("s", nodes)]))
+    assert {"AttemptRefused", "RunAborted"} < {type(event).__name__ for event in heard}
+    assert spans.ended == ()
 
 
 async def test_nothing_is_kept_of_runs_that_have_ended(autojump_clock, spans):

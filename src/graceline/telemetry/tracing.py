@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from graceline.deadlines import Status
 from graceline.telemetry import events
 from graceline.telemetry.attributes import at_end, at_start, error_type
 
@@ -210,7 +211,8 @@ class Tracing:
     def _attempt_refused(self, event: events.AttemptRefused) -> None:
         run, part = self._leave(event, _attempt(event))
         if run is not None and part is not None:
-            _end(part.span, run.time(event.at), "OverloadedError")
+            part.span.set_attribute("graceline.status", str(Status.REJECTED))
+            _end(part.span, run.time(event.at), error_type(Status.REJECTED, None, None))
 
     def _attempt_finished(self, event: events.AttemptFinished) -> None:
         self._finish(event, _attempt(event))
