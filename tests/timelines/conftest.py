@@ -7,6 +7,7 @@ import select
 import shutil
 import subprocess
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -23,7 +24,9 @@ from graceline import (
     parallel,
     save_partial,
 )
+from graceline.deadlines import Blame, Kind, Status
 from graceline.telemetry.timeline import Timeline
+from graceline.timelines import AttemptRow, Drawn, Row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECONDS = 60  # of patience with a busy machine; no test asserts a time
@@ -286,3 +289,55 @@ def odd():
 @pytest.fixture(scope="session")
 def odd_names():
     return ODD
+
+
+class Made(Drawn):
+    """A timeline of rows that were put together by hand."""
+
+    queued, degraded = 0.25, ()
+
+    def __init__(self, *rows):
+        self._rows = rows
+
+    @property
+    def pipeline(self):
+        return Row(level="pipeline", stage="", name="made", started=0.0, worked_until=4.0,
+                   ended=4.0, status=Status.OK)  # fmt: skip
+
+    def rows(self):
+        return self._rows
+
+
+def seldom():
+    """A run with everything that is seldom: queues, refusals, many attempts, threads, late values."""
+    blame = Blame(level="node", name="refused", kind=Kind.REJECTED, limit=None, source=None,
+                  elapsed=0.0, message="the breaker is open")  # fmt: skip
+    stage = Row(level="stage", stage="s", name="s", started=0.25, worked_until=4.0, ended=4.0,
+                status=Status.OK)  # fmt: skip
+    node = attrs.evolve(stage, level="node", started=0.5)
+    one = AttemptRow(number=1, started=0.5, worked_until=0.6, ended=0.6, status=Status.FAILED,
+                     delay=0.2, error_type="ValueError")  # fmt: skip
+    tries = [attrs.evolve(one, number=at + 1, started=0.5 + at * 0.3, worked_until=0.6 + at * 0.3,
+                          ended=0.6 + at * 0.3) for at in range(10)]  # fmt: skip
+    last = attrs.evolve(one, number=11, started=3.8, worked_until=4.0, ended=4.0, delay=None,
+                        status=Status.OK, stop="ok")  # fmt: skip
+    return (
+        stage,
+        attrs.evolve(node, name="waited in vain", unattempted=True, status=Status.TIMED_OUT),
+        attrs.evolve(node, name="refused", unattempted=True, status=Status.REJECTED, blame=blame,
+                     worked_until=0.5, ended=0.5),
+        attrs.evolve(node, name="waited", attempts=(attrs.evolve(last, number=1),)),
+        attrs.evolve(node, name="tried", attempts=(*tries, last), tries=11),
+        attrs.evolve(node, name="late", status=Status.LATE, overrun=0.5, grace_used=0.5,
+                     worked_until=3.5, limit_at=3.5, limit=3.0, abandoned=True, hanging=1),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def made():
+    """Make a timeline of rows: `made()` has everything that is seldom, `made(rows=...)` yours."""
+
+    def make(rows=None):
+        return Made(*(seldom() if rows is None else rows))
+
+    return make

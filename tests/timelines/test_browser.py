@@ -2,8 +2,10 @@
 
 import re
 
+import attrs
 import pytest
 
+from graceline import Status
 from graceline.timelines.look import DARK, LIGHT
 
 ROWS = """[...document.querySelectorAll("tbody tr")].map((row) => {
@@ -257,3 +259,16 @@ def test_the_picture_is_drawn(show, cut):
     assert lefts["auth"] < lefts["vectors"] == lefts["history"] < lefts["draft"]
     images = [name for role, name, _ in page.accessible() if role in ("image", "img")]
     assert any(name.startswith("generate: timed out, from 270ms to 1.02s") for name in images)
+
+
+def test_the_attempts_of_what_is_shown_are_not_folded(show, made):
+    """A node that did not succeed keeps its attempts, all lines of them, when its stage is folded."""
+    stage, *_, tried, _ = made().rows()
+    good = attrs.evolve(tried, name="good", attempts=(), tries=1)
+    bad = attrs.evolve(tried, name="bad", status=Status.FAILED)
+    page = show(made(rows=(stage, bad, *[good] * 70)).to_html())
+    shown = [row["name"] for row in page.look(ROWS) if row["shown"]]
+    assert shown == [
+        "s", "bad", *(f"attempt {at}" for at in (1, 2, 3)), "… 4 more: 4 failed",
+        *(f"attempt {at}" for at in (8, 9, 10, 11)),
+    ]  # fmt: skip

@@ -108,3 +108,16 @@ def test_it_agrees_about_whole_runs(request, run):
     """Cleanup, retries, hedges and a thousand nodes: both timelines tell the same."""
     timeline, result = request.getfixturevalue(run)
     agree(result, timeline)
+
+
+def test_nobody_pays_for_what_nobody_looks_at(cut):
+    """The timeline of a result is there at once; its outcomes are looked at when its rows are."""
+
+    class Unseen(dict):
+        def values(self):
+            raise AssertionError("somebody looked")
+
+    timeline = attrs.evolve(cut[1], stages=Unseen()).timeline
+    assert (timeline.queued, timeline.degraded) == (0, ("keywords",))
+    with pytest.raises(AssertionError, match="somebody looked"):
+        timeline.rows()

@@ -204,7 +204,7 @@ def test_many_bad_nodes_do_not_hide_the_rest(observe):
     html = result.timeline.to_html()
     assert "100 nodes: 99 cancelled, 1 failed" in html
     assert html.count('class="node is-cancelled"') == 25
-    assert html.count('class="node is-cancelled more"') == 74
+    assert html.count('class="node is-cancelled hid"') == 74
     assert html.count('class="node is-failed blamed"') == 1
 
 
@@ -287,3 +287,24 @@ def test_what_is_at_work_is_not_folded_away():
         stage += [(1, attrs.evolve(row, name=kind))] * 30
     kept = [row.name for _, row in without(stage)]
     assert kept == ["s", *["works"] * 25, "65 more: 30 ok, 5 running, 30 to come"]
+
+
+def test_everything_that_is_seldom(made):
+    """Waiting, refusals, the middle of many attempts, late values and threads left behind are shown."""
+    html, svg = made().to_html(), made().to_svg()
+    for text in (html, svg):
+        for said in ("late by 500ms", "left a thread behind", "waits for a slot", "backoff",
+                     "4 more: 4 failed", "11 attempts"):  # fmt: skip
+            assert said in text, said
+    assert 'class="bar queue"' in html
+    assert 'class="bar refused"' in html
+    assert "<dt>queued</dt><dd><bdi>250ms</bdi></dd>" in html
+    assert "✕" in "".join(ET.fromstring(svg).itertext())  # noqa: S314 - our own
+    assert "waited in vain: timed out, from 500ms to 4s" in svg
+
+
+def test_a_run_without_any_part(made):
+    """A run whose rows are not known yet has its head, and no empty table."""
+    assert "made" in made(rows=()).to_html()
+    assert "<table" not in made(rows=())._repr_html_()
+    assert "made" in made(rows=()).to_svg()

@@ -148,7 +148,7 @@ def _group(group: Group, scale: float, now: float) -> str:
 
 def _row(line: Line, scale: float, now: float, *, group: Group | None) -> str:
     row = line.row
-    classes = f"{row.level} is-{line.status}{' blamed' * row.blamed}{' more' * line.hides}"
+    classes = f"{row.level} is-{line.status}{' blamed' * row.blamed}{' hid' * line.hides}"
     folds = group is not None and group.told
     state = ' aria-expanded="true"' if folds else ""
     title = f' title="{escape(line.name)}"' if len(line.name) > _LONG else ""
@@ -161,7 +161,8 @@ def _row(line: Line, scale: float, now: float, *, group: Group | None) -> str:
     if row.level == "more":
         return (
             f'{head}<th role="rowheader" scope="row"><span>… {escape(line.name)}</span></th>'
-            '<td role="gridcell"></td><td role="gridcell"></td><td role="gridcell"></td></tr>\n'
+            '<td role="gridcell"><div class="track empty"></div></td>'
+            '<td role="gridcell"></td><td role="gridcell"></td></tr>\n'
         )
     holds = group is not None and bool(group.nodes) and row.level == "stage"
     bar = track(row, scale, now, label=line.label, thin=holds)

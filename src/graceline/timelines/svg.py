@@ -212,7 +212,8 @@ class _Run:
         if blame:
             self._text(x, middle + 14, blame[0], f"f-{line.status} b")
         elif notes:
-            text = _cropped(", ".join(notes), self._right - 84, 11)
+            more = ", …" if len(notes) > 1 else ""
+            text = _cropped(notes[0] + more, self._right - 74, 11)
             self._text(x, middle + 13, text, "f-soft m", ", ".join(notes))
         up = 5 if row.limit is not None and line.took else 0
         self._text(end, middle + 4 - up, line.took, "f-ink e")
