@@ -161,8 +161,11 @@ class Hub:
 
     def emit(self, event: Event) -> None:
         """Hand an event to every sink; a sink that raises is logged once."""
-        for sink in self._sinks:
-            self._hand(event, sink)
+        for sink in self._sinks:  # spelled out: it is called twice for every node of a trace
+            try:
+                sink(event)
+            except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+                self._report(sink)
 
     def emit_output(self, build: Callable[[], Event]) -> None:
         """Hand what a child program wrote to the sinks that want output; built if any does."""
