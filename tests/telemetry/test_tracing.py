@@ -15,10 +15,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider, StatusCode
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.exposition import generate_latest
 
 from graceline import (
     CircuitOpenError,
     Hedge,
+    Metrics,
     Node,
     Pipeline,
     Retry,
@@ -771,6 +774,21 @@ async def test_sampled_spans_are_exemplars(autojump_clock, engine, spans):
         assert found.trace_id == format(last.context.trace_id, "032x")
         assert found.span_id == format(last.context.span_id, "016x")
         assert found.at == pytest.approx(last.end_time / 1e9)
+
+
+async def test_a_bucket_leads_to_a_trace(autojump_clock, spans):
+    """Prometheus gets the ids of the span beside the bucket that its duration fell into."""
+    registry = CollectorRegistry()
+    sinks, metrics = [Tracing(spans.provider)], Metrics(registry=registry)
+    async with open_engine(timeouts=NO_LIMITS, metrics=metrics, sinks=sinks) as engine:
+        await engine.run(Pipeline("p", [Stage("s", [Node(add, name="n")])]), 1)
+        lines = generate_latest(registry).decode().splitlines()
+    found = [line for line in lines if line.startswith("graceline_node_duration") and "#" in line]
+    named = spans.of("node n").context
+    assert len(found) == 1
+    assert 'le="1.0"' in found[0]
+    assert f'trace_id="{named.trace_id:032x}"' in found[0]
+    assert f'span_id="{named.span_id:016x}"' in found[0]
 
 
 class Breaks(SpanProcessor):
