@@ -183,6 +183,17 @@ def test_light_and_dark(show, cut, scheme, palette):
         assert [int(part) for part in re.findall(r"\d+", seen)] == wanted, selector
 
 
+def test_a_page_without_a_doctype_can_be_read(show, cut):
+    """In a page whose tables take no colours from around them, names have the ink of the scheme."""
+    page = show(f"<html><body>{cut[1]._repr_html_()}", scheme="dark")
+    assert page.look("document.compatMode") == "BackCompat"
+    colours = {
+        page.look(f"getComputedStyle(document.querySelector('{selector}')).color")
+        for selector in ("h2", "tr.node th", "td.time")
+    }
+    assert len(colours) == 1
+
+
 @pytest.mark.parametrize("width", [320, 480, 1200])
 @pytest.mark.parametrize("run", ["cut", "odd", "thousand"])
 def test_nothing_sticks_out(show, request, run, width):
