@@ -34,7 +34,7 @@ __all__ = ["open_engine"]
 
 _MODES: tuple[Mode, ...] = ("enforce", "observe", "off")
 _LAST_PORT = 65535
-_LEAST_PATIENCE, _MOST_PATIENCE = 0.1, 60.0  # seconds that sinks have for what they are due
+_LEAST_PATIENCE, _MOST_PATIENCE = 1.0, 60.0  # seconds that sinks have for what they are due
 _ADMISSION: tuple[AdmissionMode, ...] = ("enforce", "observe", "off")
 
 
@@ -124,7 +124,7 @@ def open_engine(
             `default`.
         sinks: subscribers of the event stream: each in a thread of its own, where it may block,
             unless its attribute `inline` is true. When the block ends they get what they are due,
-            within the engine's grace period.
+            within the engine's grace period, or a second where that is longer.
         log_payloads: True has the log show inputs, values and the texts of errors too, each as at
             most 500 characters. They may hold what a log must not.
         metrics: shows Prometheus what the engine counts and does; None for no metrics, or with
