@@ -233,7 +233,6 @@ class _Attempts:
         """The node is refused; if it was tried before, the last real error stands."""
         if self._last is None:
             raise refusal
-        self._stop = "not_retryable"
         self._node.errors = self._node.errors[:-1]
         raise _noted(self._last.error, f"retry stopped: {refusal}")
 
@@ -297,7 +296,7 @@ class _Attempts:
             outer = outer.run.parent
         if self._stop is not None:
             self._count(self._stop)
-        elif self._last is not None:  # the node was cut
+        elif self._last is not None:  # the node was cut, or a protection refused the next one
             cut = expired(node, node.run.clock())
             late = cut is not None and cut.status is Status.TIMED_OUT
             self._count("deadline" if late else "not_retryable")

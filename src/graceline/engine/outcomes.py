@@ -18,6 +18,7 @@ from graceline.engine.state import NOTHING, RunState
 from graceline.engine.telling import tell_payloads
 from graceline.results import NodeOutcome, StageOutcome
 from graceline.telemetry import events
+from graceline.telemetry.stats import PartStats
 
 __all__ = [
     "Outcome",
@@ -30,6 +31,7 @@ __all__ = [
     "unstarted",
 ]
 
+_CANCELLED = Status.CANCELLED  # to look it up costs more than to compare with it
 Outcome = NodeOutcome | StageOutcome
 Record: TypeAlias = tuple[Plan, Any, float, float, Any]
 """A part that ended well: plan, value, start and end by the clock.
@@ -236,11 +238,11 @@ def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
 
 
 def _count(run: RunState, plan: Plan, outcome: Outcome) -> None:
-    assert isinstance(plan, NodePlan | StagePlan)  # noqa: S101 - the outcome is of one of these
-    status = outcome.status
-    plan.stats.add(status, outcome.elapsed, outcome.blame, outcome.error)
-    if status is Status.CANCELLED:
-        level = "node" if isinstance(plan, NodePlan) else "stage"
+    status, stats = outcome.status, plan.stats
+    assert isinstance(stats, PartStats)  # noqa: S101 - a run is counted elsewhere
+    stats.add(status, outcome.elapsed, outcome.blame, outcome.error)
+    if status is _CANCELLED:
+        level = "node" if isinstance(outcome, NodeOutcome) else "stage"
         run.plan.stats.add_cancelled(outcome.blame, level)
     if isinstance(outcome, NodeOutcome):
         if outcome.completed:

@@ -53,6 +53,9 @@ RunEnd: TypeAlias = tuple[Status, bool, bool]
 """How a run ended: its status, whether it was degraded, and whether it was within its budget."""
 
 KeyT = TypeVar("KeyT")
+# To look up a member of an enum costs more than all that is done with it here.
+_OK, _TIMED_OUT, _FAILED = Status.OK, Status.TIMED_OUT, Status.FAILED
+_REJECTED, _CANCELLED = Status.REJECTED, Status.CANCELLED
 
 
 class Histogram:
@@ -120,9 +123,9 @@ class PartStats(dict[Status, Histogram]):
     ) -> None:
         """Count one end of the part."""
         self[status].add(elapsed)
-        if status is Status.TIMED_OUT and blame is not None:
+        if status is _TIMED_OUT and blame is not None:
             count(self.timeouts, blame.level)
-        elif status is Status.FAILED and error is not None:
+        elif status is _FAILED and error is not None:
             self._add_error(type(error).__name__, 1)
 
     def add_degraded(self) -> None:
@@ -174,7 +177,7 @@ class PipelineStats(dict[RunEnd, Histogram]):
     def __init__(self, bounds: Sequence[float] = BUCKETS) -> None:
         super().__init__()
         self._bounds = bounds
-        self._well = self[Status.OK, False, True]
+        self._well = self[_OK, False, True]
         self.began: dict[int, int] = {}
         self.completed_at_timeout: dict[int, int] = {}
         self.timeouts: dict[str, int] = {}
@@ -201,9 +204,12 @@ class PipelineStats(dict[RunEnd, Histogram]):
         if limit is not None:
             left = limit - elapsed
             if left < 0.0:
-                well = self[Status.OK, False, False]
+                well = self[_OK, False, False]
                 left = 0.0
-            self.remaining.add(left / limit if left else 0.0)
+            share = left / limit if left else 0.0
+            remaining = self.remaining
+            remaining.counts[bisect_left(SHARES, share)] += 1  # `add`, without the call
+            remaining.total += share
         well.counts[bisect_left(well.bounds, elapsed)] += 1
         well.total += elapsed
         began = self.began
@@ -214,7 +220,7 @@ class PipelineStats(dict[RunEnd, Histogram]):
         status, elapsed, limit, blame = result.status, result.elapsed, result.limit, result.blame
         within = limit is None or elapsed <= limit
         self[status, bool(result.degraded), within].add(elapsed)
-        if status is Status.REJECTED:
+        if status is _REJECTED:
             return
         count(self.began, nodes)
         if limit is not None:
@@ -223,11 +229,11 @@ class PipelineStats(dict[RunEnd, Histogram]):
             self.grace.add(result.grace_used)
         if result.overrun > 0.0:
             self.overrun.add(result.overrun)
-        if status is Status.TIMED_OUT:
+        if status is _TIMED_OUT:
             count(self.completed_at_timeout, len(result.completed))
             if blame is not None:
                 count(self.timeouts, blame.level)
-        elif status is Status.CANCELLED:
+        elif status is _CANCELLED:
             self.add_cancelled(blame, "pipeline")
 
     def add_cancelled(self, blame: Blame | None, level: str) -> None:

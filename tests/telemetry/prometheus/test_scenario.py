@@ -1,5 +1,7 @@
 """The table of metrics: names, labels and values in scenarios of virtual time."""
 
+import threading
+
 import pytest
 import trio
 import trio.testing
@@ -417,6 +419,44 @@ async def test_stuck_nodes(autojump_clock, metrics, shown):
         await run.wait()
         assert shown.value("stuck_nodes") == 0
     assert shown.value("abandoned_threads") == 0
+
+
+async def until(condition):
+    """Wait for something that another thread brings about."""
+    with trio.fail_after(60):
+        while not condition():
+            await trio.sleep(0.001)
+
+
+async def test_abandoned_threads(metrics, shown):
+    """A worker thread that goes on after its node was cut is counted until it ends."""
+    ends = threading.Event()
+
+    def hang(_):
+        ends.wait(60)
+
+    async with open_engine(metrics=metrics) as engine:
+        run = await engine.run(Pipeline("p", [hang], timeout=0.05, grace=0))
+        assert run.status == "timed_out"
+        assert shown.value("abandoned_threads") == 1
+        ends.set()
+        await until(lambda: shown.value("abandoned_threads") == 0)
+
+
+async def test_a_blocked_loop(metrics, shown):
+    """How long the loop was blocked is observed once it goes on, and kept after the engine."""
+    watchdog = Watchdog(blocked_after=0.02, stuck_after=None)
+
+    async def block(_):
+        while engine.health().blocked is None:
+            threading.Event().wait(0.001)
+
+    async with open_engine(metrics=metrics, watchdog=watchdog) as engine:
+        await engine.run(Pipeline("p", [block], timeout=60))
+        await until(lambda: shown.value("loop_blocked_seconds_count"))
+    count, seconds = shown.observed("loop_blocked_seconds")
+    assert count >= 1
+    assert seconds >= 0.02
 
 
 async def test_statuses_are_there_before_they_are_needed(autojump_clock, metrics, shown):
