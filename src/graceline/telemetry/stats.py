@@ -182,9 +182,9 @@ class PipelineStats(dict[RunEnd, Histogram]):
         self.completed_at_timeout: dict[int, int] = {}
         self.timeouts: dict[str, int] = {}
         self.cancelled: dict[tuple[str, str], int] = {}
-        self.remaining = Histogram(SHARES)
-        self.grace = Histogram(bounds)
-        self.overrun = Histogram(bounds)
+        self.remaining: Histogram = Histogram(SHARES)
+        self.grace: Histogram = Histogram(bounds)
+        self.overrun: Histogram = Histogram(bounds)
         self.overruns: int = 0
         self.limit: float | None = None
         self.learned: float | None = None
@@ -281,10 +281,10 @@ class Stats:
         self._parts: dict[tuple[str, str, str], PartStats] = {}
         self.exemplars: Exemplars = Exemplars(bounds)
         self.rejections: dict[str, int] = {}
-        self.queue_wait = Histogram(bounds)
+        self.queue_wait: Histogram = Histogram(bounds)
         self.transitions: dict[tuple[str, str, str], int] = {}
-        self.blocked = Histogram(bounds)
-        self.elsewhere = PipelineStats(bounds)
+        self.blocked: Histogram = Histogram(bounds)
+        self.elsewhere: PipelineStats = PipelineStats(bounds)
 
     def pipeline(self, name: str) -> PipelineStats:
         """The aggregates of a pipeline, shared by all who ask."""
