@@ -278,6 +278,17 @@ async def test_limits_and_objectives(autojump_clock, metrics, shown):
     assert shown.counts("slo_target_seconds", "stage") == {}
 
 
+async def test_a_learned_limit_of_attempts_is_not_that_of_the_node(autojump_clock, metrics, shown):
+    """The gauge shows the limits of parts; what one attempt may take is none of them."""
+    learned = Adaptive(initial=4, floor=1, ceiling=8)
+    node = Node(trio.sleep, name="n", timeout=9, attempt_timeout=learned)
+    async with open_engine(metrics=metrics) as engine:
+        result = await engine.run(Pipeline("p", [Stage("s", [node])], timeout=10), 1)
+        found = shown.counts("timeout_limit_seconds", "node", "source")
+    assert result.ok
+    assert found == {("", "configured"): 10, ("n", "configured"): 9}
+
+
 async def test_grace_and_overrun(autojump_clock, metrics, shown):
     """What runs take after their cancel is observed, and only of those that took any."""
 
@@ -506,8 +517,11 @@ def failing(times, error=ValueError):
 
 
 async def test_a_retry_that_helps(retrying):
-    """What succeeds after a retry stopped with `ok`; what needed none is not counted."""
+    """What succeeds after a retry stopped with `ok`; before, each reason has been there with 0."""
     assert await retrying.stops(failing(0)) == {}
+    labels = {"pipeline": "p", "stage": "s", "node": "n"}
+    for stop in ("ok", "attempts", "budget", "deadline", "not_retryable"):
+        assert retrying.shown.value("retries_total", stop=stop, **labels) == 0
     assert await retrying.stops(failing(2)) == {"ok": 1}
 
 
