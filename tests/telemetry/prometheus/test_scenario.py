@@ -317,7 +317,8 @@ async def test_grace_and_overrun(autojump_clock, metrics, shown):
 async def test_blocks_with_a_deadline_have_no_series(autojump_clock, metrics, shown):
     """The name of `engine.deadline` may be any text, so it becomes no label."""
     async with open_engine(metrics=metrics) as engine:
-        async with engine.deadline("upload-4711", 1, grace=0.5):
+        await engine.run(Pipeline("p", [brief]))
+        async with engine.deadline("p", 1), engine.deadline("upload-4711", 1, grace=0.5):
             before = shown.counts("runs_in_flight", "pipeline")
             with cleanup():
                 await trio.sleep(9)
