@@ -23,11 +23,11 @@ try:
     from opentelemetry import context, propagate, trace
     from opentelemetry.propagators.textmap import Getter
     from opentelemetry.trace import NoOpTracer, ProxyTracerProvider, StatusCode
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        f"graceline.telemetry.tracing needs OpenTelemetry ({error}); "
+        f"graceline.telemetry.tracing needs OpenTelemetry ({_error}); "
         "run: pip install 'graceline[otel]'",
-        name=error.name,
+        name=_error.name,
     ) from None
 
 if TYPE_CHECKING:
