@@ -1,9 +1,14 @@
-"""For all tests: one that a stray `Cancelled` ended early has not passed."""
+"""For all tests: one that a stray `Cancelled` ended early has not passed; and none is timed."""
 
 import functools
 import inspect
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast an example runs says something of the machine; in all else, what Hypothesis would do here.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
