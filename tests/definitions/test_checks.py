@@ -54,9 +54,22 @@ def test_a_name_is_a_string_with_something_in_it(name):
         checks.check_name(name, "lane=")
 
 
-def test_a_good_name_is_given_back():
+@pytest.mark.parametrize("name", ["n\udcff", "\ud800"])
+def test_a_name_can_be_written(name):
+    """Half a character would make each scrape of the metrics fail, so it is no name of anything."""
+    makers = (lambda: Node(work, name=name), lambda: checks.check_name(name, "lane="))
+    for make in makers:
+        with pytest.raises(
+            DefinitionError, match=r": its name must be text that UTF-8 can write"
+        ) as e:
+            make()
+        assert ascii(name) in str(e.value).encode().decode()
+
+
+@pytest.mark.parametrize("name", ["x", "größe", "\U0001f680"])
+def test_a_good_name_is_given_back(name):
     """A check gives back what it checked."""
-    assert checks.check_name("x", "lane=") == "x"
+    assert checks.check_name(name, "lane=") == name
 
 
 @pytest.mark.parametrize("value", [0, 1, None, "yes"])

@@ -1,6 +1,7 @@
 """Semantics 5: `observe` cancels nothing and reports; `off` knows no deadlines."""
 
 import math
+import os
 
 import pytest
 import trio
@@ -149,6 +150,15 @@ async def test_lane_comes_from_the_environment(autojump_clock, monkeypatch):
     monkeypatch.setenv("GRACELINE_LANE", "blue")
     async with open_engine() as engine:
         assert engine.lane == "blue"
+
+
+async def test_a_lane_that_is_no_text_is_refused(autojump_clock, monkeypatch):
+    """The message names the variable that it came from, if it came from one."""
+    monkeypatch.setitem(os.environ, "GRACELINE_LANE", "blue\udcff")
+    for lane, what in ((None, "GRACELINE_LANE"), ("blue\udcff", "lane=")):
+        with pytest.raises(DefinitionError, match=f"^{what}: its name must be text that UTF-8"):
+            async with open_engine(lane=lane):
+                pass
 
 
 async def test_observe_watches_items_and_names_limits(autojump_clock):

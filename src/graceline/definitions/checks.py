@@ -82,6 +82,11 @@ def check_name(name: object, what: str, hint: str = "") -> str:
         raise DefinitionError(
             f"{what}: its name must be a non-empty string, not {brief(name)}{hint and '; '}{hint}"
         )
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise DefinitionError(
+            f"{what}: its name must be text that UTF-8 can write, not {brief(name)}; names made of "
+            "bytes are decoded with errors='replace'"
+        )
     return name
 
 
