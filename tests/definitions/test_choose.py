@@ -115,6 +115,26 @@ def test_names_must_differ():
 
 
 @pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (choose(fast, slow, name="c"), Node(fast, name="c.slow")),
+        (
+            choose(fast, Node(slow, name="c.slow"), name="b"),
+            choose(fast, slow, name="b.c"),
+        ),
+    ],
+)
+def test_no_part_is_named_like_an_alternative(first, second):
+    """They would share their metrics and events; in two stages there is room for both."""
+    with pytest.raises(
+        DefinitionError,
+        match=r"^stage 's', its alternatives included: '(b\.)?c\.slow' is used twice;",
+    ):
+        Stage("s", [first, second])
+    Pipeline("p", [Stage("s", [first]), Stage("t", [second])])
+
+
+@pytest.mark.parametrize(
     ("option", "value"),
     [
         ("after", "other"),

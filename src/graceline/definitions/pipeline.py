@@ -12,7 +12,7 @@ import attrs
 from graceline.definitions.adaptive import Adaptive
 from graceline.definitions.advice import advise
 from graceline.definitions.arguments import explained_class
-from graceline.definitions.checks import brief, check_flag
+from graceline.definitions.checks import brief, check_flag, check_names
 from graceline.definitions.command import Command
 from graceline.definitions.graph import Graph, build_graph
 from graceline.definitions.inherit import Inheritable, resolve
@@ -61,8 +61,8 @@ class Stage(Step):
             pipeline's.
 
     Raises:
-        DefinitionError: for no nodes, a name used twice, an unknown name in `after`, a cycle, and
-            everything that `Part` refuses.
+        DefinitionError: for no nodes, a name used twice (alternatives are named `node.alternative`
+            too), an unknown name in `after`, a cycle, and everything that `Part` refuses.
     """
 
     name: str
@@ -79,6 +79,8 @@ class Stage(Step):
             check_flag(self.fail_fast, f"{where}, fail_fast=")
         before = {node.name: node.after or () for node in nodes}
         object.__setattr__(self, "graph", build_graph(before, [n.name for n in nodes], where))
+        placed = [one.name for part in nodes for one in (part, *part.alternatives)]
+        check_names(placed, f"{where}, its alternatives included")
         for part in nodes:
             warn_part(part, self)
 
