@@ -1,5 +1,6 @@
 """The drawings as text: what they say, and what they never say."""
 
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -176,6 +177,27 @@ def test_two_runs_in_a_terminal(observe, sleeper):
     assert len(wide) < len(narrow)
     bars = [line.count("█") for line in narrow if line.startswith("n ")]
     assert bars[1] == pytest.approx(4 * bars[0], abs=3)
+
+
+@pytest.mark.parametrize("width", [90, 120, 121, 130, 160, 200])
+def test_two_runs_in_a_terminal_have_one_scale(observe, sleeper, width):
+    """Whatever their names and limits are, the axes of both are as long, and so are equal bars."""
+    timelines = [
+        observe(Pipeline("p", Stage("s", parallel(*nodes))))[1].timeline
+        for nodes in (
+            [sleeper("n", 1)],
+            [sleeper("n", 1), sleeper("a node with quite a long name", 0.5, timeout=2)],
+        )
+    ]
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(timelines[0].beside(timelines[1]))
+    drawn = captured.get()
+    axes = re.findall(r"0 +1s", drawn)
+    assert len(axes) == 2
+    assert len(axes[0]) == len(axes[1]) > 10
+    bars = [length for length in map(len, re.findall("█+", drawn)) if length > len(axes[0]) * 0.7]
+    assert bars == [len(axes[0]) - 1] * 2
 
 
 def test_density_counts_who_is_at_it():

@@ -83,10 +83,19 @@ def test_whole_picture():
     ]
 
 
-@pytest.mark.parametrize("width", [40, 80, 100, 120, 200])
+@pytest.mark.parametrize("width", [28, 30, 40, 80, 100, 120, 200])
 def test_fits(width):
     """No line is wider than the terminal."""
     assert all(cell_len(line) <= width for line in drawn(CUT, width=width))
+
+
+@pytest.mark.parametrize("width", [28, 30, 36])
+def test_statuses_stay_whole(width):
+    """In a narrow terminal the seconds go first, then bars get short; statuses are not cut."""
+    lines = drawn(CUT, width=width)
+    assert line_of(lines, "b").endswith("timed_out")
+    assert "█" in line_of(lines, "b")
+    assert line_of(drawn(CUT, width=40), "b").endswith("timed_out    2.5s")
 
 
 def test_room_for_limits():

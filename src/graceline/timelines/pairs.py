@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graceline.timelines.burning import common_scale
 from graceline.timelines.drawn import Drawn
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pair"]
 
+_BETWEEN = 4  # columns
 _SIDE_BY_SIDE = 120  # columns from which there is room for two waterfalls in a row
 
 
@@ -67,16 +67,17 @@ class Pair:
 
         from graceline.timelines.waterfall import Waterfall  # noqa: PLC0415
 
-        scale = common_scale(self._both)
+        both = zip(self._names, self._both, reversed(self._both), strict=True)
         drawn = [
-            Group(Text(name, style="bold underline"), Waterfall(timeline, scale=scale))
-            for name, timeline in zip(self._names, self._both, strict=True)
+            Group(Text(name, style="bold underline"), Waterfall(timeline, beside=other))
+            for name, timeline, other in both
         ]
         if options.max_width < _SIDE_BY_SIDE:
             yield Group(drawn[0], Text(), drawn[1])
             return
-        table = Table.grid(expand=True, padding=(0, 4, 0, 0))
-        for _ in drawn:
-            table.add_column(ratio=1)
-        table.add_row(*drawn)
+        each = (options.max_width - _BETWEEN) // 2
+        table = Table.grid()
+        for width in (each, _BETWEEN, each):
+            table.add_column(width=width)
+        table.add_row(drawn[0], "", drawn[1])
         yield table

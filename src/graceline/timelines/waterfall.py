@@ -5,7 +5,7 @@ Needs rich: `pip install 'graceline[cli]'`. The engine and the sinks never impor
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import chain, groupby
 from math import ceil
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from graceline.durations import format_duration
 from graceline.timelines.arranging import arranged
 from graceline.timelines.bars import STYLES, Bars, Marks, style_of
 from graceline.timelines.burning import (
+    common_scale,
     left_of,
     scale_of,
     share_of,
@@ -28,7 +29,6 @@ from graceline.timelines.burning import (
 from graceline.timelines.facts import closing_facts
 from graceline.timelines.folding import folded, told, told_attempts, without
 from graceline.timelines.lettering import cropped, fitted, listed, shown
-from graceline.timelines.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,12 +37,14 @@ if TYPE_CHECKING:
 
     from graceline.results import PipelineResult
     from graceline.timelines.drawn import Drawn
+    from graceline.timelines.rows import Row
 
 __all__ = ["Waterfall"]
 
 _RUNNING, _UNWINDING, _NOT_YET, _BACKOFF = "running", "unwinding", "-", "backoff"
 _WIDE = 100  # columns from which there is room for each part's own limit
 _NARROW = 60  # columns below which there is no room for what is left of a limit, nor for words
+_TIMES, _BAR = 8, 8  # cells of the seconds, and of a bar: where there are fewer, they stay away
 _GAUGE = 10  # cells of the gauge that burns down
 _WAITED = 1e-3  # seconds before its first turn that a run has without any queue
 
@@ -71,8 +73,8 @@ class Waterfall:
         now: for a run that goes on, seconds since its submission: `timeline.elapsed(...)`.
         height: lines to get along with; what is at work is shown first. By default all lines
             of up to 60; of more, stages of more than 3 nodes show those that did not succeed.
-        scale: the instant at the right end, in seconds since the submission, if it is later than
-            that of the run.
+        beside: another timeline that is drawn for the same width: both get the same columns, and
+            a second is as long in one as in the other.
     """
 
     def __init__(
@@ -82,9 +84,9 @@ class Waterfall:
         *,
         now: float = 0.0,
         height: int | None = None,
-        scale: float | None = None,
+        beside: Drawn | None = None,
     ) -> None:
-        self._scale = scale
+        self._both = [timeline] if beside is None else [timeline, beside]
         self._timeline = timeline
         self._result = result
         self._now = now
@@ -103,12 +105,7 @@ class Waterfall:
         run = attrs.evolve(run, name=shown(run.name, encoding))
         queued = self._timeline.queued
         yield cropped(_headline(run, queued, self._now, width, marks), width, marks.more)
-        lines = [
-            (indent, attrs.evolve(row, name=shown(row.name, encoding)))
-            for indent, row in arranged(
-                self._timeline.rows(), self._now, "#" if width < _NARROW else "attempt "
-            )
-        ]
+        lines, *others = (self._lines(timeline, width, encoding) for timeline in self._both)
         facts = [
             (word, shown(said, encoding))
             for word, said in closing_facts(run, self._timeline, self._result)
@@ -116,11 +113,22 @@ class Waterfall:
         closing = list(listed(facts, console, width, marks.more)) if facts else []
         if lines:
             # Beside the lines there are the first one, the axis and the legend.
-            lines = without(lines) if self._height is None else lines
             room = len(lines) if self._height is None else self._height - 3 - len(closing)
-            picture = _Picture(run, lines, width, self._now, queued, marks, self._scale)
+            scale = common_scale(self._both, self._now) if others else None
+            runs = [timeline.pipeline for timeline in self._both]
+            left = any(run is not None and left_of(run, self._now) is not None for run in runs)
+            columns = _Columns([*lines, *chain(*others)], width, self._now, left=left)
+            picture = _Picture(run, lines, columns, self._now, queued, marks, scale)
             yield from picture.lines(room)
         yield from closing
+
+    def _lines(self, timeline: Drawn, width: int, encoding: str) -> list[tuple[int, Row]]:
+        word = "#" if width < _NARROW else "attempt "
+        lines = [
+            (indent, attrs.evolve(row, name=shown(row.name, encoding)))
+            for indent, row in arranged(timeline.rows(), self._now, word)
+        ]
+        return without(lines) if self._height is None else lines
 
 
 def _headline(run: Row, queued: float, now: float, width: int, marks: Marks) -> Text:
@@ -153,39 +161,55 @@ def _headline(run: Row, queued: float, now: float, width: int, marks: Marks) -> 
     return text
 
 
+class _Columns:
+    """Which columns there is room for, and how wide they are: statuses are the last to be cut.
+
+    Args:
+        lines: all of them; of a pair those of both.
+        width: in cells.
+        now: for a run that goes on, seconds since its submission.
+        left: whether anything is left of the limit of a run.
+    """
+
+    def __init__(self, lines: list[tuple[int, Row]], width: int, now: float, *, left: bool) -> None:
+        self.width = width
+        wanted = max(
+            cell_len(row.name) + 2 * indent for indent, row in lines if row.level != "more"
+        )
+        self.name = min(wanted, max(8, width * 3 // 10))
+        self.limits = width >= _WIDE and any(row.limit is not None for _, row in lines)
+        left = left or any(left_of(row, now) is not None for _, row in lines)
+        self.left = left and width >= _NARROW
+        taken = self.name + 2 + 3 + 9 + 22 * self.limits + 14 * self.left
+        self.times = width >= taken + _TIMES + _BAR + 2
+        # Two cells more than the scale: a limit at its very end, and the unwinding behind it.
+        self.cells = max(_BAR // 2, width - taken - _TIMES * self.times - 2)
+
+
 class _Picture:
-    """The lines of a picture: its columns, and the scale of its bars."""
+    """The lines of a picture, and the scale of its bars."""
 
     def __init__(
         self,
         run: Row,
         lines: list[tuple[int, Row]],
-        width: int,
+        columns: _Columns,
         now: float,
         queued: float,
         marks: Marks,
         scale: float | None,
     ) -> None:
-        self._width = width
+        self._columns = columns
         self._lines = lines
         self._marks = marks
         parts = [row for _, row in lines if row.level in ("node", "stage")]
-        rows = [run, *parts]
         self._now = now
-        self._scale = max(scale or 0.0, scale_of(run, rows, now)) or 1.0
         # A run that did not wait is drawn from its first turn: nothing happened before.
-        zero = queued if queued < min(_WAITED, self._scale) else 0.0
+        alone = scale is None
+        self._scale = (scale_of(run, [run, *parts], now) if scale is None else scale) or 1.0
+        zero = queued if alone and queued < min(_WAITED, self._scale) else 0.0
         self._holding = {row.stage for row in parts if row.level == "node"}
-        wanted = max(
-            cell_len(row.name) + 2 * indent for indent, row in lines if row.level != "more"
-        )
-        self._name = min(wanted, max(8, width * 3 // 10))
-        self._limits = width >= _WIDE and any(row.limit is not None for _, row in lines)
-        self._left = width >= _NARROW and any(left_of(row, now) is not None for row in rows)
-        taken = self._name + 2 + 3 + 9 + 1 + 7 + 22 * self._limits + 14 * self._left
-        # Two cells more than the scale: a limit at its very end, and the unwinding behind it.
-        self._cells = max(8, width - taken - 2)
-        self._bars = Bars(self._cells, zero, self._scale, now, marks)
+        self._bars = Bars(columns.cells, zero, self._scale, now, marks)
 
     def lines(self, height: int) -> Iterator[Text]:
         """The axis, one line per part as far as they fit, and what the characters mean."""
@@ -207,12 +231,12 @@ class _Picture:
         text = Text(
             f"{'  ' * indent}{self._marks.more} {said}", style="dim", no_wrap=True, overflow="crop"
         )
-        return cropped(text, self._width, self._marks.more)
+        return cropped(text, self._columns.width, self._marks.more)
 
     def _axis(self) -> Text:
         end = _short(self._scale)
-        text = Text(" " * (self._name + 2), style="dim", no_wrap=True, overflow="crop")
-        text.append("0" + end.rjust(self._cells))
+        text = Text(" " * (self._columns.name + 2), style="dim", no_wrap=True, overflow="crop")
+        text.append("0" + end.rjust(self._columns.cells))
         return text
 
     def _legend(self, seen: set[str]) -> Text:
@@ -220,15 +244,15 @@ class _Picture:
         if marks.brief in seen:
             seen.add(marks.work)
         said = "  ".join(f"{mark} {word}" for mark, word in marks.words().items() if mark in seen)
-        indent = min(self._name + 2, max(0, self._width - cell_len(said)))
+        indent = min(self._columns.name + 2, max(0, self._columns.width - cell_len(said)))
         text = Text(" " * indent + said, style="dim", no_wrap=True, overflow="crop")
-        return cropped(text, self._width, marks.more)
+        return cropped(text, self._columns.width, marks.more)
 
     def _line(self, indent: int, row: Row) -> tuple[Text, set[str]]:
         stopped = stopped_of(row, self._now) is not None
         style = style_of(row, self._now)
         text = Text(no_wrap=True, overflow="crop")
-        name = fitted("  " * indent + row.name, self._name, self._marks.more)
+        name = fitted("  " * indent + row.name, self._columns.name, self._marks.more)
         text.append(name, style="bold reverse" if row.blamed else "" if indent else "bold")
         text.append("  ")
         holds = row.level == "stage" and row.stage in self._holding
@@ -239,13 +263,14 @@ class _Picture:
         waits = _BACKOFF if row.level == "attempt" else _NOT_YET
         word = waits if row.started is None else _UNWINDING if stopped else _RUNNING
         status = str(row.status or word)
-        text.append(f"{status:<9} ", style=style)
-        text.append(self._took(row).rjust(7))
-        if self._left:
+        text.append(f"{status:<9}", style=style)
+        if self._columns.times:
+            text.append(f" {self._took(row):>{_TIMES - 1}}")
+        if self._columns.left:
             left = left_of(row, self._now)
             said = "" if left is None else f"{ticking(left):>9} left"
             text.append(f"{said:<14}", "" if left is None else urgency_of(share_of(row, left)))
-        if self._limits:
+        if self._columns.limits:
             limit = "" if row.limit is None else f"  limit {_limit(row)}"
             text.append(limit, style="dim")
         text.rstrip()
