@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib import import_module
 from math import inf
 
 import pytest
@@ -600,3 +601,11 @@ def test_the_core_needs_no_rich():
     """Nothing but the waterfall and the command imports rich."""
     code = "import sys, graceline, graceline.telemetry.timeline; sys.exit('rich' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - our own code
+
+
+def test_without_rich_the_extra_is_named(monkeypatch):
+    """Whoever imports the waterfall without rich is told what to install."""
+    monkeypatch.delitem(sys.modules, "graceline.timelines.waterfall")
+    monkeypatch.setitem(sys.modules, "rich.cells", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'graceline\[cli\]'"):
+        import_module("graceline.timelines.waterfall")

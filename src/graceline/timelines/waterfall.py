@@ -11,8 +11,15 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import attrs
-from rich.cells import cell_len
-from rich.text import Text
+
+try:
+    from rich.cells import cell_len
+    from rich.text import Text
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(
+        f"graceline.timelines.waterfall needs rich ({_error}); run: pip install 'graceline[cli]'",
+        name=_error.name,
+    ) from None
 
 from graceline.durations import format_duration
 from graceline.timelines.arranging import arranged
