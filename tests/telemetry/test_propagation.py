@@ -1,5 +1,6 @@
 """A trace that crosses threads, processes and services; real clock, and no assertion on speed."""
 
+import re
 import sys
 from contextvars import copy_context
 from pathlib import Path
@@ -18,6 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from graceline import (
     BlockingEngine,
     Command,
+    DefinitionError,
     Node,
     Pipeline,
     Retry,
@@ -174,6 +176,28 @@ async def test_without_a_trace_a_run_begins_one(engine, spans, headers):
     with continue_trace(headers):
         await value_of(engine, trio.sleep, 0)
     assert spans.above("pipeline p") is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        (None, "takes all headers of a request, not None"),
+        (5, "takes all headers of a request, not 5"),
+        (PARENT, "{'traceparent': ...}"),
+        (b"traceparent", "{'traceparent': ...}"),
+        ([("traceparent", PARENT, "more")], "a name and a value"),
+        (["traceparent"], "and 'traceparent' is none"),
+        ({"traceparent": 5}, "and ('traceparent', 5) is none"),
+        ({5: PARENT}, "is none"),
+    ],
+)
+def test_what_are_no_headers_is_refused(headers, message):
+    """The message says what they are."""
+    with (
+        pytest.raises(DefinitionError, match=rf"^continue_trace\(\) .*{re.escape(message)}"),
+        continue_trace(headers),
+    ):
+        pass
 
 
 async def test_the_state_of_a_trace_goes_through(engine):

@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 
 from graceline import (
     CircuitOpenError,
+    DefinitionError,
     Hedge,
     Metrics,
     Node,
@@ -804,6 +805,13 @@ class Breaks(SpanProcessor):
     def on_end(self, span):
         if self.when == "end":
             raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("other", [5, "console", TracerProvider, TracerProvider().get_tracer("t")])
+def test_what_is_no_provider_is_refused(other):
+    """A tracer in its place, for instance: the message says what it should be."""
+    with pytest.raises(DefinitionError, match=r"^Tracing\(.*\) takes a TracerProvider, .*, not "):
+        Tracing(other)
 
 
 @pytest.mark.parametrize("when", ["start", "end"])

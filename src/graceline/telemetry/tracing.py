@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graceline.deadlines import Status
+from graceline.definitions.checks import brief
+from graceline.errors import DefinitionError
 from graceline.telemetry import events
 from graceline.telemetry.attributes import at_end, at_start, error_type
 
 try:
     from opentelemetry import context, propagate, trace
     from opentelemetry.propagators.textmap import Getter
-    from opentelemetry.trace import NoOpTracer, ProxyTracerProvider, StatusCode
+    from opentelemetry.trace import NoOpTracer, ProxyTracerProvider, StatusCode, TracerProvider
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
         f"graceline.telemetry.tracing needs OpenTelemetry ({_error}); "
@@ -31,10 +33,10 @@ except ModuleNotFoundError as _error:
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer, TracerProvider
+    from opentelemetry.trace import Span, Tracer
 
     from graceline.telemetry.attributes import Finished, Started
     from graceline.telemetry.events import Event
@@ -90,12 +92,20 @@ class Tracing:
 
     Args:
         tracer_provider: makes the spans; None for the global one, which may be set later.
+
+    Raises:
+        DefinitionError: for what is no provider, such as a tracer.
     """
 
     inline = True
     """It is called where things happen: the context that it sets is that of the calling task."""
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
+        if tracer_provider is not None and not isinstance(tracer_provider, TracerProvider):
+            raise DefinitionError(
+                "Tracing(tracer_provider=) takes a TracerProvider, which makes tracers, not "
+                f"{brief(tracer_provider)}"
+            )
         self._provider = tracer_provider
         self._found: Tracer | None = None
         self._runs: dict[str, _Run] = {}
@@ -343,10 +353,25 @@ def continue_trace(
 
     Args:
         headers: those of the request, a mapping or pairs; case does not matter.
+
+    Raises:
+        DefinitionError: for a value in place of the headers, and what is no header.
     """
+    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
+        raise DefinitionError(
+            f"continue_trace() takes all headers of a request, not {brief(headers)}; write "
+            "continue_trace({'traceparent': ...}) for the value of one"
+        )
     found: dict[str, list[str]] = {}
-    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
-        found.setdefault(_text(name).lower(), []).append(_text(value))
+    for pair in headers.items() if isinstance(headers, Mapping) else headers:
+        match pair:
+            case [str() | bytes() as name, str() | bytes() as value]:
+                found.setdefault(_text(name).lower(), []).append(_text(value))
+            case _:
+                raise DefinitionError(
+                    "continue_trace() takes a mapping or pairs of a name and a value, both text or "
+                    f"bytes, and {brief(pair)} is none"
+                )
     token = context.attach(propagate.extract(found, context.get_current(), _Headers()))
     try:
         yield
