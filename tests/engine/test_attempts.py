@@ -226,7 +226,7 @@ async def test_an_error_that_is_not_meant_is_final(autojump_clock, engine, heard
     node = (await engine.run(pipeline_of(Service(error), Retry(on=OSError)))).node("work")
     assert (node.status, node.attempts) == ("failed", 1)
     assert error.__notes__ == ["retry stopped: KeyError is not retryable"]
-    assert [e.stop for e in heard] == ["not retryable"]
+    assert [e.stop for e in heard] == ["not_retryable"]
 
 
 async def test_what_is_not_idempotent_is_not_done_twice(autojump_clock, engine):
@@ -848,7 +848,7 @@ async def test_a_function_of_the_policy_that_raises(autojump_clock, engine, hear
     assert engine.health().bulkheads[0].active == 0
     assert tokens(engine) == 3.0
     assert [(e.status, e.error_type, e.stop) for e in heard] == [
-        ("failed", "ValueError", "not retryable")
+        ("failed", "ValueError", "not_retryable")
     ]
 
 

@@ -264,7 +264,7 @@ async def test_an_ignore_that_raises(autojump_clock, engine):
     assert engine.health().bulkheads[0].active == 0
     assert breaker_of(engine).state == "closed"
     [attempt] = [event for event in heard if isinstance(event, events.AttemptFinished)]
-    assert (attempt.error_type, attempt.stop) == ("ValueError", "not retryable")
+    assert (attempt.error_type, attempt.stop) == ("ValueError", "not_retryable")
 
 
 async def test_a_result_from_before_the_trip_changes_nothing(autojump_clock, engine):

@@ -293,7 +293,7 @@ def test_what_is_not_retried():
         tried(1, "raises", retry=RetryModel(3, on=False)),
         tried(1, "raises", retry=retry, idempotent=False),
     ):
-        assert (part.attempts, part.note) == (1, ("not retryable",))
+        assert (part.attempts, part.note) == (1, ("not_retryable",))
     assert tried(1, "several", retry=retry).attempts == 3
     assert tried(1, "unstarted", retry=retry, idempotent=False).attempts == 3
 

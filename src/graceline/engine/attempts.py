@@ -251,7 +251,7 @@ class _Attempts:
             error.__context__ = error.__context__ or failed.error
             raise
         if isinstance(step, Stop):
-            self._stop = step.reason.replace(" ", "_")
+            self._stop = str(step.reason)
             self._tell(failed, stop=str(step.reason))
             if self._policies.retry.attempts > 1:
                 _noted(failed.error, step.note)

@@ -15,9 +15,8 @@ from graceline.definitions.checks import nearest
 from graceline.engine.levels import UNSET, LevelRun
 from graceline.engine.plan import NodePlan, Plan, StagePlan
 from graceline.engine.state import NOTHING, RunState
-from graceline.engine.telling import tell_payloads
+from graceline.engine.telling import tell_ended, tell_payloads
 from graceline.results import NodeOutcome, StageOutcome
-from graceline.telemetry import events
 from graceline.telemetry.stats import PartStats
 
 __all__ = [
@@ -219,22 +218,7 @@ def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
             run, level, outcome.status, now, value=outcome.value, error=outcome.error,
             partial=getattr(outcome, "partial", None), secondary=outcome.secondary,
         )  # fmt: skip
-    fields: dict[str, Any] = {
-        "status": outcome.status,
-        "started": level.start,
-        "elapsed": outcome.elapsed,
-        "limit": outcome.limit,
-        "source": outcome.source,
-        "grace_used": outcome.grace_used,
-        "overrun": outcome.overrun,
-        "blame": outcome.blame,
-        "error_type": None if outcome.error is None else type(outcome.error).__name__,
-    }
-    if isinstance(plan, NodePlan) and isinstance(outcome, NodeOutcome):
-        fields |= {"stage": plan.stage, "node": plan.name, "attempts": outcome.attempts}
-        run.emit(events.NodeFinished, now, partial=plan.label in run.partial, **fields)
-    else:
-        run.emit(events.StageFinished, now, stage=plan.name, **fields)
+    tell_ended(run, level, outcome, now)
 
 
 def _count(run: RunState, plan: Plan, outcome: Outcome) -> None:

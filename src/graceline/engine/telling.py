@@ -1,21 +1,21 @@
-"""The events of a trace: nodes and stages that start, and those that end well; and payloads.
-
-What does not end well is told by `outcomes.tell`, whether anybody wants a trace or not.
-"""
+"""The events of nodes and stages: that they start, that they end, and what went in and out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from graceline.deadlines import Status
+from graceline.results import NodeOutcome
 from graceline.telemetry import events
 from graceline.telemetry.payloads import error_text, value_text
 
 if TYPE_CHECKING:
     from graceline.engine.levels import LevelRun
     from graceline.engine.state import RunState
+    from graceline.results import StageOutcome
 
 __all__ = [
+    "tell_ended",
     "tell_node_ended_well",
     "tell_node_started",
     "tell_payloads",
@@ -61,6 +61,26 @@ def tell_stage_ended_well(run: RunState, level: LevelRun, value: Any, now: float
     run.emit(events.StageFinished, now, stage=level.plan.name, **_well(level, now))
 
 
+def tell_ended(
+    run: RunState, level: LevelRun, outcome: NodeOutcome | StageOutcome, now: float
+) -> None:
+    """A part has its outcome."""
+    plan, error = level.plan, outcome.error
+    fields: dict[str, Any] = {
+        "status": outcome.status, "started": level.start, "elapsed": outcome.elapsed,
+        "limit": outcome.limit, "source": outcome.source, "grace_used": outcome.grace_used,
+        "overrun": outcome.overrun, "blame": outcome.blame,
+        "error_type": None if error is None else type(error).__name__,
+    }  # fmt: skip
+    if isinstance(outcome, NodeOutcome):
+        run.emit(
+            events.NodeFinished, now, stage=plan.stage,  # type: ignore[attr-defined]
+            node=plan.name, attempts=outcome.attempts, partial=plan.label in run.partial, **fields,
+        )  # fmt: skip
+    else:
+        run.emit(events.StageFinished, now, stage=plan.name, **fields)
+
+
 def tell_payloads(
     run: RunState,
     level: LevelRun,
@@ -89,6 +109,7 @@ def tell_payloads(
 
 
 def _well(level: LevelRun, now: float) -> dict[str, Any]:
+    """What the event of a part says that has no outcome yet, and ended well."""
     limit, start = level.limit, level.start
     return {
         "status": Status.OK, "started": start, "elapsed": now - start, "limit": limit.shown,

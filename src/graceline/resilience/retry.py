@@ -53,7 +53,7 @@ _Random: TypeAlias = Callable[[], float]
 class StopReason(StrEnum):
     """Why no further attempt is made."""
 
-    NOT_RETRYABLE = "not retryable"
+    NOT_RETRYABLE = "not_retryable"
     """It was cancelled or refused, its error is not to be retried, or the breaker is open."""
     ATTEMPTS = "attempts"
     """There were as many as there may be."""

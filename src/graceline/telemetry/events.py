@@ -159,7 +159,7 @@ class AttemptFinished(Event):
     """An attempt of a node with policies has ended.
 
     `delay` is how many seconds later the next one starts, None if there is none; `stop` then says
-    why: `ok` after a retry, `attempts`, `budget`, `deadline`, `not retryable`. `hedge` says that it
+    why: `ok` after a retry, `attempts`, `budget`, `deadline`, `not_retryable`. `hedge` says that it
     is the second copy of an attempt, with the number of the first.
     """
 

@@ -270,7 +270,7 @@ def _note(outcome: NodeOutcome) -> tuple[Any, ...]:
         return "deadline", *map(float, left.groups())
     if note == "retry budget empty":
         return ("budget",)
-    return ("attempts",) if note.endswith("used up") else ("not retryable",)
+    return ("attempts",) if note.endswith("used up") else ("not_retryable",)
 
 
 def _same(engine: Any, oracle: Any, within: float) -> bool:

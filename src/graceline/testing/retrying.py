@@ -79,7 +79,7 @@ def next_attempt(
     if model.idempotent is False:
         again = again and ended.ending == "unstarted"
     if not again:
-        return ("not retryable",)
+        return ("not_retryable",)
     if ended.number == retry.attempts:
         return ("attempts",)
     delay = retry.backoff

@@ -105,7 +105,8 @@ def why_no_more(row: Row, outcome: NodeOutcome | None) -> str | None:
     used_up = last.stop == "attempts"
     if last.stop is None or (used_up and last.number == 1):  # nobody asked for another one
         return None
-    return f"{_NOTES[0]}: {f'all {last.number} attempts are used up' if used_up else last.stop}"
+    why = f"all {last.number} attempts are used up" if used_up else last.stop.replace("_", " ")
+    return f"{_NOTES[0]}: {why}"
 
 
 def note_of(error: BaseException | None) -> str | None:

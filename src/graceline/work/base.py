@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from graceline.errors import GracelineError
-from graceline.work.luggage import Luggage
+
+if TYPE_CHECKING:
+    from graceline.work.luggage import Luggage
 
 __all__ = ["Bound", "WorkContext", "WorkRefusedError"]
 
