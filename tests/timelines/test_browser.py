@@ -213,8 +213,7 @@ def test_names_are_only_names(show, odd, odd_names):
     assert names[0] == odd_names[0]
     assert names[1] == "turned \\u202e exe.gnp"
     assert names[3] == "\\x00 \\x07\\n \\x1b[31m"
-    assert names[4:7] == list(odd_names[4:7])
-    assert names[7] == "\\ud800 half"
+    assert names[4:] == list(odd_names[4:])
 
 
 def test_two_runs_have_one_scale(show, observe, sleeper):
