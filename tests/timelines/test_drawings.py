@@ -253,6 +253,7 @@ def test_axis():
 
 def test_legible():
     """What cannot be seen, or would turn the text around, is written as an escape."""
+    assert legible("\ud800 half") == "\\ud800 half"
     assert legible("a\u202eb\n\x00\u200b") == "a\\u202eb\\n\\x00\\u200b"
     assert legible("שלום 👩\u200d👧 é") == "שלום 👩\u200d👧 é"
 

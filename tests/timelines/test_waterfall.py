@@ -295,6 +295,16 @@ def test_many_partials():
     assert lines[-11] == "partial   n00 = {'by': 'n00'}"
 
 
+@pytest.mark.parametrize(("nodes", "last"), [(11, "n"), (40, "and 30 more")])
+def test_many_degraded(nodes, last):
+    """Of many degraded parts ten are listed, and the others counted if there are several."""
+    parts = [sleeper(f"n{i:02}", 9, timeout=0.5, critical=False) for i in range(nodes)]
+    lines = drawn(Pipeline("p", [Stage("s", parts)], timeout=1), width=80, with_result=False)
+    first = next(at for at, line in enumerate(lines) if line.startswith("degraded"))
+    assert len(lines) == first + 11
+    assert lines[-1].split("  ")[-1].startswith(last)
+
+
 def test_queue():
     """The time in the queue is said in the first line."""
     timeline = Timeline("waits")

@@ -20,13 +20,13 @@ from graceline.timelines.trying import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from graceline.deadlines import Blame
     from graceline.results import NodeOutcome, PipelineResult
     from graceline.timelines.drawn import Drawn
 
-__all__ = ["closing_facts"]
+__all__ = ["closing_facts", "in_short"]
 
 _MANY = 10
 
@@ -70,6 +70,20 @@ def closing_facts(
         yield "partial", f"and of {len(result.partial) - _MANY} more"
     for where, error in _secondary(rows, result):
         yield "cleanup", f"{where}: {_error(error)}"
+
+
+def in_short(facts: Iterable[tuple[str, str]], most: int) -> Iterator[tuple[str, str]]:
+    """The facts, kind by kind: of more than `most` of one, how many others there are."""
+    kinds: dict[str, list[str]] = {}
+    for word, said in facts:
+        kinds.setdefault(word, []).append(said)
+    for word, found in kinds.items():
+        # To tell of a single one takes no less room than to show it.
+        shown = (
+            found if len(found) <= most + 1 else [*found[:most], f"and {len(found) - most} more"]
+        )
+        for said in shown:
+            yield word, said
 
 
 def _why(row: Row | None, result: PipelineResult | None) -> str:

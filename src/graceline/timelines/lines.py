@@ -11,7 +11,7 @@ from graceline.deadlines import Status
 from graceline.timelines.arranging import arranged
 from graceline.timelines.axis import brief
 from graceline.timelines.burning import stopped_of
-from graceline.timelines.facts import closing_facts
+from graceline.timelines.facts import closing_facts, in_short
 from graceline.timelines.folding import by_stage, hideable, is_big, is_full, told_attempts
 from graceline.timelines.rows import Row
 from graceline.timelines.track import said
@@ -168,16 +168,8 @@ def facts_of(run: Row, timeline: Drawn, now: float) -> list[tuple[str, str]]:
         found.append(("limit", f"{brief(run.limit)}{source}"))
     if timeline.queued >= 1e-3:
         found.append(("queued", brief(timeline.queued)))
-    times = Counter[str]()
-    for word, what in closing_facts(run, timeline, None):
-        times[word] += 1
-        if times[word] <= _FACTS:
-            found.append((word, _middle_cut(legible(what))))
-    for word, number in times.items():
-        if number > _FACTS:
-            last = max(at for at, fact in enumerate(found) if fact[0] == word)
-            found.insert(last + 1, (word, f"and {number - _FACTS} more"))
-    return found
+    closing = in_short(closing_facts(run, timeline, None), _FACTS)
+    return [*found, *((word, _middle_cut(legible(what))) for word, what in closing)]
 
 
 def _middle_cut(text: str) -> str:

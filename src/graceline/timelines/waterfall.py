@@ -33,7 +33,7 @@ from graceline.timelines.burning import (
     ticking,
     urgency_of,
 )
-from graceline.timelines.facts import closing_facts
+from graceline.timelines.facts import closing_facts, in_short
 from graceline.timelines.folding import folded, told, told_attempts, without
 from graceline.timelines.lettering import cropped, fitted, listed, shown
 
@@ -52,6 +52,7 @@ _RUNNING, _UNWINDING, _NOT_YET, _BACKOFF = "running", "unwinding", "-", "backoff
 _WIDE = 100  # columns from which there is room for each part's own limit
 _NARROW = 60  # columns below which there is no room for what is left of a limit, nor for words
 _TIMES, _BAR = 8, 8  # cells of the seconds, and of a bar: where there are fewer, they stay away
+_FACTS = 10  # closing lines of a kind, at most
 _GAUGE = 10  # cells of the gauge that burns down
 _WAITED = 1e-3  # seconds before its first turn that a run has without any queue
 
@@ -115,7 +116,7 @@ class Waterfall:
         lines, *others = (self._lines(timeline, width, encoding) for timeline in self._both)
         facts = [
             (word, shown(said, encoding))
-            for word, said in closing_facts(run, self._timeline, self._result)
+            for word, said in in_short(closing_facts(run, self._timeline, self._result), _FACTS)
         ]
         closing = list(listed(facts, console, width, marks.more)) if facts else []
         if lines:
