@@ -13,6 +13,7 @@ PACKAGE = Path(graceline.__file__).parent
 FLOORS = {
     "errors": 0,
     "durations": 0,
+    "saying": 0,
     "deadlines": 0,
     "definitions": 1,
     "results": 1,

@@ -291,3 +291,27 @@ async def test_a_sink_that_raises_when_asked_gets_no_payloads(autojump_clock, ca
     assert [r.event_type for r in caplog.records if r.name == "graceline.telemetry"] == [
         "sink_raised"
     ]
+
+
+class Raises(logging.Handler):
+    """Raises at every record."""
+
+    def emit(self, record):
+        raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+async def test_a_handler_that_raises_ends_no_run(autojump_clock, monkeypatch, capsys, mode):
+    """Engine and runs are those without it, sinks that raise as well and are to be logged included."""
+    logger = logging.getLogger("graceline")
+    monkeypatch.setattr(logger, "handlers", [Raises()])
+    monkeypatch.setattr(logger, "level", logging.DEBUG)
+
+    def stumble(_):
+        raise ValueError
+
+    async with open_engine(mode=mode, sinks=[stumble]) as engine:
+        engine.subscribe(stumble, inline=True)
+        result = await engine.run(Pipeline("p", [Node(add, timeout=0.5)]), 1)
+    assert (result.status, result.value) == ("ok", 2)
+    assert "the disk is full" in capsys.readouterr().err

@@ -18,10 +18,11 @@ from graceline.adaptive.lease import Lease
 from graceline.adaptive.recorder import Recorder
 from graceline.adaptive.settings import Settings
 from graceline.adaptive.stores import Applied, Key, MemoryStore, Record, Store, Why
+from graceline.saying import say
 
 __all__ = ["Learners"]
 
-_logger = logging.getLogger("graceline.adaptive")
+_log = logging.getLogger("graceline.adaptive")
 
 _Entry: TypeAlias = Learner | Recorder
 _EntryT = TypeVar("_EntryT", Learner, Recorder)
@@ -193,12 +194,11 @@ class Learners:
         """Report what a store raised, once."""
         if not self._failed:
             self._failed = True
-            _logger.warning(
+            say(
+                _log, logging.WARNING, "history_lost",
                 "history cannot be kept in %r: what is learned from now on is lost when this "
-                "process ends",
-                self.store,
-                exc_info=error,
-            )
+                "process ends", self.store, exc_info=error, store=type(self.store).__name__,
+            )  # fmt: skip
 
     def checkpoint(self) -> None:
         """Hand everything that is new to the store; returns without waiting for a disk."""

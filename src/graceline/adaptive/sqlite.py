@@ -23,13 +23,14 @@ from graceline.adaptive import sqlite_file
 from graceline.adaptive.history import Sample
 from graceline.adaptive.stores import Applied, Key, MemoryStore, Record, checked_window
 from graceline.errors import StoreFileError, StoreVersionError
+from graceline.saying import say
 
 if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["SqliteStore"]
 
-_logger = logging.getLogger("graceline.adaptive")
+_log = logging.getLogger("graceline.adaptive")
 
 _T = TypeVar("_T")
 
@@ -221,13 +222,11 @@ class SqliteStore:
         if self._memory is None:
             self._memory = MemoryStore(self._window)
             why, remedy = sqlite_file.diagnose(self.path, error)
-            _logger.warning(
+            say(
+                _log, logging.WARNING, "history_in_memory",
                 "history cannot be kept in %s (%s): from now on it is in memory only, and lost "
-                "when this process ends. %s",
-                self.path,
-                why,
-                remedy,
-            )
+                "when this process ends. %s", self.path, why, remedy, path=str(self.path),
+            )  # fmt: skip
         for change in (*batch, *self._waiting):
             self._remember(self._memory, change)
         self._waiting.clear()

@@ -12,6 +12,7 @@ from graceline.engine.cleanup import enclosing_cleanup
 from graceline.engine.levels import CURRENT
 from graceline.errors import DeadlineSpentError, DefinitionError, GracelineError
 from graceline.resilience import DEFAULT_HEADER, Malformed, decode, encode
+from graceline.saying import say
 from graceline.work.here import current_job
 
 __all__ = ["MalformedHeaders", "incoming_budget", "outgoing_headers"]
@@ -152,9 +153,10 @@ class MalformedHeaders:
             return budget
         self.count += 1
         if self.count == 1:  # a peer must not fill the log
-            _log.warning(
-                "a deadline header is malformed and was ignored: %s; engine.health() counts more",
-                budget.text,
-                extra={"event_type": "malformed_header", "lane": self._lane, "text": budget.text},
-            )
+            say(
+                _log, logging.WARNING, "malformed_header",
+                "a deadline header of %d characters was ignored: one is at most eight digits and a "
+                "unit of H, M, S, m, u, n, and comes once; engine.health() counts more",
+                budget.length, lane=self._lane, length=budget.length,
+            )  # fmt: skip
         return None

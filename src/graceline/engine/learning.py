@@ -13,6 +13,7 @@ import trio
 from graceline.adaptive import DurationHistory, Key, Learners, Settings, Store
 from graceline.deadlines import Source, Status, Verdict
 from graceline.definitions import Adaptive
+from graceline.saying import say
 
 if TYPE_CHECKING:
     from graceline.engine.levels import LevelRun
@@ -49,8 +50,12 @@ class Learning:
         if self.kept:
             try:
                 await trio.to_thread.run_sync(self._learners.close)
-            except Exception:  # noqa: BLE001 - whatever a store raises, the engine ends well
-                _log.warning("what was learned cannot be kept in %r", self._store, exc_info=True)
+            except Exception as error:  # noqa: BLE001 - whatever a store raises, all ends well
+                say(
+                    _log, logging.WARNING, "history_lost",
+                    "what was learned cannot be kept in %r", self._store,
+                    exc_info=error, store=type(self._store).__name__,
+                )  # fmt: skip
 
     def learned(
         self,

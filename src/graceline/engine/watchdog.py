@@ -24,6 +24,7 @@ from graceline.definitions.checks import optional_duration
 from graceline.engine.levels import CURRENT, LevelRun
 from graceline.engine.stacks import await_stack, thread_stack
 from graceline.errors import DefinitionError
+from graceline.saying import say
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
@@ -265,9 +266,10 @@ class LoopWatch:
             return  # it went on while we looked
         self._found = asked, Blocked(seconds=seconds, stack=stack)
         if known is None:
-            _log.warning(
+            say(
+                _log, logging.WARNING, "loop_blocked",
                 "the event loop has been blocked for %.2f s:\n%s", seconds, "\n".join(stack),
-                extra={"event_type": "loop_blocked", "frames": stack},
+                frames=stack,
             )  # fmt: skip
 
     def _answer(self) -> None:

@@ -32,9 +32,11 @@ class Malformed:
 
     Attributes:
         text: what it was, shortened.
+        length: how many characters it had.
     """
 
     text: str
+    length: int
 
 
 def encode(remaining: float) -> str | None:
@@ -76,6 +78,6 @@ def decode(text: str) -> float | Malformed:
     """
     match = _SYNTAX.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        return Malformed(reprlib.repr(text))
+        return Malformed(reprlib.repr(text), len(text) if isinstance(text, str) else 0)
     count, unit = int(match[1]), match[2]
     return count * _SECONDS[unit] if unit in _SECONDS else count / _PER_SECOND[unit]

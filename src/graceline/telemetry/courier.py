@@ -8,10 +8,13 @@ with the first event; it is a daemon, so that a sink that never returns does not
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
+
+from graceline.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +42,10 @@ class Complaint:
         """Log the exception that is being handled, if it is the first one."""
         if not self._said:
             self._said = True
-            _log.error(
-                "the sink %r raised; it stays subscribed", self._name, exc_info=True,
-                extra={"event_type": "sink_raised", "sink": self._name},
+            say(
+                _log, logging.ERROR, "sink_raised",
+                "the sink %r raised; it stays subscribed", self._name,
+                exc_info=sys.exception(), sink=self._name,
             )  # fmt: skip
 
 
@@ -118,9 +122,10 @@ class Courier:
         self._given_up = True
         # The sink may come back at this moment: a count that is one too high harms nobody.
         left = self._box.qsize()  # the mark at the end of the queue stands for the event in hand
-        _log.warning(
+        say(
+            _log, logging.WARNING, "events_undelivered",
             "the sink %r did not come to an end: %d events were not delivered", self._name, left,
-            extra={"event_type": "events_undelivered", "sink": self._name, "events": left},
+            sink=self._name, events=left,
         )  # fmt: skip
 
     # -- inside -------------------------------------------------------------------------------
@@ -139,10 +144,10 @@ class Courier:
         self._count_drop()
         if not self._full:
             self._full = True
-            _log.warning(
+            say(
+                _log, logging.WARNING, "events_dropped",
                 "the sink %r is too slow: %d events wait for it, and more are dropped; "
-                "health().dropped_events counts them", self._name, QUEUE_SIZE,
-                extra={"event_type": "events_dropped", "sink": self._name},
+                "health().dropped_events counts them", self._name, QUEUE_SIZE, sink=self._name,
             )  # fmt: skip
 
     def _begin(self) -> None:

@@ -16,6 +16,7 @@ import attrs
 
 from graceline.deadlines import Status
 from graceline.durations import format_duration
+from graceline.saying import say
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ class LoggingSink:
             return  # a trace for somebody else: there are two for each node
         level, event_type = _classify(event)
         if _log.isEnabledFor(level):
-            fields = {"event_type": event_type} | _fields(event)
-            _log.log(level, "%s %s", event_type, _describe(event), extra=fields)
+            say(_log, level, event_type, "%s %s", event_type, _describe(event), **_fields(event))
 
 
 def _classify(event: Event) -> tuple[int, str]:
@@ -233,15 +233,15 @@ def log_sub_second(pipeline: str, limits: Iterable[tuple[str, float]]) -> None:
     """
     said = tuple(f"{name} {format_duration(limit)}" for name, limit in limits)
     if said:
-        logging.getLogger("graceline.engine").debug(
-            "sub_second_timeout %s: %s", pipeline, ", ".join(said),
-            extra={"event_type": "sub_second_timeout", "pipeline": pipeline, "limits": said},
+        say(
+            logging.getLogger("graceline.engine"), logging.DEBUG, "sub_second_timeout",
+            "sub_second_timeout %s: %s", pipeline, ", ".join(said), pipeline=pipeline, limits=said,
         )  # fmt: skip
 
 
 def log_mode(mode: str) -> None:
     """Say once at the start that limits do not cut."""
-    logging.getLogger("graceline.engine").warning(
-        "graceline runs in mode %r: no limit cancels anything", mode,
-        extra={"event_type": "mode", "mode": mode},
+    say(
+        logging.getLogger("graceline.engine"), logging.WARNING, "mode",
+        "graceline runs in mode %r: no limit cancels anything", mode, mode=mode,
     )  # fmt: skip

@@ -28,6 +28,7 @@ from graceline.engine import Engine
 from graceline.engine.levels import CURRENT
 from graceline.engine.surrounded import Surrounded
 from graceline.errors import DefinitionError, GracelineError
+from graceline.saying import say
 from graceline.telemetry import events
 from graceline.testing.latency import Latency, as_latency
 
@@ -169,8 +170,10 @@ class Chaos:
 
     def _say(self, what: str, more: str) -> None:
         lane = self._engine.lane
-        fields = {"event_type": f"chaos_{what}", "lane": lane, "injected": self.injected}
-        _log.warning("chaos %s in lane %r: %s", what, lane, more, extra=fields)
+        say(
+            _log, logging.WARNING, f"chaos_{what}",
+            "chaos %s in lane %r: %s", what, lane, more, lane=lane, injected=self.injected,
+        )  # fmt: skip
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -31,6 +31,7 @@ from graceline.deadlines import (
     blame_level,
 )
 from graceline.errors import GracelineError
+from graceline.saying import say
 from graceline.timers.alarm import Alarm
 
 __all__ = ["CURRENT", "Handlers", "Timer", "Timers", "innermost"]
@@ -272,7 +273,7 @@ def _report(timer: str, error: BaseException) -> None:
     """Log what a handler raised by its class and place: its text may be somebody's data."""
     kind, frames = type(error).__name__, extract_tb(error.__traceback__)
     where = f"{frames[-1].filename}:{frames[-1].lineno}"
-    _log.error(
-        "a handler of timer %r raised %s at %s", timer, kind, where,
-        extra={"event_type": "timer_handler_raised", "timer": timer, "error_type": kind},
+    say(
+        _log, logging.ERROR, "timer_handler_raised",
+        "a handler of timer %r raised %s at %s", timer, kind, where, timer=timer, error_type=kind,
     )  # fmt: skip

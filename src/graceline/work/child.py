@@ -29,6 +29,7 @@ from typing import IO, cast
 
 import trio
 
+from graceline.saying import say
 from graceline.work import groups
 from graceline.work.guard import Guard
 from graceline.work.output import Kept
@@ -299,7 +300,10 @@ class Child:
 
     def _abandon(self) -> None:
         """Let a program run on that cannot be killed, and wait for its end some other time."""
-        _log.warning("program %d could not be killed (another user's?), and runs on", self.pid)
+        say(
+            _log, logging.WARNING, "program_left",
+            "program %d could not be killed (another user's?), and runs on", self.pid, pid=self.pid,
+        )  # fmt: skip
         _left.append(self._process)
 
     def _kill(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from graceline.saying import say
 from graceline.work import groups, guardian
 
 __all__ = ["Guard"]
@@ -113,16 +114,20 @@ class Guard:
         process = self._process
         if process is not None and process.poll() is not None:
             self._reap(process)
-            _log.warning("the guard of child programs was lost (%s)", process.returncode)
+            say(
+                _log, logging.WARNING, "guard_lost",
+                "the guard of child programs was lost (%s)", process.returncode,
+                returncode=process.returncode,
+            )  # fmt: skip
         if self._process is None:
             try:
                 self._launch()
             except OSError as error:
-                _log.warning(
+                say(
+                    _log, logging.WARNING, "guard_missing",
                     "no guard could be started (%s): programs would outlive this process if it "
-                    "were killed",
-                    error,
-                )
+                    "were killed", error, error_type=type(error).__name__,
+                )  # fmt: skip
 
     def _launch(self) -> None:
         """Start the process. Plain and without an await, so that nothing can come in between."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from graceline.errors import GracelineError
+from graceline.saying import say
 from graceline.work.parcels import pack, unpack
 
 __all__ = ["Carrier", "Luggage", "gather", "pack_luggage", "take_up"]
@@ -30,7 +31,7 @@ def pack_luggage(luggage: Luggage, node: str) -> bytes:
     try:
         return pack(luggage, f"node {node!r}: what a sink sends along with its job")
     except GracelineError as error:
-        _log.warning("%s", error)
+        say(_log, logging.WARNING, "luggage_unsendable", "%s", error, node=node)
         return b""
 
 
@@ -40,8 +41,11 @@ def take_up(data: bytes, node: str) -> tuple[Carrier, ...]:
     try:
         luggage: Luggage = unpack(data, f"node {node!r}: what a sink sent along with its job")
         carriers.extend(resume(headers) for resume, headers in luggage)
-    except Exception:  # noqa: BLE001 - whatever a sink raises, the job goes on
-        _log.warning("node %r: what a sink sent along with its job is lost", node, exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever a sink raises, the job goes on
+        say(
+            _log, logging.WARNING, "luggage_lost",
+            "node %r: what a sink sent along with its job is lost", node, exc_info=error, node=node,
+        )  # fmt: skip
     return tuple(carriers)
 
 
@@ -51,6 +55,9 @@ def gather(carriers: Sequence[Carrier], node: str) -> dict[str, str]:
     for carrier in carriers:
         try:
             headers.update(carrier())
-        except Exception:  # noqa: BLE001 - as above
-            _log.warning("node %r: headers of a sink are missing", node, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - as above
+            say(
+                _log, logging.WARNING, "headers_missing",
+                "node %r: headers of a sink are missing", node, exc_info=error, node=node,
+            )  # fmt: skip
     return headers

@@ -30,6 +30,7 @@ import outcome
 import trio
 
 from graceline.errors import DefinitionError, GracelineError, WorkerDiedError
+from graceline.saying import say
 from graceline.work import groups
 from graceline.work.base import Bound, WorkContext
 from graceline.work.channel import Board
@@ -391,7 +392,11 @@ def _keep_partial(board: Board, job: _Job, context: WorkContext) -> None:
     except GracelineError as error:
         # It must not hide how the node ended. What it says may be somebody's data.
         kind = type(error.__cause__).__name__
-        _log.warning("node %r: its partial value cannot be read here: %s", context.node, kind)
+        say(
+            _log, logging.WARNING, "partial_unreadable",
+            "node %r: its partial value cannot be read here: %s", context.node, kind,
+            node=context.node, error_type=kind,
+        )  # fmt: skip
 
 
 def _died(what: str, error: Exception) -> WorkerDiedError:
