@@ -212,6 +212,18 @@ async def test_the_state_of_a_trace_goes_through(engine):
     assert headers["traceparent"].split("-")[1] == PARENT.split("-")[1]
 
 
+async def test_a_state_in_several_headers_goes_through_whole(engine):
+    """A proxy may split `tracestate`: its parts go out as one, in their order."""
+
+    async def work(_):
+        return outgoing_headers()
+
+    parts = [(b"tracestate", b"one=1"), (b"Tracestate", b"two=2")]
+    with continue_trace([(b"traceparent", PARENT.encode()), *parts]):
+        headers = await value_of(engine, work)
+    assert headers["tracestate"] == "one=1,two=2"
+
+
 async def test_without_an_sdk_a_trace_goes_through():
     """A service that makes no spans hands on what came in."""
 

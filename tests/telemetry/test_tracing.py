@@ -449,6 +449,21 @@ async def test_a_timeout_is_an_error(autojump_clock, engine, spans, level, error
     }.get(level, "n")  # fmt: skip
 
 
+@pytest.mark.parametrize("level", ["alternative", "item"])
+async def test_a_part_of_a_node_that_timed_out_is_an_error_of_the_node(
+    autojump_clock, engine, spans, level
+):
+    """The limit of an alternative, or of an item, has the class of the error of a node."""
+    if level == "alternative":
+        node = choose(*(Node(trio.sleep, name=name, timeout=5) for name in "ab"), name="n")
+    else:
+        node = each(Node(trio.sleep, name="n"), item_timeout=5)
+    await engine.run(Pipeline("p", [Stage("s", [node])]), [9] if level == "item" else 9)
+    assert {span.attributes["graceline.blamed_level"] for span in spans.ended} == {level}
+    assert {span.attributes["error.type"] for span in spans.ended} == {"NodeTimeoutError"}
+    assert len(spans.ended) == (5 if level == "alternative" else 3)
+
+
 async def test_a_failure_is_an_error(autojump_clock, engine, spans):
     """Each part that it ends has the class of what was raised, and nothing of its text or the input."""
     node = Node(fails_with(KeyError("secret")), name="n", retry=TWICE)
@@ -757,6 +772,22 @@ async def test_what_is_not_sampled_is_not_exported(autojump_clock):
     assert spans.ended == ()
     assert seen[0].is_valid
     assert not seen[0].trace_flags.sampled
+
+
+async def test_what_is_not_sampled_is_not_described(autojump_clock, monkeypatch):
+    """Of a trace that nobody will see only the sampler is told: the attributes of the pipeline."""
+    told = []
+
+    def at_start(event, level):
+        told.append(level)
+        return {}
+
+    monkeypatch.setattr(tracing, "at_start", at_start)
+    monkeypatch.setattr(tracing, "at_end", lambda event: told.append(type(event).__name__) or {})
+    spans = Spans(sampler=ALWAYS_OFF)
+    async with open_engine(timeouts=NO_LIMITS, sinks=[Tracing(spans.provider)]) as engine:
+        await engine.run(Pipeline("p", [Stage("s", [Node(add, name="n", retry=TWICE)])]), 1)
+    assert told == ["pipeline"]
 
 
 async def test_sampled_spans_are_exemplars(autojump_clock, engine, spans):
