@@ -266,7 +266,7 @@ async def test_a_sink_of_ones_own_asks_for_payloads(autojump_clock, inline):
         for _ in range(2):
             await engine.run(Pipeline("p", [Node(add, timeout=1)]), 1, timeout=9)
         remove()
-        await engine.run(Pipeline("p", [Node(add, timeout=1)]), 1, timeout=9)
+        await engine.run(Pipeline("p", [fail]))  # what fails is told without a trace as well
     seen = [event for event in heard if isinstance(event, PayloadsSeen)]
     assert len(seen) == 6
     assert [event.value for event in seen] == ["2"] * 6

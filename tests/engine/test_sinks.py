@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.to_thread import current_default_thread_limiter
 
 from graceline import (
     BlockingEngine,
@@ -263,9 +264,23 @@ async def test_what_is_due_is_delivered_before_the_engine_has_ended():
     assert [type(event) for event in heard].count(RunFinished) == 50
 
 
+async def test_a_slow_sink_has_a_moment_at_the_end(monkeypatch):
+    """However short the grace period is: what a run ends with is not lost for nothing."""
+    monkeypatch.setattr("graceline.engine.opening._LEAST_PATIENCE", AGES)
+
+    class Slow(Sink):
+        def act(self):
+            self.opened.wait(0.01)
+
+    sink = Slow()
+    async with open_engine(timeouts=Timeouts(grace=0), sinks=[sink]) as engine:
+        await engine.run(LIMITED, 1)
+    assert isinstance(sink.heard[-1], RunFinished)
+
+
 async def test_the_end_needs_no_thread_of_trios_own(impatient):
     """Threads of the program that hang and hold the whole default limiter hold up no end."""
-    hang, limiter = threading.Event(), trio.to_thread.current_default_thread_limiter()
+    hang, limiter, ended_first = threading.Event(), current_default_thread_limiter(), []
     tokens, limiter.total_tokens = limiter.total_tokens, 1
     sink = UntilTheEnd()
 
@@ -274,16 +289,19 @@ async def test_the_end_needs_no_thread_of_trios_own(impatient):
             await engine.run(LIMITED, 1)
         hang.set()
 
+    async def hold():
+        ended_first.append(await trio.to_thread.run_sync(hang.wait, AGES))
+
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, hang.wait, AGES)
+            nursery.start_soon(hold)
             await trio.testing.wait_all_tasks_blocked()
             assert not limiter.available_tokens
             nursery.start_soon(end)
     finally:
         limiter.total_tokens = tokens
         sink.opened.set()
-    assert hang.is_set()
+    assert ended_first == [True]
 
 
 def test_ctrl_c_ends_the_wait_for_a_sink(monkeypatch, caplog):
