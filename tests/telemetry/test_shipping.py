@@ -135,6 +135,7 @@ class TestExport:
             ({"prefix": "a\n"}, "prefix= must be"),
             ({"prefix": ""}, "prefix= must be"),
             ({"prefix": "a" * 41}, "at most 40"),
+            ({"prefix": "a:b"}, "not 'a:b'"),
             ({"prefix": None}, "not None"),
             ({"objective": 99}, "such as 0.99 for 99 %, not 99"),
             ({"objective": 1}, "below 1"),

@@ -16,6 +16,7 @@ from pathlib import Path
 from graceline.definitions.checks import brief
 from graceline.durations import Duration, parse_duration
 from graceline.errors import DefinitionError
+from graceline.telemetry.prometheus.metrics import check_prefix
 
 __all__ = ["export"]
 
@@ -24,8 +25,6 @@ _OBJECTIVE_RULES = "objective.rules.yml"
 _ENGINE_RULES = "engine.rules.yml"
 
 _PREFIX = "graceline"
-_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_LONGEST = 40  # characters: the prefix is the uid of the dashboard, and Grafana allows no more
 _OBJECTIVE = 0.99
 _LOWEST = 0.94  # below it 14.4 times what may be missed is more than all runs: nothing would fire
 _PERIOD = 30 * 86400.0
@@ -81,11 +80,7 @@ def export(
 
 def _checked(prefix: str, objective: float, period: Duration) -> float:
     """The period in seconds, once all three are known to be possible."""
-    if not isinstance(prefix, str) or not _NAME.fullmatch(prefix) or len(prefix) > _LONGEST:
-        raise DefinitionError(
-            f"prefix= must be letters, digits and underscores, at most {_LONGEST}, and begin with "
-            f"no digit, not {brief(prefix)}"
-        )
+    check_prefix(prefix, "prefix=")
     if isinstance(objective, bool) or not isinstance(objective, int | float):
         raise DefinitionError(f"objective= must be a share such as 0.99, not {brief(objective)}")
     if not _LOWEST <= objective < 1:

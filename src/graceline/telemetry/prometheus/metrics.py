@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from itertools import pairwise
-from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -17,9 +17,28 @@ from graceline.telemetry.stats import BUCKETS
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry  # noqa: TC004 - nobody resolves the field
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "check_prefix"]
 
-_PREFIX = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_PREFIX = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_LONGEST_PREFIX = 40  # characters: it is the uid of the dashboard, and Grafana allows no more
+_MOST = sys.float_info.max
+
+
+def check_prefix(prefix: Any, what: str) -> None:
+    """Accept what the names of metrics, and the uid of their dashboard, may begin with.
+
+    Raises:
+        DefinitionError: for anything else; the message begins with `what`.
+    """
+    if (
+        not isinstance(prefix, str)
+        or _PREFIX.fullmatch(prefix) is None
+        or len(prefix) > _LONGEST_PREFIX
+    ):
+        raise DefinitionError(
+            f"{what} must be letters, digits and underscores, at most {_LONGEST_PREFIX}, and begin "
+            f"with no digit, not {brief(prefix)}"
+        )
 
 
 def _bounds(value: Iterable[float]) -> tuple[float, ...]:
@@ -35,7 +54,8 @@ class Metrics:
     closed engines have counted: counters never go back.
 
     Attributes:
-        prefix: what the names of all metrics begin with, an underscore follows.
+        prefix: what the names of all metrics begin with, an underscore follows: at most 40 letters,
+            digits and underscores.
         buckets: upper bounds in seconds of the buckets of all durations, ascending; `+Inf` is
             always there.
         registry: a `prometheus_client.CollectorRegistry`; None is `prometheus_client.REGISTRY`.
@@ -50,11 +70,7 @@ class Metrics:
     registry: CollectorRegistry | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.prefix, str) or _PREFIX.fullmatch(self.prefix) is None:
-            raise DefinitionError(
-                "Metrics(prefix=) must be letters, digits and underscores, and begin with no "
-                f"digit, not {brief(self.prefix)}"
-            )
+        check_prefix(self.prefix, "Metrics(prefix=)")
         object.__setattr__(self, "buckets", _checked(self.buckets))
         if self.registry is not None and not hasattr(self.registry, "unregister"):
             raise DefinitionError(
@@ -77,13 +93,7 @@ class Metrics:
 def _checked(buckets: Any) -> tuple[float, ...]:
     if isinstance(buckets, str | bytes) or not isinstance(buckets, Iterable):
         raise DefinitionError(f"Metrics(buckets=) takes seconds in order, not {brief(buckets)}")
-    bounds = tuple(buckets)
-    for bound in bounds:
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < inf:
-            raise DefinitionError(
-                "Metrics(buckets=) takes seconds above 0; the bucket +Inf is always there, and "
-                f"{brief(bound)} is none"
-            )
+    bounds = tuple(map(_bound, buckets))
     if not bounds:
         raise DefinitionError("Metrics(buckets=) needs one bucket at least, such as (0.1, 1.0)")
     for low, high in pairwise(bounds):
@@ -91,4 +101,14 @@ def _checked(buckets: Any) -> tuple[float, ...]:
             raise DefinitionError(
                 f"Metrics(buckets=) must ascend, and {brief(high)} comes after {brief(low)}"
             )
-    return tuple(map(float, bounds))
+    return bounds
+
+
+def _bound(value: Any) -> float:
+    """A bound in seconds: also no whole number that no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST:
+        raise DefinitionError(
+            "Metrics(buckets=) takes seconds above 0; the bucket +Inf is always there, and "
+            f"{brief(value)} is none"
+        )
+    return float(value)
