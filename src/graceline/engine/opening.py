@@ -34,6 +34,7 @@ __all__ = ["open_engine"]
 
 _MODES: tuple[Mode, ...] = ("enforce", "observe", "off")
 _LAST_PORT = 65535
+_LOOPBACK = "127.0.0.1"
 _LEAST_PATIENCE, _MOST_PATIENCE = 1.0, 60.0  # seconds that sinks have for what they are due
 _ADMISSION: tuple[AdmissionMode, ...] = ("enforce", "observe", "off")
 
@@ -93,7 +94,7 @@ def open_engine(
     log_payloads: bool = False,
     metrics: Metrics | None = None,
     metrics_port: int | None = None,
-    metrics_host: str = "127.0.0.1",
+    metrics_host: str | None = None,
     watchdog: Watchdog | None = Watchdog(),  # noqa: B008 - frozen
     history: Store | None = None,
     retry: Retry | None = None,
@@ -131,7 +132,8 @@ def open_engine(
             `metrics_port=` for `Metrics()`.
         metrics_port: serves the metrics at this port, 0 for any free one, from a thread that
             answers while the event loop is blocked; None for no endpoint.
-        metrics_host: the address to listen at; by default only this machine can reach it.
+        metrics_host: the address to listen at, with `metrics_port=`; by default `127.0.0.1`, which
+            only this machine can reach.
         watchdog: what reports stuck nodes and a blocked event loop; None for nothing.
         history: where learned limits come from and go to, and the durations of every node, such as
             a `SqliteStore`; it stays open. None keeps what limits learn for the life of the engine.
@@ -174,7 +176,7 @@ def _make(
     log_payloads: bool,  # noqa: FBT001 - as `open_engine` has it
     metrics: Metrics | None,
     metrics_port: int | None,
-    metrics_host: str,
+    metrics_host: str | None,
     watchdog: Watchdog | None,
     history: Store | None,
     policies: dict[str, Any],
@@ -234,21 +236,25 @@ def _make(
     )
 
 
-def _metering(metrics: Metrics | None, host: str, port: int | None) -> Metering:
+def _metering(metrics: Metrics | None, host: str | None, port: int | None) -> Metering:
     if metrics is not None and not isinstance(metrics, Metrics):
         raise DefinitionError(f"metrics= takes a Metrics such as Metrics(), not {brief(metrics)}")
-    if not isinstance(host, str) or not host:
+    if host is not None and (not isinstance(host, str) or not host):
         raise DefinitionError(
             f"metrics_host= must be an address such as '127.0.0.1', not {brief(host)}"
         )
     if port is None:
-        return Metering(metrics, host, None)
+        if host is not None:
+            raise DefinitionError(
+                f"metrics_host={host!r} needs metrics_port= as well, such as 9464, or 0 for any"
+            )
+        return Metering(metrics, _LOOPBACK, None)
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= _LAST_PORT:
         raise DefinitionError(
             f"metrics_port= must be a whole number from 0 (any free port) to {_LAST_PORT}, or "
             f"None, not {brief(port)}"
         )
-    return Metering(metrics or Metrics(), host, port)
+    return Metering(metrics or Metrics(), host or _LOOPBACK, port)
 
 
 async def _see_out(hub: Hub, grace: float) -> None:

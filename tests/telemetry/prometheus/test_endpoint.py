@@ -9,7 +9,14 @@ import pytest
 import trio
 from prometheus_client import CollectorRegistry
 
-from graceline import BlockingEngine, GracelineError, Metrics, Pipeline, open_engine
+from graceline import (
+    BlockingEngine,
+    DefinitionError,
+    GracelineError,
+    Metrics,
+    Pipeline,
+    open_engine,
+)
 
 
 async def brief(_):
@@ -105,7 +112,9 @@ async def test_a_port_in_use_is_named(metrics, shown):
     """If somebody else has the port, the engine does not open and says so."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = f"metrics_port={port}: cannot listen on 127.0.0.1:{port}: .*in use"
+        message = (
+            f"metrics_port={port}: cannot listen on 127.0.0.1:{port}: .*in use; give a free port"
+        )
         with pytest.raises(GracelineError, match=message):
             async with open_engine(metrics=metrics, metrics_port=port):
                 pass
@@ -114,11 +123,22 @@ async def test_a_port_in_use_is_named(metrics, shown):
         assert "graceline_queue_depth" in await fetch(engine.metrics_address)
 
 
-async def test_a_host_that_is_none_is_named(metrics):
-    """An address that this machine does not have is told as one."""
-    with pytest.raises(GracelineError, match=r"cannot listen on 192\.0\.2\.1:0"):
-        async with open_engine(metrics=metrics, metrics_port=0, metrics_host="192.0.2.1"):
+@pytest.mark.parametrize("host", ["192.0.2.1", "x" * 64])
+async def test_a_host_that_is_none_is_named(metrics, host):
+    """An address that this machine does not have, or that is none, is told as one; the port is well."""
+    with pytest.raises(GracelineError, match=f"cannot listen on host {host}: ") as caught:
+        async with open_engine(metrics=metrics, metrics_port=0, metrics_host=host):
             pass
+    assert "free port" not in str(caught.value)
+
+
+def test_a_host_needs_a_port():
+    """A host alone would serve nothing, so it is refused, in plain programs as well."""
+    with (
+        pytest.raises(DefinitionError, match=r"metrics_host='0\.0\.0\.0' needs metrics_port="),
+        BlockingEngine(metrics_host="0.0.0.0"),  # noqa: S104 - nothing listens
+    ):
+        pass
 
 
 def test_a_port_alone_serves_the_default_registry():

@@ -65,6 +65,7 @@ def test_bad_arguments_are_refused(wrong, message):
         ({"metrics_port": -1}, "metrics_port="),
         ({"metrics_port": 0, "metrics_host": ""}, "metrics_host= must be an address"),
         ({"metrics_host": 127}, "metrics_host="),
+        ({"metrics_host": "127.0.0.1"}, "needs metrics_port= as well"),
     ],
 )
 async def test_bad_options_of_an_engine_are_refused(wrong, message):

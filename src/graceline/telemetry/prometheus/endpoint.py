@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import EADDRINUSE
 from threading import Lock, Thread
 from wsgiref.simple_server import WSGIServer
 
@@ -56,10 +57,14 @@ def open_endpoint(registry: CollectorRegistry, host: str, port: int) -> Endpoint
             return found
         try:
             server, thread = start_http_server(port, host, registry)
-        except (OSError, OverflowError) as error:
+        except (OSError, ValueError) as error:  # no name of a host is a ValueError
+            if isinstance(error, OSError) and error.errno == EADDRINUSE:
+                raise GracelineError(
+                    f"metrics_port={port}: cannot listen on {host}:{port}: {error}; give a free "
+                    "port, or 0 for any"
+                ) from error
             raise GracelineError(
-                f"metrics_port={port}: cannot listen on {host}:{port}: {error}; give a free port, "
-                "or 0 for any"
+                f"metrics_host={host!r}, metrics_port={port}: cannot listen on host {host}: {error}"
             ) from error
         made = Endpoint(host, server.server_port, registry, server, thread)
         _open[host, made.port] = made
