@@ -37,6 +37,7 @@ def test_export_replaces_files_only_by_force(call, tmp_path):
         (["--objective", "most"], "--objective"),
         (["--period", "1h"], "at least 2h24m, not '1h'"),
         (["--period", "soon"], "'soon'"),
+        (["--period", "30"], "--period 30: a number needs its unit; write 30d"),
         (["another"], "too many words: 'another'; telemetry export takes one DIR"),
     ],
 )
@@ -54,6 +55,16 @@ def test_export_needs_a_directory(call):
     assert code == 2
     assert "DIR" in err
     assert "graceline telemetry export --help" in err
+
+
+@pytest.mark.parametrize("more", [[], ["--force"]])
+def test_a_file_is_no_directory(call, tmp_path, more):
+    """A file instead of the directory is told as such, and is not to be replaced by force."""
+    (tmp_path / "file").write_text("mine")
+    code, out, err = call("telemetry", "export", str(tmp_path / "file"), *more)
+    assert (code, out) == (2, "")
+    assert "file is a file, and a directory is wanted" in err
+    assert "--force" not in err
 
 
 def test_a_place_that_cannot_be_written_is_an_error(call, tmp_path):

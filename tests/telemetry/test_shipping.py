@@ -167,6 +167,23 @@ class TestExport:
         export(tmp_path, force=True)
         assert edited.read_text("utf-8") == shipped("engine.rules.yml")
 
+    @pytest.mark.parametrize("force", [False, True])
+    def test_says_what_is_in_its_way(self, tmp_path, force):
+        """A file in the place of the directory, or the reverse, is told as such; nothing is written."""
+        file = tmp_path / "file"
+        file.write_text("mine")
+        with pytest.raises(DefinitionError, match=r"file is a file, and a directory is wanted"):
+            export(file, force=force)
+        (tmp_path / "nowhere").symlink_to(tmp_path / "not there")
+        with pytest.raises(DefinitionError, match=r"nowhere is a file"):
+            export(tmp_path / "nowhere", force=force)
+        folder = tmp_path / "folder"
+        (folder / "graceline-engine.rules.yml").mkdir(parents=True)
+        with pytest.raises(DefinitionError, match=r"engine\.rules\.yml is a directory"):
+            export(folder, force=force)
+        assert [path.name for path in folder.iterdir()] == ["graceline-engine.rules.yml"]
+        assert file.read_text() == "mine"
+
     def test_the_lowest_objective_can_still_be_missed(self):
         """For each objective that is allowed the steepest burn rate is less than all runs."""
         factors = re.findall(r"> ([0-9.]+) \* \(1 - 0\.99\)", shipped("objective.rules.yml"))

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from graceline.cli.ending import OK
 from graceline.cli.failures import UsageError
+from graceline.cli.loading import as_number
 from graceline.cli.options import FLAG
 
 __all__ = ["TELEMETRY", "telemetry"]
@@ -60,6 +61,9 @@ def _export(
     """Write the files."""
     from graceline.telemetry.shipping import export  # noqa: PLC0415 - `run` does not pay for it
 
+    number = as_number(period)
+    if number is not None:
+        raise UsageError(f"--period {period}: a number needs its unit; write {number:.15g}d")
     try:
         written = export(directory, prefix=prefix, objective=objective, period=period, force=force)
     except FileExistsError as error:

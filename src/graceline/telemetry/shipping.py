@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def export(
         force: replace files that are there already.
 
     Raises:
-        DefinitionError: for a prefix, an objective or a period that cannot be.
+        DefinitionError: for a prefix, an objective or a period that cannot be, and where a file is
+            in the place of the directory, or a directory in that of a file.
         FileExistsError: if one of the files is there, unless `force`; nothing is written then.
         OSError: if a file cannot be written.
     """
@@ -69,6 +71,7 @@ def export(
     }
     target = Path(directory)
     files = {target / f"{prefix}-{name}": text for name, text in texts.items()}
+    _check_places(target, files)
     there = [str(path) for path in files if path.exists()]
     if there and not force:
         raise FileExistsError(f"there already: {', '.join(there)}")
@@ -76,6 +79,19 @@ def export(
     for path, text in files.items():
         path.write_text(text, "utf-8")
     return tuple(files)
+
+
+def _check_places(directory: Path, files: Iterable[Path]) -> None:
+    if not directory.is_dir() and (directory.exists() or directory.is_symlink()):
+        raise DefinitionError(
+            f"{directory} is a file, and a directory is wanted, into which the files are written"
+        )
+    for path in files:
+        if path.is_dir():
+            raise DefinitionError(
+                f"{path} is a directory, where a file is to be written; remove it, or give another "
+                "directory"
+            )
 
 
 def _checked(prefix: str, objective: float, period: Duration) -> float:
