@@ -29,11 +29,19 @@ from graceline.errors import (
 if TYPE_CHECKING:
     from graceline.timelines import RunTimeline
 
-__all__ = ["CommandOutput", "NodeOutcome", "PipelineResult", "StageOutcome", "draft_of", "freeze"]
+__all__ = [
+    "CommandOutput",
+    "NodeOutcome",
+    "PipelineResult",
+    "StageOutcome",
+    "draft_of",
+    "freeze",
+    "timeout_class",
+]
 
 T = TypeVar("T")
 
-_TIMEOUT_ERRORS: dict[str, type[DeadlineExceededError]] = {
+_TIMEOUTS: dict[str, type[DeadlineExceededError]] = {
     "alternative": NodeTimeoutError,
     "attempt": AttemptTimeoutError,
     "item": NodeTimeoutError,
@@ -122,6 +130,11 @@ _OK, _LATE = Status.OK, Status.LATE
 
 def _completed(status: Status) -> bool:
     return status is _OK or status is _LATE  # a set would hash the enum, which is slow
+
+
+def timeout_class(level: str | None) -> type[DeadlineExceededError]:
+    """The class of the error that stands for a limit of a level, as its blame names it."""
+    return _TIMEOUTS.get(level or "", PipelineTimeoutError)
 
 
 def draft_of(frozen: type[T]) -> type[T]:
@@ -294,7 +307,7 @@ class PipelineResult:
             return GracelineError(f"the run is {self.status}, and nothing says why")
         name, message = blame.name, blame.message
         if self.status is Status.TIMED_OUT:
-            error = _TIMEOUT_ERRORS.get(blame.level, PipelineTimeoutError)
+            error = timeout_class(blame.level)
             return error(message, name=name, limit=blame.limit, source=blame.source, result=self)
         if self.status is Status.FAILED:
             return NodeFailedError(message, name=name, result=self)

@@ -1,12 +1,13 @@
 """The engine: waiting, and nothing else. `deadlines`, `resilience` and `adaptive` decide.
 
-`opening` makes a `core`, which threads reach by `portal` and `blocking`. `compiling` makes a `plan`
-of a definition, with `policies` and `protections`; `catalogue` keeps it. A run has a `state`, with
-`levels` in it: `admission` lets it in, if `foresight` has no objection, and `runner` carries it out
-by `running`, `graphs`, `items` and `choosing`, each task with a `strand`. Around a node's work are
-`attempts`, made of `copies`: `hedging` sends two. `settling` makes `outcomes` of `endings`. What a
-node uses is in `context`, `cleanup`, `header` and `scopes`; what people see, in `handle`, `health`
-and `watchdog`, and what a collector sees in `metering`.
+`opening` makes a `core` with a `register` of runs, which threads reach by `portal` and `blocking`.
+`compiling` makes a `plan` of a definition with the engine's `resources`, `compiling_policies` its
+`policies` with `protections`; `catalogue` keeps it. A run has a `state`, with `levels` in it:
+`admission` lets it in, if `foresight` has no objection, and `runner` carries it out by `running`,
+`graphs`, `items` and `choosing`, each task with a `strand`. Around a node's work are `attempts`,
+made of `copies`: `hedging` sends two. `settling` makes `outcomes` of `endings`, of which `telling`
+makes events. What a node uses is in `context`, `cleanup`, `header` and `scopes`; what people see,
+in `handle`, `health` and `watchdog`, and what a collector sees in `metering`.
 """
 
 from graceline.engine.admission import AdmissionHealth, AdmissionMode

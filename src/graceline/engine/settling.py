@@ -21,12 +21,10 @@ from graceline.engine.plan import NodePlan
 from graceline.engine.state import NOTHING, RunState
 from graceline.engine.strand import Strand
 from graceline.errors import (
-    AttemptTimeoutError,
     CircuitOpenError,
-    NodeTimeoutError,
     OverloadedError,
 )
-from graceline.results import NodeOutcome
+from graceline.results import NodeOutcome, timeout_class
 from graceline.work import WorkRefusedError
 
 __all__ = [
@@ -65,9 +63,10 @@ def kept(error: Exception) -> Exception:
     if not isinstance(error, InnerTimeoutError):
         return error
     blame = error.blame
-    kind = AttemptTimeoutError if blame.level == "attempt" else NodeTimeoutError
     source = None if blame.source is None else str(blame.source)
-    public = kind(blame.message, name=blame.name, limit=blame.limit, source=source, result=None)
+    public = timeout_class(blame.level)(
+        blame.message, name=blame.name, limit=blame.limit, source=source, result=None
+    )
     public.__cause__ = error.raised
     return public
 

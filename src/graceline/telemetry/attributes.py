@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from graceline.deadlines import Status
+from graceline.results import timeout_class
 from graceline.telemetry import events
 
 if TYPE_CHECKING:
@@ -57,13 +58,6 @@ _WHAT = {
     "completed": "graceline.completed",
 }
 _TABLES = {"where": _WHERE, "what": _WHAT}
-_TIMEOUTS = {
-    "attempt": "AttemptTimeoutError",
-    "alternative": "NodeTimeoutError",
-    "item": "NodeTimeoutError",
-    "node": "NodeTimeoutError",
-    "stage": "StageTimeoutError",
-}
 _ERRORS = {Status.FAILED: "NodeFailedError", Status.REJECTED: "OverloadedError"}
 
 
@@ -97,7 +91,7 @@ def error_type(status: Status, blame: Blame | None, raised: str | None) -> str |
     `raised` is the class of what was raised. A cancel is no error, whoever asked for it.
     """
     if status is Status.TIMED_OUT:
-        return _TIMEOUTS.get("" if blame is None else blame.level, "PipelineTimeoutError")
+        return timeout_class(None if blame is None else blame.level).__name__
     return raised or _ERRORS[status] if status in _ERRORS else None
 
 

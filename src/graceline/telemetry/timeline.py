@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from graceline.deadlines import Blame, Status
-from graceline.errors import AttemptTimeoutError, NodeTimeoutError
+from graceline.results import timeout_class
 from graceline.telemetry import events
 from graceline.timelines.drawn import Drawn
 from graceline.timelines.rows import AttemptRow, Row, blames
@@ -207,8 +207,7 @@ def _timeout_of(blame: Blame | None) -> str | None:
     """The class of the error that stands for a limit of an alternative, or of what is in it."""
     if blame is None or blame.level not in ("attempt", "alternative", "item"):
         return None
-    kind = AttemptTimeoutError if blame.level == "attempt" else NodeTimeoutError
-    return kind.__name__
+    return timeout_class(blame.level).__name__
 
 
 def _attempt(event: events.AttemptFinished, origin: float, unhedged: str | None) -> AttemptRow:
