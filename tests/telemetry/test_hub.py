@@ -1,6 +1,7 @@
 """The hub: every sink hears everything, and a broken one disturbs nobody."""
 
 import logging
+from unittest.mock import Mock
 
 import pytest
 
@@ -294,3 +295,50 @@ def test_luggage_is_that_of_sinks_that_can_take_it_up():
     able.resume = dict
     hub = Hub((Carrying("b"), able, Refusing("c")))
     assert hub.luggage() == [(dict, {"a": "yes"})]
+
+
+class Apart:
+    """Gives each hub one of its own, and hears on until it is let go."""
+
+    inline = True
+
+    def __init__(self, made):
+        self.made = made
+        self.heard = []
+
+    def for_engine(self):
+        self.made.append(Apart(self.made))
+        return self.made[-1]
+
+    def see_out(self, drop):
+        self.heard.append(drop)
+
+    def __call__(self, event):
+        self.heard.append(event)
+
+
+def test_a_sink_may_have_one_for_each_hub_that_says_when_it_goes():
+    """The hub hands its events to that one, and removes it when it says so."""
+    made = []
+    sink = Apart(made)
+    first, second = Hub(), Hub((sink,))
+    remove = first.add(sink)
+    remove()
+    first.emit("one")
+    second.emit("two")
+    (two,), (drop, one) = (own.heard for own in made)
+    assert (one, two, sink.heard) == ("one", "two", [])
+    drop()
+    first.emit("three")
+    assert made[1].heard == [drop, "one"]
+
+
+def test_a_mock_is_a_sink():
+    """What has every method one asks for is called itself."""
+    sink = Mock(inline=True)
+    hub = Hub()
+    remove = hub.add(sink)
+    hub.emit("one")
+    remove()
+    hub.emit("two")
+    sink.assert_called_once_with("one")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 
 import pytest
@@ -121,6 +122,12 @@ async def engine(autojump_clock, spans):
     ) as engine:
         yield engine
         assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def runs_kept():
+    """What sinks hold of runs."""
+    gc.collect()
+    return [kept for kept in gc.get_objects() if isinstance(kept, tracing._Run)]
 
 
 async def add(value):
@@ -634,6 +641,8 @@ async def test_an_interrupt_leaves_no_span_open(autojump_clock, engine, spans):
     assert spans.of("pipeline p").attributes["graceline.status"] == "aborted"
     assert spans.of("pipeline p").status.status_code is StatusCode.UNSET
     assert spans.parent(spans.of("pipeline inner")) == "node n"
+    told = {span.name: span.attributes.get("graceline.status") for span in spans.ended}
+    assert {told[name] for name in ("stage s", "node n", "stage inner", "node stop")} == {"aborted"}
 
 
 @pytest.mark.parametrize("end", ["ok", "failed", "timed_out", "cancelled", "caller"])
@@ -709,18 +718,93 @@ async def test_what_began_before_it_came_ends_without_a_word(autojump_clock, spa
     assert spans.ended == ()
 
 
+@pytest.mark.parametrize("error", [None, ValueError(), KeyboardInterrupt()])
+async def test_one_that_is_removed_sees_its_runs_out(autojump_clock, spans, error):
+    """Their spans end, and the caller has its context back; runs that begin later have none."""
+    async with open_engine(timeouts=NO_LIMITS, sinks=[Wanting()]) as engine:
+        sinks = engine._hub._sinks
+        remove = engine.subscribe(Tracing(spans.provider))
+
+        async def work(value):
+            remove()
+            assert (await engine.run(Pipeline("inner", [add]), 1)).ok
+            await engine.run(Pipeline("expired", [add]), 1, timeout=0)
+            if error is not None:
+                raise error
+
+        with spans.tracer.start_as_current_span("request") as request:
+            with suppress(KeyboardInterrupt):
+                await engine.run(Pipeline("p", [Stage("s", sequence(work, user(spans, "b")))]))
+            assert trace.get_current_span() is request
+            assert engine._hub._sinks == sinks
+            assert (await engine.run(Pipeline("later", [add]), 1)).ok
+        remove()
+    more = {("node b", "stage s"), ("in b", "node b")} if error is None else set()
+    assert spans.tree() == more | {
+        ("request", None),
+        ("pipeline p", "request"),
+        ("stage s", "pipeline p"),
+        ("node work", "stage s"),
+    }
+
+
+async def test_one_that_is_removed_between_runs_is_gone(autojump_clock, spans):
+    """There is nothing to see out; added again, it makes spans again."""
+    sink = Tracing(spans.provider)
+    async with open_engine(timeouts=NO_LIMITS) as engine:
+        sinks = engine._hub._sinks
+        engine.subscribe(sink)()
+        assert engine._hub._sinks == sinks
+        await engine.run(Pipeline("p", [add]), 1)
+        engine.subscribe(sink)
+        await engine.run(Pipeline("q", [add]), 1)
+    assert {span.name for span in spans.ended} == {"pipeline q", "stage q", "node add"}
+
+
+async def test_one_will_do_for_two_engines(autojump_clock, spans):
+    """Also where their runs have the same id, one inside the other, or both at once."""
+    sinks = [Tracing(spans.provider)]
+    async with (
+        open_engine(timeouts=NO_LIMITS, sinks=sinks) as first,
+        open_engine(timeouts=NO_LIMITS, sinks=sinks) as second,
+    ):
+
+        async def ask(value):
+            await trio.sleep(0.5)
+            return await second.execute(Pipeline("inner", [add]), value, run_id="r")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(second.run, Pipeline("other", [add]), 1, run_id="s"))
+            with spans.tracer.start_as_current_span("request") as request:
+                await first.run(Pipeline("outer", [Node(ask, name="ask")]), 1, run_id="r")
+                await first.run(Pipeline("next", [add]), 1, run_id="s")
+                assert trace.get_current_span() is request
+    assert spans.tree() == {
+        ("request", None),
+        ("pipeline outer", "request"),
+        ("stage outer", "pipeline outer"),
+        ("node ask", "stage outer"),
+        ("pipeline inner", "node ask"),
+        ("stage inner", "pipeline inner"),
+        ("node add", "stage inner"),
+        ("pipeline other", None),
+        ("stage other", "pipeline other"),
+        ("node add", "stage other"),
+        ("pipeline next", "request"),
+        ("stage next", "pipeline next"),
+        ("node add", "stage next"),
+    }
+
+
 async def test_nothing_is_kept_of_runs_that_have_ended(autojump_clock, spans):
     """Whatever became of them."""
-    sink = Tracing(spans.provider)
-    async with open_engine(timeouts=NO_LIMITS, sinks=[sink]) as engine:
+    async with open_engine(timeouts=NO_LIMITS, sinks=[Tracing(spans.provider)]) as engine:
         with suppress(KeyboardInterrupt):
             await engine.run(Pipeline("torn", [fails_with(KeyboardInterrupt())]))
         await engine.run(Pipeline("late", [trio.sleep]), 9, timeout=1)
         await engine.run(Pipeline("expired", [add]), 1, timeout=0)
         await engine.run(Pipeline("well", [add]), 1)
-        assert sink._runs == {}
-        gc.collect()
-        assert not any(isinstance(kept, tracing._Run) for kept in gc.get_objects())
+        assert runs_kept() == []
 
 
 # -- on and off ---------------------------------------------------------------------------------
@@ -736,7 +820,7 @@ async def test_without_an_sdk_nothing_is_built(autojump_clock):
         async for _ in run.events():  # somebody else wants a trace
             pass
         await engine.run(Pipeline("q", [add]), 1, timeout=0)
-        assert sink._runs == {}
+        assert runs_kept() == []
         assert context.get_current() is before
 
 
@@ -850,14 +934,14 @@ async def test_a_broken_processor_disturbs_nothing(autojump_clock, when, caplog)
     """A run goes its way, and the caller's context is as it was; it is logged once."""
     provider = TracerProvider()
     provider.add_span_processor(Breaks(when))
-    sink = Tracing(provider)
-    async with open_engine(timeouts=NO_LIMITS, sinks=[sink]) as engine:
+    async with open_engine(timeouts=NO_LIMITS, sinks=[Tracing(provider)]) as engine:
         before = context.get_current()
         for _ in range(2):
             result = await engine.run(Pipeline("p", sequence(add, Node(add, name="b"))), 1)
             assert result.value == 3
             assert context.get_current() is before
-    assert sink._runs == {}
+        [sink] = [sink for sink in engine._hub._sinks if isinstance(sink, Tracing)]
+        assert sink._runs == {}
     assert [record.name for record in caplog.records].count("graceline.telemetry") == 1
 
 

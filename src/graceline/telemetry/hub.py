@@ -9,11 +9,16 @@ even built. Only a sink that wants *output* gets what child programs write: a me
 says so, as `wants_trace` does. Only one whose method `wants_payloads` says so when it is subscribed
 gets what parts take and return. A sink with a method `keep_exemplars` gets the store for them; one
 with a method `carrier` is asked for headers wherever a run makes a call to another process.
+
+An inline sink whose class has a method `for_engine` gives each engine a sink of its own. One whose
+class has a method `see_out` is told when it is to be removed, and gets what removes it: it may hear
+the runs that it has begun with to their ends.
 """
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from graceline.telemetry.courier import Complaint, Courier
@@ -89,6 +94,8 @@ class Hub:
         """
         if inline is None:
             inline = bool(getattr(sink, "inline", False))
+        if inline:
+            sink = getattr(type(sink), "for_engine", lambda itself: itself)(sink)
         courier = None if inline else Courier(sink, self._count_drop)
         entry: Listener = courier or sink
         if courier is not None:
@@ -98,14 +105,15 @@ class Hub:
             self.curious = (*self.curious, entry)
         self._share(sink)
 
-        def remove() -> None:
+        def drop() -> None:
             self._set(tuple(other for other in self._sinks if other is not entry))
             self.curious = tuple(other for other in self.curious if other is not entry)
             self._complaints.pop(id(entry), None)
             if courier is not None:
                 courier.close()
 
-        return remove
+        see_out = getattr(type(entry), "see_out", None)
+        return drop if see_out is None else partial(see_out, entry, drop)
 
     def close(self) -> bool:
         """Hand nothing more to sinks in threads; returns whether `wait` has to see them out."""

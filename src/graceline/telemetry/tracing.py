@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from graceline.deadlines import Status
 from graceline.definitions.checks import brief
@@ -86,9 +87,10 @@ class _Run:
 
 
 class Tracing:
-    """A sink that makes spans: `open_engine(sinks=[Tracing()])`. Give each engine one of its own.
+    """A sink that makes spans: `open_engine(sinks=[Tracing()])`; one will do for several engines.
 
-    As long as there is no SDK it costs one look per run.
+    As long as there is no SDK it costs one look per run. Removed while runs go on, it sees those
+    out.
 
     Args:
         tracer_provider: makes the spans; None for the global one, which may be set later.
@@ -108,8 +110,12 @@ class Tracing:
             )
         self._provider = tracer_provider
         self._found: Tracer | None = None
-        self._runs: dict[str, _Run] = {}
         self._exemplars: Exemplars | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._drop: Callable[[], None] | None = None
         self._heard: dict[type[Event], Callable[[Any], None]] = {
             events.RunStarted: self._run_started,
             events.StageStarted: self._stage_started,
@@ -125,9 +131,21 @@ class Tracing:
             events.RunAborted: self._run_aborted,
         }
 
+    def for_engine(self) -> Self:
+        """The sink that one engine gets: ids of runs are unique in an engine, and not beyond it."""
+        own = copy(self)
+        own._begin()  # noqa: SLF001
+        return own
+
+    def see_out(self, drop: Callable[[], None]) -> None:
+        """Take no more runs, and `drop` out of the hub when those that have spans have ended."""
+        self._drop = drop
+        if not self._runs:
+            drop()
+
     def wants_trace(self) -> bool:
         """Whether there is anything that makes spans: an SDK that is not switched off."""
-        return self._tracer() is not None
+        return self._drop is None and self._tracer() is not None
 
     def deaf(self) -> bool:
         """Without an SDK no event has to be built."""
@@ -172,7 +190,7 @@ class Tracing:
     def _open(self, event: events.RunStarted | events.RunFinished, start: float) -> _Run | None:
         """A run with the span of its pipeline; None if nothing makes spans."""
         tracer = self._tracer()
-        if tracer is None:
+        if tracer is None or self._drop is not None:
             return None
         around = context.get_current()
         run = _Run(around, event.at)
@@ -248,21 +266,23 @@ class Tracing:
             self._forget(event)
 
     def _run_aborted(self, event: events.RunAborted) -> None:
-        _, part = self._leave(event, _PIPELINE)
-        run = self._forget(event)
-        if run is not None and part is not None:
+        run = self._runs.get(event.run_id)
+        if run is None:
+            return
+        context.attach(run.parts[_PIPELINE].around)
+        for part in run.parts.values():
             part.span.set_attribute("graceline.status", "aborted")
-            _end(part.span, run.time(event.at))
+        self._forget(event)
 
-    def _forget(self, event: events.RunFinished | events.RunAborted) -> _Run | None:
+    def _forget(self, event: events.RunFinished | events.RunAborted) -> None:
         """The run has ended, and with it whatever is still open."""
-        run = self._runs.pop(event.run_id, None)
-        if run is not None:
-            run.live = False
-            while run.parts:
-                _, part = run.parts.popitem()
-                _end(part.span, run.time(event.at))
-        return run
+        run = self._runs.pop(event.run_id)
+        if self._drop is not None and not self._runs:
+            self._drop()
+        run.live = False
+        while run.parts:
+            _, part = run.parts.popitem()
+            _end(part.span, run.time(event.at))
 
     def _leave(self, event: Event, key: _Key) -> tuple[_Run | None, _Part | None]:
         """Make the context around a part current again; gives the part, if it has a span."""
