@@ -332,22 +332,34 @@ def test_early_alarm_is_set_again(do):
     assert unpack(do(work).parcel, "value") == (0.0, 0.0)
 
 
+class OurFrame:
+    """Stands for a frame of the module itself."""
+
+    class f_code:  # noqa: N801 - the name that frames have
+        co_filename = jobs.__file__
+
+
 def test_alarm_while_a_block_is_entered_or_left_waits(do):
     """An alarm inside our own code, where nobody would swallow the cut, rings again a moment later."""
-
-    class Frame:
-        class f_code:  # noqa: N801 - the name that frames have
-            co_filename = jobs.__file__
 
     def work(_):
         with cleanup() as block:
             block.deadline = 0.0
-            current_job().alarm(Frame)
-            assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.001
+            current_job().alarm(OurFrame)
             time.sleep(600)
         return "went on"
 
     assert do(work).overran
+
+
+def test_alarm_behind_the_last_block_is_not_set_again(do):
+    """An alarm that rings as the last block is left does not ring later, when it would kill."""
+
+    def work(_):
+        current_job().alarm(OurFrame)
+        return signal.getitimer(signal.ITIMER_REAL)
+
+    assert unpack(do(work).parcel, "value") == (0.0, 0.0)
 
 
 def test_alarms_of_the_job_itself_are_left_alone(do):

@@ -177,6 +177,8 @@ class Job:
 
     def alarm(self, frame: FrameType | None) -> None:
         """The alarm rang: cut the outermost block whose end has come."""
+        if not self._blocks:
+            return  # it rang as the last block was left: another one would find nobody to take it
         if frame is not None and frame.f_code.co_filename == __file__:
             # A block is being entered or left: raised here, nobody would swallow it.
             signal.setitimer(signal.ITIMER_REAL, _SOON)
