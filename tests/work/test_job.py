@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from math import inf
+from types import SimpleNamespace
 
 import pytest
 
@@ -332,11 +333,7 @@ def test_early_alarm_is_set_again(do):
     assert unpack(do(work).parcel, "value") == (0.0, 0.0)
 
 
-class OurFrame:
-    """Stands for a frame of the module itself."""
-
-    class f_code:  # noqa: N801 - the name that frames have
-        co_filename = jobs.__file__
+OUR_FRAME = SimpleNamespace(f_code=SimpleNamespace(co_filename=jobs.__file__))
 
 
 def test_alarm_while_a_block_is_entered_or_left_waits(do):
@@ -345,7 +342,7 @@ def test_alarm_while_a_block_is_entered_or_left_waits(do):
     def work(_):
         with cleanup() as block:
             block.deadline = 0.0
-            current_job().alarm(OurFrame)
+            current_job().alarm(OUR_FRAME)
             time.sleep(600)
         return "went on"
 
@@ -356,7 +353,7 @@ def test_alarm_behind_the_last_block_is_not_set_again(do):
     """An alarm that rings as the last block is left does not ring later, when it would kill."""
 
     def work(_):
-        current_job().alarm(OurFrame)
+        current_job().alarm(OUR_FRAME)
         return signal.getitimer(signal.ITIMER_REAL)
 
     assert unpack(do(work).parcel, "value") == (0.0, 0.0)
