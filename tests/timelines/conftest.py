@@ -296,13 +296,14 @@ class Made(Drawn):
 
     queued, degraded = 0.25, ()
 
-    def __init__(self, *rows):
+    def __init__(self, *rows, took):
         self._rows = rows
+        self._took = took
 
     @property
     def pipeline(self):
-        return Row(level="pipeline", stage="", name="made", started=0.0, worked_until=4.0,
-                   ended=4.0, status=Status.OK)  # fmt: skip
+        return Row(level="pipeline", stage="", name="made", started=0.0,
+                   worked_until=self._took, ended=self._took, status=Status.OK)  # fmt: skip
 
     def rows(self):
         return self._rows
@@ -337,7 +338,7 @@ def seldom():
 def made():
     """Make a timeline of rows: `made()` has everything that is seldom, `made(rows=...)` yours."""
 
-    def make(rows=None):
-        return Made(*(seldom() if rows is None else rows))
+    def make(rows=None, took=4.0):
+        return Made(*(seldom() if rows is None else rows), took=took)
 
     return make

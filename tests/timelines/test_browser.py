@@ -1,6 +1,7 @@
 """The waterfall as HTML, seen by a browser: what it shows, keys, and what it tells a reader."""
 
 import re
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -231,6 +232,27 @@ def test_two_runs_have_one_scale(show, observe, sleeper):
     assert page.look("[...document.querySelectorAll('.which')].map((e) => e.textContent)") == [
         "before", "after",
     ]  # fmt: skip
+
+
+LABELS = """[...document.querySelectorAll(".axis .track")].map((track) =>
+  [...track.children].filter((e) => e.offsetParent).map((e) => {
+    const r = e.getBoundingClientRect(); return [r.left, r.right];
+  }))"""
+
+
+@pytest.mark.parametrize("width", [660, 901, 1100, 1280, 1601])
+@pytest.mark.parametrize("end", [1, 1.08, 6])
+def test_the_axis_can_be_read(show, made, width, end):
+    """At any width the words of the axis keep apart, and the bars have two fifths of the room."""
+    row = attrs.evolve(made().rows()[0], started=0.0, worked_until=end, ended=end)
+    run = made(rows=(row, attrs.evolve(row, level="node", name="n")), took=end)
+    for page in (show(run.to_html(), width=width), show(run.beside(run).to_html(), width=width)):
+        for words in page.look(LABELS):
+            assert len(words) >= 2
+            assert all(one[1] + 3 < other[0] for one, other in pairwise(words)), words
+        for row in page.look(ROWS):
+            card = page.look("document.querySelector('table').getBoundingClientRect().width")
+            assert row["track"][2] > 0.4 * card
 
 
 def test_a_notebook_gets_a_fragment(show, cut):

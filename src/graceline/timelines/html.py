@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["fragment", "page"]
 
 _LONG = 32  # characters from which a name may not fit, so that it is told on hovering too
+_END = 92  # percent of the axis from which a mark ends where it stands
 _LEGEND = {
     "work": ("bar", "work"),
     "unwinding": ("bar grace", "unwinding, from its cancel to its end"),
@@ -122,11 +123,14 @@ def _run(timeline: Drawn, called: str, scale: float, now: float) -> str:
 
 
 def _axis(scale: float) -> str:
-    marks = "".join(
-        f'<span class="{"last" if left > 92 else "first" if left == 0 else "mark"}" '
-        f'style="left:{left}%">{word}</span>'
-        for left, word in ticks(scale)
-    )
+    marks = ""
+    found = ticks(scale)
+    for number, (left, word) in enumerate(found):
+        kind = "last" if left > _END else "first" if left == 0 else "mark"
+        # Where there is little room every other one goes, and what comes too near the last.
+        near = number == len(found) - 2 and found[-1][0] > _END
+        spare = " spare" * (kind == "mark" and (number % 2 == 1 or near))
+        marks += f'<span class="{kind}{spare}" style="left:{left}%">{word}</span>'
     return (
         '<thead role="rowgroup"><tr role="row" class="axis">'
         '<th role="columnheader" scope="col"><span class="quiet">part</span></th>'
