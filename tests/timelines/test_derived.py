@@ -5,7 +5,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 
-from graceline import Pipeline, PipelineResult, Stage, Status
+from graceline import Bulkhead, Node, Pipeline, PipelineResult, Stage, Status, parallel, sequence
 from graceline.testing.strategies import cancellations, pipelines, timeouts
 from graceline.testing.world import simulate
 
@@ -101,6 +101,41 @@ def test_what_reserve_keeps_shows_where_the_limit_passed(observe, sleeper):
     _, result = observe(Pipeline("p", Stage("s", [sleeper("n", 9)]), timeout=3, reserve=1))
     assert [row.limit_at for row in result.timeline.rows()] == pytest.approx([2, 2])
     assert result.timeline.pipeline.limit_at == pytest.approx(2)
+
+
+def test_what_got_no_slot_did_no_work(observe, sleeper):
+    """A node without an attempt is drawn as one that waited, or as one that was refused."""
+    slot = Bulkhead(1, max_queue=1, name="b")
+    holds, waits, refused = (
+        sleeper(name, 9, limit=slot, timeout=limit, critical=False)
+        for name, limit in (("holds", None), ("waits", 2), ("refused", None))
+    )
+    parts = parallel(
+        holds, sequence(sleeper("one", 1), waits), sequence(sleeper("two", 2), refused)
+    )
+    recorded, result = observe(Pipeline("p", Stage("s", parts)))
+    agree(result, recorded)
+    for timeline in (result.timeline, recorded):
+        rows = {row.name: row for row in timeline.rows()}
+        assert (rows["waits"].status, rows["waits"].ended) == (Status.TIMED_OUT, 3)
+        assert (rows["refused"].status, rows["refused"].ended) == (Status.REJECTED, 2)
+        assert {name for name, row in rows.items() if row.unattempted} == {"waits", "refused"}
+
+
+def test_a_saved_value_is_that_of_its_own_stage(observe, sleeper):
+    """Of two nodes of one name only the one that saved a value is said to have one."""
+
+    async def plain(value):
+        return value
+
+    stages = [
+        Stage("a", [Node(plain, name="n")]),
+        Stage("b", [sleeper("n", 9, timeout=1, critical=False)]),
+    ]
+    recorded, result = observe(Pipeline("p", stages))
+    assert result.partial.keys() == {"b.n"}
+    agree(result, recorded)
+    assert [row.stage for row in result.timeline.rows() if row.partial] == ["b"]
 
 
 @pytest.mark.parametrize("run", ["cut", "tried", "thousand", "odd"])

@@ -85,7 +85,7 @@ def _took(outcome: NodeOutcome | StageOutcome) -> bool:
 
 
 def _has_started(node: NodeOutcome) -> bool:
-    return node.attempts > 0 or _took(node)
+    return node.attempts > 0 or _took(node) or node.status is Status.REJECTED
 
 
 def _row(
