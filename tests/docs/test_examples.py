@@ -1,13 +1,18 @@
 import io
 import logging
 import shlex
+import sys
 import textwrap
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import trio
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.util._once import Once
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser
 from trio.testing import MockClock
@@ -72,7 +77,18 @@ def _quiet_log():
     log.setLevel(level)
 
 
-@pytest.mark.usefixtures("_quiet_log")
+@pytest.fixture
+def _no_collector(monkeypatch):
+    """The SDK that a page sets up for the process ends with it, and sends nothing anywhere."""
+    stand_in = ModuleType("trace_exporter")
+    stand_in.OTLPSpanExporter = InMemorySpanExporter
+    name = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+    monkeypatch.setitem(sys.modules, name, stand_in)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+
+
+@pytest.mark.usefixtures("_quiet_log", "_no_collector")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page(page, tmp_path, monkeypatch):
     """Every block of Python on the page runs, and prints what the page says that it prints."""
