@@ -283,6 +283,33 @@ def test_what_sinks_hand_on_is_gathered():
     assert Hub((Listener(),)).carrier() == {}
 
 
+class Anything(Carrying):
+    """Hands on what it has as its name."""
+
+    def carrier(self):
+        return self.name
+
+
+NONSENSE = [
+    None, 7, "text", {"traceparent": None}, {"traceparent": 1}, {"a": b"1"}, {7: "1"}, {None: "1"},
+    {"a": "\0"}, {"a": "x\r\nSet-Cookie: y"}, {"a": "\ud800"}, {"a": "\u20ac"}, {"a": "\xe9"},
+    {"": "1"}, {"a b": "1"}, {"a=b": "1"}, {"a\n": "1"}, {"\xe9": "1"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=repr)
+def test_headers_that_nobody_can_send_stay_here(nonsense, caplog):
+    """They are left out and reported once, without their values; those beside them go out."""
+    more = {"ok": "1", **nonsense, "also": "~ 2"} if isinstance(nonsense, dict) else nonsense
+    hub = Hub((Anything(more), Carrying("b")))
+    beside = {"ok": "1", "also": "~ 2"} if isinstance(nonsense, dict) else {}
+    for _ in range(3):
+        assert hub.carrier() == {**beside, "b": "yes"}
+    (record,) = complaints(caplog)
+    assert (record.event_type, record.sink) == ("sink_raised", "Anything")
+    assert "Set-Cookie" not in str(record.exc_info[1])
+
+
 def test_luggage_is_that_of_sinks_that_can_take_it_up():
     """A worker process gets the headers of sinks that know what to do with them there."""
 

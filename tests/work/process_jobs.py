@@ -352,6 +352,10 @@ def fails_to_resume(headers):
     raise RuntimeError("no")
 
 
+def exits_to_resume(headers):
+    raise SystemExit(3)
+
+
 def headers(_):
     return outgoing_headers()
 

@@ -137,7 +137,22 @@ async def test_without_such_a_sink_the_environment_is_that_of_this_process(monke
     assert "TRACEPARENT" not in env
 
 
-@pytest.mark.parametrize("resume", [lambda _: dict, jobs.fails_to_resume])
+async def test_nonsense_of_a_sink_ends_no_call(caplog):
+    """A program gets what can be in an environment; the sink is reported once."""
+
+    class Nonsense(Teller):
+        def carrier(self):
+            return {"traceparent": None, "a": "\0", 7: "x", "X-Other": "yes"}
+
+    async with open_engine(timeouts=NO_LIMITS, sinks=[Nonsense()]) as engine:
+        for _ in range(2):
+            output = await headers_from(engine, Command([sys.executable, "-c", PRINT]))
+            assert json.loads(output.stdout)["X_OTHER"] == "yes"
+    (record,) = [one for one in caplog.records if one.name == "graceline.telemetry"]
+    assert record.event_type == "sink_raised"
+
+
+@pytest.mark.parametrize("resume", [lambda _: dict, jobs.fails_to_resume, jobs.exits_to_resume])
 async def test_luggage_that_is_lost_ends_no_job(resume, caplog):
     """What cannot be sent, or cannot be taken up, is missing there; the job goes on."""
     async with open_engine(timeouts=NO_LIMITS, sinks=[Teller(resume)]) as engine:
@@ -163,5 +178,10 @@ def test_headers_that_a_sink_cannot_give_are_said(caplog):
     def fails():
         raise GracelineError("no")
 
-    assert gather([lambda: {"a": "1"}, fails, lambda: {"b": "2"}], "n") == {"a": "1", "b": "2"}
-    assert "node 'n': headers of a sink are missing" in caplog.text
+    def exits():
+        sys.exit(1)
+
+    given = [lambda: {"a": "1"}, fails, exits, lambda: {"b": "2", "c": None, "d": "\0", 7: "7"}]
+    for _ in range(3):
+        assert gather(given, "of nonsense") == {"a": "1", "b": "2"}
+    assert caplog.text.count("node 'of nonsense': headers of a sink are missing") == 1

@@ -21,6 +21,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from graceline.telemetry.carrying import add_headers
 from graceline.telemetry.courier import Complaint, Courier
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Hub:
         headers: dict[str, str] = {}
         for sink, carrier in self._carriers:
             try:
-                headers.update(carrier())
+                add_headers(headers, carrier())
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
         return headers

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from graceline.errors import GracelineError
 from graceline.saying import say
+from graceline.telemetry.carrying import add_headers
 from graceline.work.parcels import pack, unpack
 
 __all__ = ["Carrier", "Luggage", "gather", "pack_luggage", "take_up"]
@@ -22,6 +23,7 @@ Luggage: TypeAlias = Sequence[tuple[Callable[[Mapping[str, str]], Carrier], Mapp
 """Functions that take headers up, each with its headers."""
 
 _log = logging.getLogger("graceline.work")
+_COMPLAINED: set[str] = set()
 
 
 def pack_luggage(luggage: Luggage, node: str) -> bytes:
@@ -41,7 +43,7 @@ def take_up(data: bytes, node: str) -> tuple[Carrier, ...]:
     try:
         luggage: Luggage = unpack(data, f"node {node!r}: what a sink sent along with its job")
         carriers.extend(resume(headers) for resume, headers in luggage)
-    except Exception as error:  # noqa: BLE001 - whatever a sink raises, the job goes on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a sink raises, the job goes on
         say(
             _log, logging.WARNING, "luggage_lost",
             "node %r: what a sink sent along with its job is lost", node, exc_info=error, node=node,
@@ -50,12 +52,15 @@ def take_up(data: bytes, node: str) -> tuple[Carrier, ...]:
 
 
 def gather(carriers: Sequence[Carrier], node: str) -> dict[str, str]:
-    """The headers of a call that a job makes."""
+    """The headers of a call that a job makes; what is wrong is logged once for a node."""
     headers: dict[str, str] = {}
     for carrier in carriers:
         try:
-            headers.update(carrier())
-        except Exception as error:  # noqa: BLE001 - as above
+            add_headers(headers, carrier())
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+            if node in _COMPLAINED:
+                continue
+            _COMPLAINED.add(node)
             say(
                 _log, logging.WARNING, "headers_missing",
                 "node %r: headers of a sink are missing", node, exc_info=error, node=node,
