@@ -315,3 +315,21 @@ async def test_a_handler_that_raises_ends_no_run(autojump_clock, monkeypatch, ca
         result = await engine.run(Pipeline("p", [Node(add, timeout=0.5)]), 1)
     assert (result.status, result.value) == ("ok", 2)
     assert "the disk is full" in capsys.readouterr().err
+
+
+async def test_a_repr_that_ends_programs_ends_no_run(autojump_clock, caplog):
+    """While payloads are logged, a `repr` may even call `sys.exit`."""
+    caplog.set_level(logging.DEBUG, "graceline.run")
+
+    class Exits:
+        def __repr__(self):
+            raise SystemExit(3)
+
+    async def give(_):
+        await trio.sleep(0.01)
+        return Exits()
+
+    async with open_engine(log_payloads=True) as engine:
+        result = await engine.run(Pipeline("p", [Node(give, timeout=1)]), Exits(), timeout=9)
+    assert result.status == "ok"
+    assert payloads(caplog)["p", "p", "give"].value == "<Exits whose repr raised SystemExit>"

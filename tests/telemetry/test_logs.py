@@ -14,7 +14,7 @@ import pytest
 import graceline
 from graceline.deadlines import Blame, Kind, Source, Status
 from graceline.telemetry import events
-from graceline.telemetry.logs import LoggingSink, log_mode
+from graceline.telemetry.logs import LoggingSink, log_mode, log_sub_second
 
 BLAME = Blame("stage", "rank", Kind.TIMEOUT, 0.2, Source.STAGE, 0.25, "secret message", by="b")
 SAMPLES = {
@@ -282,6 +282,25 @@ def test_payloads_are_as_loud_as_the_end_of_their_part(write):
     assert record.getMessage() == "stage_payload p.s, input=1"
     (record,) = write(make(events.PayloadsSeen, node="", stage="", status=Status.LATE))
     assert (record.event_type, record.levelno) == ("pipeline_payload", logging.WARNING)
+
+
+@pytest.mark.parametrize("kind", CONCRETE)
+def test_no_name_makes_a_line_of_its_own(write, kind):
+    """Newlines and escapes of a terminal are escaped in the message; fields have them as they are."""
+    names = ("pipeline", "stage", "node", "name", "alternative", "breaker", "reason")
+    forged = dict.fromkeys(names, "x\nERROR forged\x1b[2J") | {"run_id": "a\nb"}
+    fields = {field.name for field in attrs.fields(kind)}
+    (record,) = write(make(kind, **{name: forged[name] for name in forged if name in fields}))
+    assert record.getMessage().isprintable()
+    assert (record.pipeline, record.run_id) == (forged["pipeline"], "a\nb")
+
+
+def test_no_name_of_a_limit_makes_a_line_of_its_own(caplog):
+    """The same where limits are said."""
+    caplog.set_level(logging.DEBUG, "graceline.engine")
+    log_sub_second("p\nERROR", [("a\rb", 0.5)])
+    (record,) = caplog.records
+    assert record.getMessage() == r"sub_second_timeout p\nERROR: a\rb 500ms"
 
 
 # -- the page ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Payloads as texts: short, in one line, and whatever the user's objects do."""
 
 import pytest
+import trio
 
 from graceline.telemetry.payloads import LONGEST, error_text, value_text
 
@@ -57,6 +58,52 @@ def test_a_value_that_cannot_be_shown_is_named():
     assert "Refuses" in value_text(Refuses())
     assert "Refuses" in value_text([Refuses()])
     assert value_text(10**5000) == "<int whose repr raised ValueError>"
+
+
+class Exits:
+    def __init__(self, error=SystemExit):
+        self.error = error
+
+    def __repr__(self):
+        raise self.error
+
+
+class ExitsError(Exception):
+    @property
+    def __notes__(self):
+        raise SystemExit
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, BaseException])
+def test_a_repr_cannot_end_the_program(error):
+    """Whatever it raises, its class is named."""
+    assert value_text([Exits(error)]) == f"<list whose repr raised {error.__name__}>"
+    assert error_text(ExitsError()) == "ExitsError whose text raised SystemExit"
+
+
+async def test_what_is_meant_for_the_event_loop_passes():
+    """An interrupt, and a cancel of Trio's."""
+    with pytest.raises(KeyboardInterrupt):
+        value_text(Exits(KeyboardInterrupt))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            value_text(Exits(cancelled))
+    assert scope.cancelled_caught
+
+
+class Forges:
+    def __repr__(self):
+        return "x\nERROR forged\x1b[2J\u2028\u202e\ud800 \xe9"
+
+
+def test_a_text_is_one_line_whatever_is_in_it():
+    """What is not printable is escaped: no text makes a line, or a command to a terminal, of its own."""
+    assert value_text(Forges()) == r"x\nERROR forged\x1b[2J\u2028\u202e\ud800 é"
+    assert error_text(ValueError("a\r\x1b[2J\x85b")) == r"ValueError: a\r\x1b[2J\x85b"
+    assert len(error_text(ValueError("\0" * 10_000))) == LONGEST
 
 
 def test_an_error_is_its_class_message_and_notes():

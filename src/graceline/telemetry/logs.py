@@ -18,6 +18,7 @@ from graceline.deadlines import Status
 from graceline.durations import format_duration
 from graceline.saying import say
 from graceline.telemetry import events
+from graceline.telemetry.payloads import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -128,7 +129,8 @@ class LoggingSink:
             return  # a trace for somebody else: there are two for each node
         level, event_type = _classify(event)
         if _log.isEnabledFor(level):
-            say(_log, level, event_type, "%s %s", event_type, _describe(event), **_fields(event))
+            text = one_line(_describe(event))
+            say(_log, level, event_type, "%s %s", event_type, text, **_fields(event))
 
 
 def _classify(event: Event) -> tuple[int, str]:
@@ -235,7 +237,8 @@ def log_sub_second(pipeline: str, limits: Iterable[tuple[str, float]]) -> None:
     if said:
         say(
             logging.getLogger("graceline.engine"), logging.DEBUG, "sub_second_timeout",
-            "sub_second_timeout %s: %s", pipeline, ", ".join(said), pipeline=pipeline, limits=said,
+            "sub_second_timeout %s", one_line(f"{pipeline}: {', '.join(said)}"),
+            pipeline=pipeline, limits=said,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import reprlib
 import traceback
 from typing import Any
 
-__all__ = ["LONGEST", "error_text", "value_text"]
+__all__ = ["LONGEST", "error_text", "one_line", "value_text"]
 
 LONGEST = 500
 """Characters of a text; what is longer is cut, and ends with an ellipsis."""
@@ -39,7 +39,8 @@ def value_text(value: Any) -> str:
     """A value as `repr` shows it, cut; a `repr` that raises gives the name of the class."""
     try:
         text = _brief.repr(value)
-    except Exception as error:  # noqa: BLE001 - the user's own code
+    except BaseException as error:  # noqa: BLE001 - the user's own code, which may call sys.exit
+        _let_pass(error)
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     return _cut(text)
 
@@ -48,10 +49,30 @@ def error_text(error: BaseException) -> str:
     """Class, message and notes of an error in one line, cut."""
     try:
         text = "".join(traceback.format_exception_only(error))
-    except Exception as raised:  # noqa: BLE001 - the user's own code
+    except BaseException as raised:  # noqa: BLE001 - as above
+        _let_pass(raised)
         text = f"{type(error).__name__} whose text raised {type(raised).__name__}"
     return _cut("; ".join(text.split("\n")).rstrip("; "))
 
 
+def one_line(text: str) -> str:
+    """A text in which each character that is not printable, such as a newline, is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def _let_pass(error: BaseException) -> None:
+    """Raise what is meant for the event loop; this floor knows no Trio, and goes by its name."""
+    if (
+        isinstance(error, KeyboardInterrupt)
+        or str(type(error).__module__).partition(".")[0] == "trio"
+    ):
+        raise error
+
+
 def _cut(text: str) -> str:
+    text = one_line(text[: LONGEST + 1])
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
