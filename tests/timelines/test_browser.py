@@ -1,12 +1,12 @@
 """The waterfall as HTML, seen by a browser: what it shows, keys, and what it tells a reader."""
 
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import attrs
 import pytest
 
-from graceline import Status
+from graceline import Pipeline, Stage, Status
 from graceline.timelines.look import DARK, LIGHT
 
 ROWS = """[...document.querySelectorAll("tbody tr")].map((row) => {
@@ -219,8 +219,6 @@ def test_names_are_only_names(show, odd, odd_names):
 
 def test_two_runs_have_one_scale(show, observe, sleeper):
     """Side by side, a second is as long in one run as in the other, and the two say their names."""
-    from graceline import Pipeline, Stage
-
     one, other = (
         observe(Pipeline("p", Stage("s", [sleeper("n", seconds)])))[1].timeline
         for seconds in (1, 4)
@@ -291,6 +289,26 @@ def test_the_picture_is_drawn(show, cut):
     assert lefts["auth"] < lefts["vectors"] == lefts["history"] < lefts["draft"]
     images = [name for role, name, _ in page.accessible() if role in ("image", "img")]
     assert any(name.startswith("generate: timed out, from 270ms to 1.02s") for name in images)
+
+
+@pytest.mark.parametrize("width", [400, 480, 640, 960])
+def test_the_words_of_a_picture_keep_apart(show, observe, sleeper, width):
+    """Names end before the bars, and what stands in the last two columns does not touch."""
+    long = "generate a summary of every document"
+    stages = [Stage(long, [sleeper("n", 9)], timeout=0.5), Stage(long.upper(), [sleeper("m", 1)])]
+    _, result = observe(Pipeline("p", stages, timeout=9))
+    page = show(result.timeline.to_svg(width=width), name="it.svg", width=width + 40)
+    words = page.look("""[...document.querySelectorAll("g[role=img]")].map((row) =>
+      [...row.querySelectorAll("text")].map((e) => {
+        const r = e.getBoundingClientRect(); return [r.left, r.right, r.top, r.bottom];
+      }))""")
+    bar = page.look("""Math.min(...[...document.querySelectorAll("g[role=img] rect[rx]")].map(
+      (e) => e.getBoundingClientRect().left))""")
+    for row in words:
+        assert row[0][1] < bar
+        for one, other in combinations(row, 2):
+            beside = one[1] + 3 < other[0] or other[1] + 3 < one[0]
+            assert beside or one[3] <= other[2] + 4 or other[3] <= one[2] + 4, row
 
 
 def test_the_attempts_of_what_is_shown_are_not_folded(show, made):

@@ -4,13 +4,14 @@ import re
 import subprocess
 import sys
 from itertools import pairwise
+from math import inf, nan
 from xml.etree import ElementTree as ET
 
 import attrs
 import pytest
 from rich.console import Console
 
-from graceline import Node, Pipeline, Stage, Status, parallel
+from graceline import DefinitionError, Node, Pipeline, Stage, Status, parallel
 from graceline.telemetry import events
 from graceline.telemetry.timeline import Timeline
 from graceline.timelines import Row
@@ -110,14 +111,27 @@ def test_no_drawing_has_a_value(cut, tried):
         assert "answer" in drawn[0] or "tried" in drawn[0]
 
 
-@pytest.mark.parametrize("width", [319, 0])
+@pytest.mark.parametrize("width", [399, 0, inf, nan, None, "x", True])
 def test_a_picture_has_a_least_width(cut, width):
     """A width in which nothing can be read is refused, and what would be right is said."""
-    with pytest.raises(ValueError, match="at least 320, not"):
+    with pytest.raises(DefinitionError, match=f"at least 400, not {width!r}"):
         cut[1].timeline.to_svg(width=width)
-    with pytest.raises(ValueError, match="at least 640, not"):
-        cut[1].timeline.beside(cut[1].timeline).to_svg(width=639)
-    assert 'width="320"' in cut[1].timeline.to_svg(width=320)
+    with pytest.raises(DefinitionError, match="at least 800, not 799"):
+        cut[1].timeline.beside(cut[1].timeline).to_svg(width=799)
+    assert 'width="400"' in cut[1].timeline.to_svg(width=400)
+
+
+def test_a_run_stands_beside_a_run(cut, tried):
+    """The other run is given as its timeline or as its result; what is neither is refused."""
+    timeline = cut[1].timeline
+    pairs = [timeline.beside(other) for other in (tried[1], tried[1].timeline)]
+    assert pairs[0].to_html() == pairs[1].to_html()
+    for wrong in (None, "run", cut):
+        with pytest.raises(DefinitionError, match="another timeline or result, not"):
+            timeline.beside(wrong)
+    for names in (("a",), (1, 2), "ab", None, ("a", "b", "c")):
+        with pytest.raises(DefinitionError, match="names= must be two texts"):
+            timeline.beside(tried[1], names=names)
 
 
 def test_a_run_of_no_time(observe, sleeper):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
+    from graceline.results import PipelineResult
     from graceline.timelines.pairs import Pair
     from graceline.timelines.rows import Row
 
@@ -56,22 +57,27 @@ class Drawn(ABC):
         """The waterfall as a picture, with a text alternative for each bar.
 
         Args:
-            width: in pixels, at least 320.
+            width: in pixels, at least 400.
             now: for a run that goes on, seconds since its submission.
 
         Raises:
-            ValueError: for a smaller width.
+            DefinitionError: for a smaller width, and for what is no finite number.
         """
         from graceline.timelines.svg import picture  # noqa: PLC0415
 
         return picture((self,), width=width, now=now)
 
-    def beside(self, other: Drawn, *, names: tuple[str, str] = ("first", "second")) -> Pair:
+    def beside(
+        self, other: Drawn | PipelineResult, *, names: tuple[str, str] = ("first", "second")
+    ) -> Pair:
         """This run and another one, drawn side by side on a common scale.
 
         Args:
-            other: the timeline of the other run.
+            other: the other run: its timeline, or its result.
             names: what to call the two.
+
+        Raises:
+            DefinitionError: if `other` is neither, or `names` are not two texts.
         """
         from graceline.timelines.pairs import Pair  # noqa: PLC0415
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from reprlib import repr as brief
+from typing import TYPE_CHECKING, Any
 
+from graceline.errors import DefinitionError
 from graceline.timelines.drawn import Drawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console, ConsoleOptions, RenderableType
+
+    from graceline.results import PipelineResult
 
 __all__ = ["Pair"]
 
@@ -25,15 +29,30 @@ class Pair:
 
     Args:
         first: the timeline of a run.
-        second: the timeline of another run.
+        second: another run: its timeline, or its result.
         names: what to call the two.
+
+    Raises:
+        DefinitionError: if `second` is neither, or `names` are not two texts.
     """
 
     def __init__(
-        self, first: Drawn, second: Drawn, names: tuple[str, str] = ("first", "second")
+        self,
+        first: Drawn,
+        second: Drawn | PipelineResult,
+        names: tuple[str, str] = ("first", "second"),
     ) -> None:
-        self._both = (first, second)
-        self._names = names
+        other = getattr(second, "timeline", second)
+        if not isinstance(other, Drawn):
+            raise DefinitionError(f"beside() needs another timeline or result, not {brief(second)}")
+        self._both = (first, other)
+        given: Any = names  # whatever was given
+        pair = tuple(given) if isinstance(given, (tuple, list)) else ()
+        if len(pair) != len(self._both) or not all(isinstance(name, str) for name in pair):
+            raise DefinitionError(
+                f'names= must be two texts, such as ("before", "after"), not {brief(given)}'
+            )
+        self._names: tuple[str, ...] = pair
 
     def to_html(self, *, now: float = 0.0) -> str:
         """Both waterfalls as a page that needs nothing else; `now` is that of `Drawn.to_html`."""
@@ -45,7 +64,7 @@ class Pair:
         """Both waterfalls as a picture, `width` pixels wide; the rest is as in `Drawn.to_svg`.
 
         Raises:
-            ValueError: for a width below 640.
+            DefinitionError: for a width below 800, and for what is no finite number.
         """
         from graceline.timelines.svg import picture  # noqa: PLC0415
 

@@ -5,10 +5,12 @@ Stages of a large run are folded, as in the page; what did not succeed is shown 
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 from xml.etree import ElementTree as ET
 
+from graceline.errors import DefinitionError
 from graceline.timelines.axis import brief, share, ticks
 from graceline.timelines.burning import common_scale, known_until
 from graceline.timelines.lines import density, facts_of, groups_of, legible, status_of, word_of
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["picture"]
 
-_LEAST = 320
+_LEAST = 400
 _PAD, _GAP = 20.0, 32.0
 _HEIGHTS = {"attempt": 20.0, "more": 20.0}
 _HEIGHT, _TALL, _FACT, _AXIS = 26.0, 38.0, 20.0, 28.0
+_BOLD = 1.15  # times as wide as other letters are
 _CHAR = 0.6  # of the size of the font that a character is wide, by and large
 
 
@@ -37,10 +40,12 @@ def picture(
     """The waterfalls of one run, or of two side by side.
 
     Raises:
-        ValueError: for less than 320 pixels for each.
+        DefinitionError: for less than 400 pixels for each, and for what is no finite number.
     """
-    if width < _LEAST * len(timelines):
-        raise ValueError(f"width= must be at least {_LEAST * len(timelines)}, not {width}")
+    least = _LEAST * len(timelines)
+    given: object = width  # whatever was given
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not least <= given < inf:
+        raise DefinitionError(f"width= must be a number of pixels, at least {least}, not {width!r}")
     scale = common_scale(timelines, now)
     each = (width - 2 * _PAD - _GAP * (len(timelines) - 1)) / len(timelines)
     runs = [_Run(each, scale or 1.0, known_until(timeline, now)) for timeline in timelines]
@@ -101,7 +106,7 @@ class _Run:
         self.title = "no run"
         narrow = width < 560
         self._left = width * (0.26 if narrow else 0.23)
-        self._right = 150.0 if narrow else 190.0
+        self._right = 176.0 if narrow else 190.0
         self._track = width - self._left - self._right - 12
 
     def head(self, timeline: Drawn, called: str) -> float:
@@ -116,7 +121,7 @@ class _Run:
             self._text(0, self.y + 12, legible(called), "f-soft b")
             self.y += 22
         soft = ", degraded" if timeline.degraded and status in ("ok", "late") else ""
-        shown = _cropped(name, self._width * 0.6, 19)
+        shown = _cropped(name, self._width * 0.6, 19 * _BOLD)
         tone = "late" if soft else status
         title = self._text(0, self.y + 18, shown, "f-ink h", name)
         badge = ET.SubElement(title, "tspan", {"dx": "14", "class": f"f-{tone} c"})
@@ -188,7 +193,8 @@ class _Run:
         up = 5 if folds else 0
         name = f"… {line.name}" if row.level == "more" else line.name
         room = self._left - indent - 10
-        self._text(indent, middle + 4 - up, _cropped(name, room), weight)
+        size = 13 if line.indent else 13 * _BOLD
+        self._text(indent, middle + 4 - up, _cropped(name, room, size), weight)
         if folds:
             self._text(indent, middle + 14, _cropped(told, room, 10), "f-soft m")
         seen = self._bar(line, group, middle) if row.level != "more" else set[str]()
@@ -213,7 +219,8 @@ class _Run:
             self._text(x, middle + 14, blame[0], f"f-{line.status} b")
         elif notes:
             more = ", …" if len(notes) > 1 else ""
-            text = _cropped(notes[0] + more, self._right - 74, 11)
+            beside = 0 if row.limit is None else _wide(f"limit {brief(row.limit)}", 11)
+            text = _cropped(notes[0] + more, end - x - beside - 6, 11)
             self._text(x, middle + 13, text, "f-soft m", ", ".join(notes))
         up = 5 if row.limit is not None and line.took else 0
         self._text(end, middle + 4 - up, line.took, "f-ink e")
@@ -339,7 +346,11 @@ class _Run:
 
 def _wide(text: str, size: float) -> float:
     """How wide a text is, more or less: nobody knows which font there will be."""
-    return sum(_CHAR * (1.8 if east_asian_width(char) in "WF" else 1) for char in text) * size
+    return sum(map(_factor, text)) * _CHAR * size
+
+
+def _factor(char: str) -> float:
+    return 1.8 if east_asian_width(char) in "WF" else 1.3 if char.isupper() else 1.0
 
 
 def _cropped(text: str, room: float, size: float = 13) -> str:
