@@ -796,6 +796,24 @@ async def test_one_will_do_for_two_engines(autojump_clock, spans):
     }
 
 
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()])
+async def test_an_engine_may_have_two(autojump_clock, spans, error):
+    """Each makes a tree of its own below the span of the caller, who gets its context back."""
+    others = Spans()
+    sinks = [Tracing(spans.provider), Tracing(others.provider)]
+    node = fails_with(error) if error is not None else add
+    async with open_engine(timeouts=NO_LIMITS, sinks=sinks) as engine:
+        with spans.tracer.start_as_current_span("request") as request:
+            with suppress(KeyboardInterrupt):
+                await engine.run(Pipeline("p", [Node(node, name="n")]), 1)
+            assert trace.get_current_span() is request
+    for made in (spans, others):
+        assert made.of("pipeline p").parent.span_id == request.get_span_context().span_id
+        assert made.parent(made.of("stage p")) == "pipeline p"
+        assert made.parent(made.of("node n")) == "stage p"
+    assert others.open == 0
+
+
 async def test_nothing_is_kept_of_runs_that_have_ended(autojump_clock, spans):
     """Whatever became of them."""
     async with open_engine(timeouts=NO_LIMITS, sinks=[Tracing(spans.provider)]) as engine:

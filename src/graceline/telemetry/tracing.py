@@ -69,17 +69,21 @@ class _Run:
     run has just happened. A run inside a run keeps to the other one's reckoning.
     """
 
-    __slots__ = ("live", "offset", "parts", "thread")
+    __slots__ = ("around", "begun", "live", "offset", "parts", "thread")
 
-    def __init__(self, around: Context, at: float) -> None:
+    def __init__(self, begun: Event) -> None:
+        self.begun: Event = begun
         self.live: bool = True
         self.thread: int = threading.get_ident()
         self.parts: dict[_Key, _Part] = {}
-        outer = context.get_value(_RUN, around)
+        self.around: Context = context.get_current()
+        outer = context.get_value(_RUN, self.around)
         if isinstance(outer, _Run) and outer.live and outer.thread == self.thread:
             self.offset: int = outer.offset
+            if outer.begun is begun:  # the same run, for another `Tracing` of the engine
+                self.around = outer.around
         else:
-            self.offset = time.time_ns() - round(at * 1e9)
+            self.offset = time.time_ns() - round(begun.at * 1e9)
 
     def time(self, at: float) -> int:
         """An instant of the run's clock, in nanoseconds of the epoch."""
@@ -192,8 +196,8 @@ class Tracing:
         tracer = self._tracer()
         if tracer is None or self._drop is not None:
             return None
-        around = context.get_current()
-        run = _Run(around, event.at)
+        run = _Run(event)
+        around = run.around
         span = tracer.start_span(
             f"pipeline {event.pipeline}",
             around,
@@ -269,7 +273,7 @@ class Tracing:
         run = self._runs.get(event.run_id)
         if run is None:
             return
-        context.attach(run.parts[_PIPELINE].around)
+        context.attach(run.around)
         for part in run.parts.values():
             part.span.set_attribute("graceline.status", "aborted")
         self._forget(event)
