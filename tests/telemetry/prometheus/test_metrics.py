@@ -1,16 +1,20 @@
 """`Metrics`: what may be given, and which engines share a collector."""
 
 import gc
+import re
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
-from graceline import DefinitionError, GracelineError, Metrics, Pipeline, open_engine
+from graceline import DefinitionError, GracelineError, Metrics, Node, Pipeline, Stage, open_engine
 from graceline.telemetry.prometheus.collector import collector_of
 from graceline.telemetry.stats import BUCKETS
+
+PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
 async def brief(_):
@@ -88,6 +92,17 @@ async def test_prefix_and_buckets(autojump_clock, registry, shown):
     }
     for name in ("pipeline_duration", "node_duration", "queue_wait", "loop_blocked", "grace"):
         assert found[f"shop_{name}_seconds"] == {"0.1", "2.0", "+Inf"}
+
+
+async def test_the_page_shows_what_is_scraped(autojump_clock, metrics, shown):
+    """The lines on the page are those that its command picks out of a scrape, to the letter."""
+    text = PAGE.read_text("utf-8")
+    pattern, told = re.search(r"\n\$ curl .* grep '(.*)'\n([^`]*)", text).groups()
+    hello = Pipeline("hello", [Stage("speak", [Node(brief, name="greet")])])
+    async with open_engine(metrics=metrics) as engine:
+        await engine.run(hello, "ada")
+        lines = shown.text().splitlines()
+    assert told.splitlines() == [line for line in lines if re.search(pattern, line)]
 
 
 async def test_two_prefixes_in_one_registry(autojump_clock, registry, shown):
