@@ -100,16 +100,19 @@ class TestExport:
         )
 
     @pytest.mark.parametrize(
-        ("period", "windows"),
+        ("period", "windows", "wait"),
         [
-            ("30d", ["5m", "30m", "1h", "6h", "3d"]),
-            ("7d", ["1m10s", "7m", "14m", "1h24m", "16h48m"]),
-            (timedelta(days=60), ["10m", "1h", "2h", "12h", "6d"]),
-            ("2h24m", ["1s", "6s", "12s", "1m12s", "14m24s"]),
+            ("30d", ["5m", "30m", "1h", "6h", "3d"], "2m"),
+            ("7d", ["1m10s", "7m", "14m", "1h24m", "16h48m"], "28s"),
+            (timedelta(days=60), ["10m", "1h", "2h", "12h", "6d"], "4m"),
+            ("2h24m", ["1s", "6s", "12s", "1m12s", "14m24s"], "0s"),
         ],
     )
-    def test_keeps_windows_in_proportion_to_the_period(self, tmp_path, period, windows):
-        """The windows of the burn rates follow the period wherever they are named, others do not."""
+    def test_keeps_windows_in_proportion_to_the_period(self, tmp_path, period, windows, wait):
+        """The windows of the burn rates follow the period wherever they are named, others do not.
+
+        So does the time for which their alerts wait.
+        """
         page, objective, engine = (
             path.read_text("utf-8") for path in export(tmp_path, period=period)
         )
@@ -125,6 +128,7 @@ class TestExport:
                 named = re.findall(r"ratio_rate(\w+)", rule["expr"])
                 said = re.findall(r"last (\w+)", rule["annotations"]["description"])
                 assert said == named
+                assert rule["for"] == wait
         assert engine == shipped("engine.rules.yml")
 
     @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ _SHORTEST_PERIOD = _PERIOD / 300  # for it the window of five minutes becomes on
 _VARIES = re.compile(
     rf"\b(?P<prefix>{_PREFIX})(?=_[a-z])"
     r"|(?<=\(1 - )(?P<objective>0\.99)(?=\))"
-    r"|(?:(?<=\[)|(?<=_bad:ratio_rate)|(?<= last ))(?P<window>[0-9]+[smhd])\b"
+    r"|(?:(?<=\[)|(?<=_bad:ratio_rate)|(?<= last )|(?<= for: ))(?P<window>[0-9]+[smhd])\b"
 )
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
@@ -137,7 +137,7 @@ def _window(seconds: float) -> str:
     for unit, size in _UNITS.items():
         count, left = divmod(left, size)
         words += f"{count}{unit}" if count else ""
-    return words
+    return words or "0s"
 
 
 def _dashboard(prefix: str, objective: float, share: float) -> str:
