@@ -1,7 +1,7 @@
 """Engines under a load that has everything the dashboard shows; `test_server` starts it.
 
 Says where its metrics are, then takes words from standard input: `slow` and `fast` are about the
-pipeline whose objective is watched. It ends with its standard input, or after two minutes.
+pipeline whose objective is watched. It ends with its standard input, or after four minutes.
 """
 
 import json
@@ -32,7 +32,7 @@ from graceline import (
 )
 
 CHANCE = random.Random(7)  # noqa: S311 - durations
-LIFETIME = 120
+LIFETIME = 240
 PRICED = 300
 slow = False
 
@@ -120,7 +120,7 @@ TROUBLED = parallel(
         break_,
         name="guarded",
         critical=False,
-        breaker=Breaker(consecutive=1, open_for=200, name="prices"),
+        breaker=Breaker(consecutive=1, open_for=LIFETIME, name="prices"),
     ),
     Node(slow_first, idempotent=True, hedge=Hedge(delay=0.02, max_extra=1)),
     Node(slow_second, idempotent=True, hedge=Hedge(delay=0.02, max_extra=1)),
