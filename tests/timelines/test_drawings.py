@@ -1,8 +1,11 @@
 """The drawings as text: what they say, and what they never say."""
 
+import base64
+import hashlib
 import re
 import subprocess
 import sys
+from html import unescape
 from itertools import pairwise
 from math import inf, nan
 from xml.etree import ElementTree as ET
@@ -73,6 +76,44 @@ def test_nothing_moves_and_nothing_is_fetched(cut):
     assert not any(word in html for word in ("http:", "https:", "src=", "href=", "url(", "@import"))
     assert "default-src 'none'" in html
     assert "innerHTML" not in script()
+
+
+def test_only_its_own_script_may_run(cut):
+    """The policy of the page names the script by its hash, and allows no other one."""
+    html = cut[1].timeline.to_html()
+    [code] = re.findall("<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    [policy] = re.findall('"Content-Security-Policy" content="(.*?)"', html)
+    assert re.findall("script-src([^;]*)", policy) == [f" 'sha256-{digest}'"]
+
+
+def test_the_legend_names_what_is_used(observe, sleeper, cut, tried):
+    """What does not occur in a page is not explained below it."""
+    plain = observe(Pipeline("p", Stage("s", [sleeper("n", 1)])))
+    unwinding = "unwinding, from its cancel to its end"
+    for timeline, wanted in (
+        (plain[1].timeline, ["work"]),
+        (cut[1].timeline, ["work", unwinding, "its own limit", "a limit above it"]),
+        (tried[0], ["work", "backoff"]),
+    ):
+        legend = timeline.to_html().split('class="legend"')[1]
+        assert re.findall("</span>(.*?)</li>", legend) == wanted
+
+
+def test_facts_are_bounded(observe):
+    """Of many facts of a kind three are shown, and of a long one its beginning and its end."""
+
+    async def boom(value):
+        raise ValueError
+
+    nodes = [Node(boom, name=f"{part}{'x' * 300}{part}", critical=False) for part in range(5)]
+    _, result = observe(Pipeline("p", Stage("s", parallel(*nodes))))
+    facts = re.findall("<dd><bdi>(.*?)</bdi></dd>", unescape(result.timeline.to_html()))
+    *_, one, two, three, more = facts
+    assert more == "and 2 more"
+    for fact in (one, two, three):
+        assert re.fullmatch(r"\dx+ … x+\d' raised ValueError", fact)
+        assert len(fact) == 240 + len(" … ")
 
 
 @pytest.mark.parametrize("run", ["cut", "tried", "thousand", "odd"])
