@@ -1,9 +1,11 @@
 """Sinks and the engine: one that raises, blocks or is slow changes no result and no deadline."""
 
 import os
+import re
 import signal
 import threading
 from contextlib import nullcontext
+from functools import partial
 from itertools import count
 
 import pytest
@@ -16,6 +18,7 @@ from trio.to_thread import current_default_thread_limiter
 from graceline import (
     BlockingEngine,
     Breaker,
+    DefinitionError,
     Hedge,
     Node,
     Pipeline,
@@ -367,3 +370,52 @@ async def test_health_counts_what_a_slow_sink_lost(autojump_clock, monkeypatch):
         await engine.run(LIMITED, 1)
         assert engine.health().dropped_events in (2, 3)  # whether the thread had taken one
         sink.opened.set()
+
+
+async def hears_too_late(event):
+    await trio.lowlevel.checkpoint()
+
+
+class HearsTooLate:
+    async def __call__(self, event):
+        await trio.lowlevel.checkpoint()
+
+
+NO_SINKS = [
+    (None, "not None"),
+    ("print", "not 'print'"),
+    (object(), "can be called"),
+    (Sink, "Sink is a class; a sink is an object of it: Sink(...)"),
+    (hears_too_late, "is async, and nobody would await it"),
+    (partial(hears_too_late), "is async"),
+    (HearsTooLate(), "is async"),
+    (HearsTooLate().__call__, "is async"),
+]
+
+
+@pytest.mark.parametrize(("sink", "says"), NO_SINKS)
+async def test_what_can_be_no_sink_is_refused(sink, says):
+    """Where it is given, with what would be right: it would never have heard anything."""
+    says = re.escape(says)
+    with pytest.raises(DefinitionError, match=f"sinks=: .*{says}"):
+        async with open_engine(sinks=[print, sink]):
+            pass
+    async with open_engine() as engine:
+        with pytest.raises(DefinitionError, match=rf"engine.subscribe\(\): .*{says}"):
+            engine.subscribe(sink)
+
+
+@pytest.mark.parametrize("sinks", [print, None, "print", "", 7, Raises()])
+async def test_what_is_no_list_of_sinks_is_refused(sinks):
+    """A single sink, too, which is easily given without the brackets."""
+    with pytest.raises(DefinitionError, match=r"sinks= takes a list of sinks, such as \[Timel"):
+        async with open_engine(sinks=sinks):
+            pass
+
+
+def test_a_blocking_engine_refuses_them_too():
+    """When it is opened, and when one is subscribed."""
+    with pytest.raises(DefinitionError, match="sinks= takes"), BlockingEngine(sinks=print):
+        pass
+    with BlockingEngine() as engine, pytest.raises(DefinitionError, match="not None"):
+        engine.subscribe(None)

@@ -3,11 +3,12 @@
 import logging
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from graceline.telemetry import courier as couriers
-from graceline.telemetry.courier import Courier
+from graceline.telemetry.courier import Courier, name_of
 from graceline.telemetry.events import CleanupOverran
 from graceline.telemetry.hub import Hub
 
@@ -75,14 +76,35 @@ def finish(hub):
 def test_events_arrive_in_order_in_a_thread_of_the_sink(hub):
     """A plain function gets all events in order, in one daemon thread named after it."""
     heard = []
-    hub.add(lambda event: heard.append((event.at, threading.current_thread())))
+
+    def note(event):
+        heard.append((event.at, threading.current_thread()))
+
+    hub.add(note)
     for number in range(500):
         hub.emit(event(number))
     finish(hub)
     assert [at for at, _ in heard] == list(range(500))
     (thread,) = {thread for _, thread in heard}
     assert thread is not threading.current_thread()
-    assert (thread.name, thread.daemon) == ("graceline sink function", True)
+    assert thread.name == f"graceline sink {__name__}.{note.__qualname__}"
+    assert thread.daemon
+
+
+@pytest.mark.parametrize(
+    ("sink", "name"),
+    [
+        (event, f"{__name__}.event"),
+        (Gate().__call__, f"{__name__}.Gate.__call__"),
+        (Gate(), "Gate"),
+        (print, "builtins.print"),
+        ([].append, "list.append"),
+        (partial(event), "partial"),
+    ],
+)
+def test_a_sink_is_called_by_where_it_is_found(sink, name):
+    """The log names the function or method, else the class of the object."""
+    assert name_of(sink) == name
 
 
 def test_a_sink_says_itself_where_it_is_called(hub):

@@ -158,6 +158,9 @@ class BlockingEngine:
             inline: True to have it called in the engine's own thread, at once; it must not block.
                 False for a thread of its own. By default as its attribute `inline` says, else
                 False.
+
+        Raises:
+            DefinitionError: for what can be no sink: what cannot be called, is a class, or async.
         """
         remove = self._ask(partial(self._opened.subscribe, sink, inline=inline))
 

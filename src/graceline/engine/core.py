@@ -34,6 +34,7 @@ from graceline.engine.watchdog import LoopWatch, StuckWatch, Watchdog
 from graceline.errors import GracelineError
 from graceline.resilience import Malformed
 from graceline.results import PipelineResult
+from graceline.telemetry.checks import check_sink
 from graceline.telemetry.hub import Hub, Listener
 from graceline.telemetry.logs import LoggingSink
 from graceline.telemetry.prometheus import Source
@@ -181,8 +182,11 @@ class Engine:
             sink: an object, or a plain function, that is called with each event.
             inline: True to have it called in the event loop, at once; it must not block. False for
                 a thread of its own. By default as its attribute `inline` says, else False.
+
+        Raises:
+            DefinitionError: for what can be no sink: what cannot be called, is a class, or async.
         """
-        return self._hub.add(sink, inline=inline)
+        return self._hub.add(check_sink(sink, "engine.subscribe()"), inline=inline)
 
     def alter(self, change: Callable[[Pipeline], Pipeline]) -> Callable[[], None]:
         """Run `change(pipeline)` for each pipeline submitted from now on, as chaos does.

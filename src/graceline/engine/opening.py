@@ -24,6 +24,7 @@ from graceline.engine.learning import Learning
 from graceline.engine.metering import Metering
 from graceline.engine.watchdog import Watchdog
 from graceline.errors import DefinitionError, GracelineError
+from graceline.telemetry.checks import check_sinks
 from graceline.telemetry.hub import Hub, Listener
 from graceline.telemetry.logs import log_mode
 from graceline.telemetry.prometheus import Metrics
@@ -146,7 +147,7 @@ def open_engine(
             `idempotent=True`.
 
     Raises:
-        DefinitionError: for an unknown mode, a bad number, or what is no policy.
+        DefinitionError: for an unknown mode, a bad number, what is no policy, or can be no sink.
         GracelineError: outside of Trio, for a plain `with`, or if `metrics_port=` cannot be had.
     """
     policies = {
@@ -194,7 +195,7 @@ def _make(
     if lane is None:
         lane = default_lane()
     check_name(lane, "lane=")
-    listeners = tuple(sinks)
+    listeners = check_sinks(sinks, "sinks=")
     if watchdog is not None and not isinstance(watchdog, Watchdog):
         raise DefinitionError(
             f"watchdog= takes a Watchdog such as Watchdog(stuck_after=5), not {brief(watchdog)}"

@@ -7,6 +7,7 @@ with the first event; it is a daemon, so that a sink that never returns does not
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import threading
@@ -21,12 +22,20 @@ if TYPE_CHECKING:
 
     from graceline.telemetry.events import Event
 
-__all__ = ["QUEUE_SIZE", "Complaint", "Courier"]
+__all__ = ["QUEUE_SIZE", "Complaint", "Courier", "name_of"]
 
 _log = logging.getLogger("graceline.telemetry")
 
 QUEUE_SIZE = 10_000
 """How many events wait for a slow sink; what comes then is dropped and counted."""
+
+
+def name_of(sink: object) -> str:
+    """What the log calls a sink: where a function is defined, else the name of its class."""
+    if not inspect.isroutine(sink):
+        return type(sink).__name__
+    module = getattr(sink, "__module__", None)
+    return f"{module}.{sink.__qualname__}" if module else sink.__qualname__
 
 
 class Complaint:
@@ -35,7 +44,7 @@ class Complaint:
     __slots__ = ("_name", "_said")
 
     def __init__(self, sink: object) -> None:
-        self._name = type(sink).__name__
+        self._name = name_of(sink)
         self._said = False
 
     def make(self) -> None:
@@ -60,7 +69,7 @@ class Courier:
 
     def __init__(self, sink: Callable[[Event], object], count_drop: Callable[[], object]) -> None:
         self._sink = sink
-        self._name = type(sink).__name__
+        self._name = name_of(sink)
         self._count_drop = count_drop
         self._box: SimpleQueue[Event | None] = SimpleQueue()
         self._complaint = Complaint(sink)
