@@ -123,11 +123,11 @@ def blamed(level, kind=Kind.TIMEOUT):
 
 
 def test_a_part_counts_why_it_went_wrong():
-    """Timeouts are counted by the level to blame, failures by the class of what was raised."""
+    """Timeouts are counted by the level to blame, only failures by the class of what was raised."""
     part = PartStats()
-    part.add(Status.TIMED_OUT, 1.0, blamed("stage"), None)
+    part.add(Status.TIMED_OUT, 1.0, blamed("stage"), TimeoutError())
     part.add(Status.FAILED, 1.0, blamed("node", Kind.FAILED), KeyError("secret"))
-    part.add(Status.REJECTED, 0.0, blamed("node", Kind.REJECTED), None)
+    part.add(Status.REJECTED, 0.0, blamed("node", Kind.REJECTED), OSError())
     part.add_degraded()
     assert part.timeouts == {"stage": 1}
     assert part.errors == {"KeyError": 1}

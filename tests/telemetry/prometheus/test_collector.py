@@ -5,6 +5,7 @@ from bisect import bisect_left
 from itertools import pairwise
 from math import ceil, inf
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -36,6 +37,7 @@ async def brief(_):
 
 
 PIPELINE = Pipeline("p", [brief])
+NODE = {"pipeline": "p", "stage": "s", "node": "n"}
 
 
 async def test_engines_of_a_lane_are_added_up(autojump_clock, metrics, shown):
@@ -85,12 +87,94 @@ async def test_an_engine_that_fails_is_kept_too(autojump_clock, metrics, shown):
     assert shown.value("queue_depth") is None
 
 
-def source(stats):
-    """An engine that only counts."""
-    nothing = Gauges(
-        in_flight={}, queued=0, abandoned_threads=0, stuck_nodes=0, breakers={}, health={}
-    )
-    return Source(lane="default", mode="enforce", stats=stats, gauges=lambda: nothing)
+def source(stats, **doing):
+    """An engine that has counted this, and is doing that."""
+    nothing = {
+        "in_flight": {}, "queued": 0, "abandoned_threads": 0, "stuck_nodes": 0, "breakers": {},
+        "health": {},
+    }  # fmt: skip
+    now = Gauges(**(nothing | doing))
+    return Source(lane="default", mode="enforce", stats=stats, gauges=lambda: now)
+
+
+def test_what_several_engines_do_is_put_together(metrics, shown):
+    """Numbers are added up; of breakers and alternatives the worst is shown, whoever has it."""
+    one, two = Stats(), Stats()
+    one.blocked.add(0.25)
+    two.blocked.add(0.5)
+    good, bad = ("p", "s", "c.good"), ("p", "s", "c.bad")
+    collector = collector_of(metrics)
+    for stats, threads, nodes, queued, states, healths in (
+        (one, 1, 2, 3, (2, 0), (0.9, 0.2)),
+        (two, 4, 5, 6, (1, 2), (0.7, 0.4)),
+    ):
+        collector.attach(
+            source(
+                stats,
+                in_flight={"p": threads},
+                queued=queued,
+                abandoned_threads=threads,
+                stuck_nodes=nodes,
+                breakers=dict(zip(("a", "b"), states, strict=True)),
+                health=dict(zip((good, bad), healths, strict=True)),
+            )
+        )
+    one.pipeline("p")
+    assert shown.value("abandoned_threads") == 1 + 4
+    assert shown.value("stuck_nodes") == 2 + 5
+    assert shown.value("queue_depth") == 3 + 6
+    assert shown.value("runs_in_flight", pipeline="p") == 1 + 4
+    assert shown.counts("breaker_state", "breaker") == {"a": 2, "b": 2}
+    assert shown.counts("node_health", "node") == {"c.good": 0.7, "c.bad": 0.2}
+    assert shown.observed("loop_blocked_seconds") == (2, 0.75)
+
+
+class Awaited:
+    """A lock that tells when somebody has to wait for it."""
+
+    def __init__(self, waits):
+        self._lock = threading.Lock()
+        self._waits = waits
+
+    def __enter__(self):
+        if not self._lock.acquire(blocking=False):
+            self._waits.set()
+            self._lock.acquire()
+
+    def __exit__(self, *error):
+        self._lock.release()
+
+
+def test_an_engine_that_closes_during_a_scrape_is_counted_once(metrics, shown):
+    """It waits for the end of the scrape: what it has counted is neither left out nor there twice."""
+    collector = collector_of(metrics)
+    on = threading.Event()
+    """Set once the other thread has to wait, or has not had to."""
+    collector._lock = Awaited(on)
+    engines = [source(Stats()) for _ in range(3)]
+
+    def close():
+        for one in engines[1:]:
+            collector.detach(one)
+        on.set()
+
+    closing = threading.Thread(target=close)
+    now = engines[0].gauges()
+
+    def gauges():
+        if closing.ident is None:
+            closing.start()
+            assert on.wait(60)
+        return now
+
+    engines[0] = attrs.evolve(engines[0], gauges=gauges)
+    for number, engine in enumerate(engines):
+        engine.stats.part("p", "s", "n").add(Status.OK, number, None, None)
+        collector.attach(engine)
+    during = shown.observed("node_duration_seconds", **NODE, status="ok")
+    closing.join(60)
+    after = shown.observed("node_duration_seconds", **NODE, status="ok")
+    assert during == after == (3, 0 + 1 + 2)
 
 
 def test_classes_of_errors_keep_their_names(metrics, shown):
@@ -224,6 +308,40 @@ async def test_two_thousand_runs_add_no_series(autojump_clock, metrics, shown):
         await runs(500, 2000)
         assert set(shown.samples()) == before
     assert not any(word in shown.text() for word in ("run-", "message", "reason 5"))
+
+
+async def test_a_hundred_thousand_runs_add_no_series(autojump_clock, metrics, shown):
+    """How long runs took, what they raised and whom they blame makes no series of its own."""
+
+    async def fail(_):
+        raise ValueError
+
+    async with open_engine() as engine:
+        ends = [
+            await engine.run(Pipeline("p", [Stage("s", [Node(fail, name="n")])])),
+            await engine.run(Pipeline("p", [trio.sleep], timeout=1), 9),
+            await engine.run(PIPELINE),
+        ]
+    stats = Stats()
+    collector_of(metrics).attach(source(stats))
+    runs, node = stats.pipeline("p"), stats.part("p", "s", "n")
+
+    def run(number):
+        end = ends[number % 3]
+        took = number % 997 / 7
+        runs.add(attrs.evolve(end, run_id=f"run-{number}", elapsed=took), number % 8)
+        blame = end.blame and attrs.evolve(end.blame, name=f"name-{number}", message="message")
+        error = end.error and type(f"Error{number}", (Exception,), {})()
+        node.add(end.status, took, blame, error)
+
+    for number in range(1_000):
+        run(number)
+    before = set(shown.samples())
+    for number in range(1_000, 100_000):
+        run(number)
+    assert set(shown.samples()) == before
+    ends_shown = shown.counts("pipelines_total", "status", "within_budget")
+    assert sum(ends_shown.values()) == 100_000
 
 
 def test_exemplars_lead_to_traces(registry):

@@ -22,6 +22,7 @@ from graceline import (
     Watchdog,
     choose,
     cleanup,
+    current,
     each,
     open_engine,
     parallel,
@@ -83,9 +84,12 @@ async def everything(engine):
             with cleanup():
                 await trio.sleep(9)
 
+    async def lag(_):
+        await trio.sleep(0.2)
+
     good = Node(trio.sleep, name="good", slo=1)
     soft = Node(fail, name="soft", critical=False, retry=Retry(attempts=2, backoff=0.01))
-    hedged = Node(trio.sleep, name="hedged", idempotent=True, hedge=Hedge(delay=0.1))
+    hedged = Node(lag, name="hedged", idempotent=True, hedge=Hedge(delay=0.1))
     await engine.run(
         Pipeline(
             "all",
@@ -129,6 +133,16 @@ async def test_the_exposition_is_valid_openmetrics(autojump_clock, metrics, regi
         text = generate_openmetrics(registry).decode()
     names = [family.name for family in parse_openmetrics(text)]
     assert len(names) == len(set(names)) == len(TABLE)
+
+
+async def test_the_same_again_adds_no_series(autojump_clock, metrics, shown):
+    """Hedges, breakers, learned limits, retries and choices that come again have their series."""
+    async with open_engine(metrics=metrics) as engine:
+        await everything(engine)
+        before = set(shown.samples())
+        for _ in range(10):
+            await everything(engine)
+        assert set(shown.samples()) == before
 
 
 async def test_durations_of_runs(autojump_clock, metrics, shown):
@@ -213,6 +227,18 @@ async def test_nodes_that_began_and_completed(autojump_clock, metrics, shown):
     assert shown.observed("pipeline_completed_nodes_at_timeout", pipeline="p") == (1, 0)
 
 
+async def test_numbers_of_nodes_have_buckets(autojump_clock, metrics, shown):
+    """The buckets tell a pipeline of one node from those of two, and both from large ones."""
+    async with open_engine(metrics=metrics) as engine:
+        for number in (1, 2, 30):
+            await engine.run(Pipeline("p", [Stage("s", parallel(*seconds(number)))]))
+    found = shown.counts("pipeline_nodes_bucket", "le", pipeline="p")
+    assert found == {
+        "1.0": 1, "2.0": 2, "5.0": 2, "10.0": 2, "20.0": 2, "50.0": 3, "100.0": 3, "200.0": 3,
+        "500.0": 3, "1000.0": 3, "+Inf": 3,
+    }  # fmt: skip
+
+
 async def test_timeouts_by_the_level_to_blame(autojump_clock, metrics, shown):
     """A node that its stage cut counts under `stage`, and so does the run."""
     async with open_engine(metrics=metrics) as engine:
@@ -221,6 +247,9 @@ async def test_timeouts_by_the_level_to_blame(autojump_clock, metrics, shown):
     expected = {"stage": 1, "pipeline": 1}
     assert shown.counts("pipeline_timeouts_total", "level") == expected
     assert shown.counts("node_timeouts_total", "level", node="sleep", stage="s") == expected
+    place = {"pipeline": "p", "stage": "s", "status": "timed_out"}
+    assert shown.observed("stage_duration_seconds", **place) == (2, 1 + 1)
+    assert shown.observed("node_duration_seconds", node="sleep", **place) == (2, 1 + 1)
 
 
 async def test_failures_by_class(autojump_clock, metrics, shown):
@@ -355,6 +384,38 @@ async def test_hedges_and_health(autojump_clock, metrics, shown):
         ("pick.fail", "ValueError")
     }
     assert shown.counts("node_health", "node") == {}
+
+
+async def test_hedges_that_do_not_help(autojump_clock, metrics, shown):
+    """A copy that is slower than the first is lost; one that finds no slot is suppressed."""
+
+    async def slow(_):
+        await trio.sleep(9 if current().hedge else 1)
+
+    hedge = Hedge(delay=0.5, max_extra=1)
+    lost = Node(slow, name="lost", idempotent=True, hedge=hedge)
+    held = Node(slow, name="held", idempotent=True, hedge=hedge, limit=1)
+    async with open_engine(metrics=metrics) as engine:
+        await engine.run(Pipeline("p", [Stage("s", sequence(lost, held))], timeout=20))
+    assert shown.counts("hedges_total", "node", "result") == {
+        ("lost", "lost"): 1,
+        ("held", "suppressed"): 1,
+    }
+
+
+async def test_breakers_of_one_name(autojump_clock, metrics, shown):
+    """Where the name of one breaker is the place of another, the worst state is shown."""
+
+    async def fail(_):
+        raise ValueError
+
+    first = Node(fail, name="n", breaker=Breaker(consecutive=1))
+    other = Node(brief, name="m", breaker=Breaker(name="p.s.n"))
+    async with open_engine(metrics=metrics) as engine:
+        await engine.run(Pipeline("p", [Stage("s", [first])]))
+        await engine.run(Pipeline("q", [Stage("s", [other])]))
+        assert len(engine.health().breakers) == 2
+        assert shown.counts("breaker_state", "breaker") == {"p.s.n": 2}
 
 
 async def test_breakers(autojump_clock, metrics, shown):
