@@ -94,7 +94,10 @@ class TestExport:
         assert "0.99)" not in objective
         assert engine == shipped("engine.rules.yml")
         (variable,) = (v for v in dashboard(page)["templating"]["list"] if v["name"] == "objective")
-        assert variable["query"] == variable["current"]["value"] == "0.999"
+        shown = {"text": "0.999", "value": "0.999"}
+        assert variable["query"] == "0.999"
+        assert variable["current"] == {"selected": False, **shown}
+        assert variable["options"] == [{"selected": True, **shown}]
         assert page.count("histogram_quantile(0.99,") == shipped("dashboard.json").count(
             "histogram_quantile(0.99,"
         )
@@ -243,6 +246,12 @@ class TestRules:
             [("3d", "1"), ("6h", "1")],
         ]
 
+    def test_the_windows_differ_in_nothing_else(self):
+        """All burn rates count the same runs as good and as bad."""
+        found = [rule["expr"] for rule in rules(shipped("objective.rules.yml")) if "record" in rule]
+        assert len(found) == len(set(found)) == 5
+        assert len({re.sub(r"\[\w+\]", "[window]", expr) for expr in found}) == 1
+
 
 class TestDashboard:
     def test_has_the_rows_that_were_promised(self):
@@ -335,6 +344,58 @@ class TestDashboard:
                     continue
                 assert 'lane=~"$lane"' in expr
                 assert ('pipeline=~"$pipeline"' in expr) is not any(n in expr for n in by_lane)
+
+    def test_asks_for_the_quantile_that_it_names(self):
+        """Who reads p95 in a legend, a title or a description looks at the p95."""
+        for panel in panels(dashboard()):
+            asked = {}
+            for target in panel["targets"]:
+                legend = target["legendFormat"]
+                texts = (legend, panel["title"], panel.get("description", ""))
+                named = next(
+                    (found for text in texts if (found := re.findall(r"\bp(\d+)\b", text))), []
+                )
+                quantiles = re.findall(r"histogram_quantile\(([^,]+),", target["expr"])
+                assert len(quantiles) <= 1
+                if quantiles:
+                    asked[legend] = float(quantiles[0])
+                    assert [asked[legend]] == [int(one) / 100 for one in named], panel["title"]
+                else:
+                    assert not re.search(r"\bp\d", legend), panel["title"]
+            assert asked or not re.search(r"\bp\d", panel["title"]), panel["title"]
+
+    def test_durations_leave_out_what_is_no_latency_and_nothing_else(self):
+        """Timed-out runs and parts are in every quantile; what was cancelled or refused is in none."""
+        text = json.dumps([panel["targets"] for panel in panels(dashboard())]).replace('\\"', '"')
+        selectors = re.findall(r"_duration_seconds_bucket\{?([^}]*)\}", text)
+        assert len(selectors) == text.count("_duration_seconds_bucket") > 9
+        filters = {tuple(re.findall(r'status\W+"[^"]*"', found)) for found in selectors}
+        assert filters == {('status!~"cancelled|rejected|skipped"',)}
+
+    def test_the_objective_is_that_of_the_alerts(self):
+        """The panels on the objective count the same runs as good, and as any, as the rules do."""
+        (rule, *_) = (one for one in rules(shipped("objective.rules.yml")) if "record" in one)
+        good, _, counted = re.findall(r"graceline_pipelines_total(?:\{(.*?)\})?\[", rule["expr"])
+        assert good
+        assert counted
+        exprs = {panel["title"]: panel["targets"][0]["expr"] for panel in panels(dashboard())}
+        chosen = 'lane=~"$lane", pipeline=~"$pipeline"'
+        total = "sum by (lane, pipeline) (increase(graceline_pipelines_total{{{}, {}}}[$__range]))"
+        share = f"{total.format(chosen, good)} / ({total.format(chosen, counted)} > 0)"
+        assert exprs["Share within budget"] == share
+        assert exprs["Error budget left"] == f"1 - (1 - {share}) / (1 - $objective)"
+        moment = share.replace("increase", "rate").replace("$__range", "$__rate_interval")
+        assert exprs["Share within budget over time"] == moment
+
+    def test_names_the_states_of_breakers(self):
+        """The worst state is shown as it is, under the name that the metric gives to its number."""
+        (panel,) = (panel for panel in panels(dashboard()) if panel["title"] == "Breakers")
+        (target,) = panel["targets"]
+        worst = 'max by (lane, breaker) (graceline_breaker_state{lane=~"$lane"})'
+        assert target["expr"] == worst
+        (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+        names = {value: shown["text"] for value, shown in mapping["options"].items()}
+        assert names == {"0": "closed", "1": "half open", "2": "open"}
 
     def test_shows_every_metric(self):
         """Nothing is measured that no panel shows."""
