@@ -140,7 +140,7 @@ def test_the_legend_names_what_is_used(observe, sleeper, cut, tried, thousand, m
     assert {"refused", "waits for a slot"} < legend_of(run)
 
 
-@pytest.mark.parametrize("width", [320, 960, 1400])
+@pytest.mark.parametrize("width", [400, 960, 1400])
 def test_the_picture_fills_its_width(cut, width):
     """There is as much room on its right as on its left, and nothing reaches into it."""
     [(x, run)] = runs_of(cut[1].timeline.to_svg(width=width))
