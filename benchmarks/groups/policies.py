@@ -1,4 +1,4 @@
-"""Policies and the timeline: what a node costs more with them when nothing fails or is slow."""
+"""Policies, metrics, timelines: what a node costs more with them if nothing fails or is slow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from prometheus_client import CollectorRegistry
 
 from benchmarks.measure import interleave, timed
 from benchmarks.rows import difference
 from benchmarks.shapes import plain, stages_of, straight
-from graceline import Breaker, Engine, Hedge, Pipeline, Retry, open_engine
+from graceline import Breaker, Engine, Hedge, Metrics, Pipeline, Retry, open_engine
 from graceline.telemetry.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ async def policies(effort: Effort) -> list[Row]:
     """A stage of 5 and one of 50 plain nodes."""
     rows = []
     for nodes in (5, 50):
-        async with open_engine() as engine:
-            runs = _contestants(engine, nodes)
+        shown_by = Metrics(registry=CollectorRegistry())
+        async with open_engine() as engine, open_engine(metrics=shown_by) as shown:
+            runs = _contestants(engine, shown, nodes)
             for _ in range(_WARM):
                 for run in runs.values():
                     await run()
@@ -49,13 +51,17 @@ async def policies(effort: Effort) -> list[Row]:
             for figure, what, most in (
                 ("guarded", "a retry and a breaker", 3.0),
                 ("hedged", "a hedge that is armed and not sent", None),
-                ("drawn", "a timeline as sink", 3.0),
+                ("shown", "metrics in a registry", 0.5),
+                ("drawn", "a timeline as a live sink", 3.0),
+                ("looked at", "the rows of a waterfall, made from the result", None),
             )
         ]  # fmt: skip
     return rows
 
 
-def _contestants(engine: Engine, nodes: int) -> dict[str, Callable[[], Awaitable[Any]]]:
+def _contestants(
+    engine: Engine, shown: Engine, nodes: int
+) -> dict[str, Callable[[], Awaitable[Any]]]:
     work = stages_of(plain, 1, nodes)
     without = straight(work, name="without")
     guarded = straight(work, name="guarded", retry=Retry(attempts=3), breaker=Breaker())
@@ -63,7 +69,9 @@ def _contestants(engine: Engine, nodes: int) -> dict[str, Callable[[], Awaitable
         "without": partial(engine.run, without, 1),
         "guarded": partial(engine.run, guarded, 1),
         "hedged": partial(engine.run, _hedged(straight(work, name="hedged")), 1),
+        "shown": partial(shown.run, without, 1),
         "drawn": partial(_drawn, engine, without),
+        "looked at": partial(_looked_at, engine, without),
     }
 
 
@@ -78,3 +86,8 @@ async def _drawn(engine: Engine, pipeline: Pipeline) -> None:
     unsubscribe = engine.subscribe(Timeline())
     await engine.run(pipeline, 1)
     unsubscribe()
+
+
+async def _looked_at(engine: Engine, pipeline: Pipeline) -> None:
+    """A run of which somebody wants the rows."""
+    (await engine.run(pipeline, 1)).timeline.rows()
