@@ -30,8 +30,18 @@ from graceline.timelines import AttemptRow, Drawn, Row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECONDS = 60  # of patience with a busy machine; no test asserts a time
-KEYS = {"Tab": 9, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
-        "ArrowDown": 40, "Enter": 13}  # fmt: skip
+KEYS = {
+    "Tab": 9,
+    "End": 35,
+    "Home": 36,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+    "Enter": 13,
+    " ": 32,
+}
+HELD = {"Alt": 1, "Control": 2, "Meta": 4}  # fmt: skip
 
 
 class Browser:
@@ -122,12 +132,13 @@ class Page:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def press(self, key):
-        """Press a key and let it go, as a hand does."""
-        text = {"text": "\r"} if key == "Enter" else {}
+    def press(self, key, held=None):
+        """Press a key and let it go, as a hand does, while another one may be held."""
+        text = {"text": {"Enter": "\r"}.get(key, key)} if key in ("Enter", " ") else {}
         for kind in ("keyDown", "keyUp"):
             self.say("Input.dispatchKeyEvent", type=kind, key=key, code=key,
-                     windowsVirtualKeyCode=KEYS[key], **(text if kind == "keyDown" else {}))  # fmt: skip
+                     modifiers=HELD.get(held, 0), windowsVirtualKeyCode=KEYS[key],
+                     **(text if kind == "keyDown" else {}))  # fmt: skip
 
     def click(self, selector):
         """Click into the middle of an element."""

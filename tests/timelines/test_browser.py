@@ -107,6 +107,63 @@ def test_keys_move_and_fold(show, thousand):
     assert page.look(shown) == before + 250
 
 
+def test_to_the_left_of_a_node_is_its_stage(show, thousand):
+    """From any node of a stage, however far down, ArrowLeft leads to the line of the stage."""
+    page = show(thousand[1].timeline.to_html())
+    for key in ("Tab", "ArrowRight", "ArrowDown", "ArrowDown", "ArrowDown"):
+        page.press(key)
+    assert page.look(FOCUS) == "job 0-002"
+    page.press("ArrowLeft")
+    assert page.look(FOCUS) == "stage 0"
+
+
+def test_tab_leaves_and_comes_back_to_one_row(show, thousand):
+    """Exactly one row can be reached by Tab: the one that was left."""
+    page = show(thousand[1].timeline.to_html())
+    stops = "[...document.querySelectorAll('tbody tr')].filter((r) => r.tabIndex === 0)"
+    names = f"{stops}.map((row) => row.querySelector('th > span').textContent)"
+    assert page.look(names) == ["stage 0"]
+    page.press("Tab")
+    for key in ("ArrowDown", "ArrowDown", "ArrowUp", "End", "Home", "ArrowDown"):
+        page.press(key)
+    assert page.look(names) == ["stage 1"] == [page.look(FOCUS)]
+
+
+@pytest.mark.parametrize("held", ["Alt", "Control", "Meta"])
+def test_what_is_held_makes_it_a_key_of_the_browser(show, thousand, held):
+    """With Alt, Ctrl or Meta no key moves or folds anything."""
+    page = show(thousand[1].timeline.to_html())
+    page.press("Tab")
+    page.look("addEventListener('keydown', (e) => { e.preventDefault(); })")  # of the browser, too
+    folded = "document.querySelectorAll('tbody.folded').length"
+    before = page.look(folded)
+    for key in ("ArrowDown", "ArrowRight", "End", "Enter"):
+        page.press(key, held)
+        assert (page.look(FOCUS), page.look(folded)) == ("stage 0", before), key
+
+
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_a_key_on_the_button_folds_once(show, thousand, key):
+    """Its own click is all that happens; with the row's key as well nothing would seem to."""
+    page = show(thousand[1].timeline.to_html())
+    page.look("document.querySelector('tbody button').focus()")
+    state = "document.querySelector('tbody button').getAttribute('aria-expanded')"
+    assert page.look(state) == "false"
+    page.press(key)
+    assert page.look(state) == "true"
+    page.press(key)
+    assert page.look(state) == "false"
+
+
+def test_two_waterfalls_in_a_notebook_fold_once(show, thousand):
+    """The script of the second one leaves the first one alone: a click folds, and stays."""
+    one = thousand[1]._repr_html_()
+    page = show(f"<!doctype html><body>{one}{one}")
+    state = "[...document.querySelectorAll('tbody button')].map((b) => b.ariaExpanded)"
+    page.click("button")
+    assert page.look(state) == ["true", *["false"] * 7]
+
+
 def test_a_click_folds(show, thousand):
     """The button of a stage unfolds it and folds it again, and says which it is."""
     page = show(thousand[1].timeline.to_html())
@@ -309,6 +366,16 @@ def test_the_words_of_a_picture_keep_apart(show, observe, sleeper, width):
         for one, other in combinations(row, 2):
             beside = one[1] + 3 < other[0] or other[1] + 3 < one[0]
             assert beside or one[3] <= other[2] + 4 or other[3] <= one[2] + 4, row
+
+
+@pytest.mark.parametrize(("scheme", "palette"), [("light", LIGHT), ("dark", DARK)])
+def test_the_picture_is_light_and_dark(show, cut, scheme, palette):
+    """The SVG has the colours of the scheme that its reader prefers."""
+    page = show(cut[1].timeline.to_svg(), name="it.svg", scheme=scheme)
+    for name in ("page", "card", "ink", "timed_out"):
+        seen = page.look(f"getComputedStyle(document.querySelector('.f-{name}')).fill")
+        wanted = [int(palette[name][at : at + 2], 16) for at in (1, 3, 5)]
+        assert [int(part) for part in re.findall(r"\d+", seen)] == wanted, name
 
 
 def test_the_attempts_of_what_is_shown_are_not_folded(show, made):
