@@ -5,9 +5,20 @@ import attrs
 import pytest
 from hypothesis import given, settings
 
-from graceline import Bulkhead, Node, Pipeline, PipelineResult, Stage, Status, parallel, sequence
-from graceline.testing.strategies import cancellations, pipelines, timeouts
-from graceline.testing.world import simulate
+from graceline import (
+    Bulkhead,
+    Node,
+    Pipeline,
+    PipelineResult,
+    Stage,
+    Status,
+    Timeouts,
+    parallel,
+    sequence,
+)
+from graceline.testing.models import build
+from graceline.testing.strategies import cancellations, pipelines, scenarios, timeouts
+from graceline.testing.world import Cancels, simulate
 
 KNOWN = (
     "level", "stage", "name", "status", "blame", "blamed", "limit", "source", "tries", "partial",
@@ -59,6 +70,22 @@ def test_it_agrees_with_what_was_heard(pipeline, cancels, defaults):
         # No outcome knows a reserve, or a deadline of the caller, unless it passed.
         known = not has_reserve(pipeline) and cancels.caller_deadline is None
         agree(played.result, played.timeline, limits=known)
+
+
+@settings(max_examples=100, deadline=None)
+@given(scenarios(depth=0, caller=False, attempts=True))
+def test_it_agrees_about_attempts(scenario):
+    """So they do where nodes are retried: how often is known from the outcomes too."""
+    pipeline = build(scenario.pipeline, run_nested=None)
+    played = simulate(
+        pipeline,
+        scenario.input,
+        cancels=Cancels(user_at=scenario.user_cancel_at, drain_at=scenario.drain_at),
+        timeouts=Timeouts(node=None, pipeline=None, grace=scenario.engine_grace),
+        mode=scenario.mode,
+    )
+    known = scenario.mode == "enforce" and not has_reserve(pipeline)
+    agree(played.result, played.timeline, limits=known)
 
 
 def test_it_is_there_without_any_sink(cut):
