@@ -9,10 +9,12 @@ from graceline import (
     Source,
     Stage,
     Status,
+    Timeouts,
     choose,
     cleanup,
     each,
     open_engine,
+    parallel,
     save_partial,
 )
 from graceline.deadlines import Blame, Kind
@@ -199,6 +201,24 @@ async def test_one_run_only(autojump_clock):
     assert (first.run_id, second.run_id) == ("one", "two")
     assert first.pipeline.started == second.pipeline.started == 0
     assert second.rows()[0].started == pytest.approx(0)
+
+
+async def test_one_that_comes_midway(autojump_clock):
+    """A timeline that is subscribed midway has rows, once the run has ended, and times of what it heard start."""
+    timeline = Timeline()
+    nodes = parallel(sleeper("a", 3), sleeper("b", 1), sleeper("c", 2))
+    async with open_engine(timeouts=Timeouts.none(), sinks=[Timeline()]) as engine:
+        run = engine.start(Pipeline("p", [Stage("s", nodes), Stage("t", [sleeper("d", 1)])]))
+        await trio.sleep(0.5)
+        engine.subscribe(timeline)
+        await trio.sleep(1)
+        assert timeline.pipeline is None
+        await run.wait()
+    assert [row.name for row in timeline.rows()] == ["t", "d", "b", "c", "a", "s"]
+    assert timeline.pipeline.ended == pytest.approx(4)
+    rows = by_name(timeline)
+    assert (rows["node", "a"].status, rows["node", "a"].started) == (Status.OK, None)
+    assert rows["node", "d"].started == pytest.approx(3)
 
 
 async def test_queued(autojump_clock):

@@ -12,9 +12,10 @@ from xml.etree import ElementTree as ET
 
 import attrs
 import pytest
+import trio
 from rich.console import Console
 
-from graceline import DefinitionError, Node, Pipeline, Stage, Status, parallel
+from graceline import DefinitionError, Node, Pipeline, Stage, Status, open_engine, parallel
 from graceline.telemetry import events
 from graceline.telemetry.timeline import Timeline
 from graceline.timelines import Row
@@ -150,6 +151,19 @@ def test_no_drawing_has_a_value(cut, tried):
             drawn += [one.to_html(), one.to_svg(), one._repr_html_()]
         assert not any("secret" in text for text in drawn)
         assert "answer" in drawn[0] or "tried" in drawn[0]
+
+
+async def test_a_reason_for_a_cancel_is_drawn(autojump_clock, sleeper):
+    """What somebody gave as the reason of a cancel is in the blame, and so in every drawing."""
+    timeline = Timeline()
+    async with open_engine(sinks=[timeline]) as engine:
+        run = engine.start(Pipeline("p", Stage("s", [sleeper("n", 9, timeout=9)]), timeout=9))
+        await trio.sleep(1)
+        run.cancel("asked by ada")
+        result = await run.wait()
+    for one in (timeline, result.timeline):
+        for drawn in (one.to_html(), one.to_svg(), one._repr_html_()):
+            assert "asked by ada" in drawn
 
 
 @pytest.mark.parametrize("width", [399, 0, inf, nan, None, "x", True])

@@ -18,7 +18,7 @@ __all__ = ["Drawn"]
 
 
 class Drawn(ABC):
-    """The timeline of a run. A drawing shows names, times and statuses, and never a value.
+    """The timeline of a run. A drawing shows names, times, statuses and blame, never a value.
 
     `rich.print(timeline)` draws it in a terminal, and a notebook shows it as HTML. Errors and
     partial values are in no drawing but `Waterfall(timeline, result)`.
