@@ -189,6 +189,16 @@ def test_a_removed_sink_gets_what_came_before(hub, gate):
     assert gate.heard == [1, 2]
 
 
+def test_a_closed_courier_takes_nothing():
+    """Not even as its first event: a thread that began now would be waited for by nobody."""
+    heard = []
+    courier = Courier(heard.append, heard.clear)
+    courier.close()
+    courier(event(1))
+    assert courier.done
+    assert (courier._begun, courier._box.qsize()) == (False, 0)
+
+
 def test_a_closed_hub_delivers_nothing_more_in_threads(hub):
     """After the end inline sinks still hear, those in threads do not."""
     here, there = [], []
