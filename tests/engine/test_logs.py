@@ -24,6 +24,7 @@ from graceline import (
 )
 from graceline.engine.blocking import BlockingEngine
 from graceline.telemetry.events import PayloadsSeen
+from graceline.telemetry.timeline import Timeline
 
 
 @pytest.fixture
@@ -220,6 +221,27 @@ async def test_of_what_ends_well_payloads_are_told_in_a_trace_only(autojump_cloc
         assert payloads(caplog) == {}
         await engine.run(Pipeline("ill", [Node(fail, timeout=9)]), 1, timeout=20)
     assert ("ill", "ill", "fail") in payloads(caplog)
+
+
+async def give_back(value):
+    return value
+
+
+async def test_payloads_that_no_record_would_show_are_not_looked_at(autojump_clock, caplog):
+    """A trace for another sink does not have the payloads of what ends well written for a quiet log."""
+    caplog.set_level(logging.INFO, "graceline.run")
+    looks = []
+
+    class Watched:
+        def __repr__(self):
+            looks.append(self)
+            return "watched"
+
+    timeline = Timeline()
+    async with open_engine(log_payloads=True, sinks=[timeline]) as engine:
+        await engine.run(Pipeline("p", [Node(give_back, timeout=1)]), Watched())
+    assert [row.status for row in timeline.rows()] == ["ok", "ok"]
+    assert looks == []
 
 
 async def test_a_part_without_a_turn_has_no_payload(autojump_clock, caplog):

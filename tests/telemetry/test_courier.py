@@ -108,7 +108,7 @@ def test_a_sink_is_called_by_where_it_is_found(sink, name):
 
 
 def test_a_sink_says_itself_where_it_is_called(hub):
-    """`inline = True` means at once, here; what the subscriber says counts more."""
+    """`inline = True` means at once, here, whether the sink says so or who subscribes it."""
     heard = []
 
     class Here:
@@ -117,8 +117,11 @@ def test_a_sink_says_itself_where_it_is_called(hub):
         def __call__(self, event):
             heard.append((event.at, threading.current_thread() is threading.main_thread()))
 
+    def there(event):
+        heard.append((event.at, threading.current_thread() is threading.main_thread()))
+
     hub.add(Here())
-    hub.add(Here(), inline=False)
+    hub.add(there, inline=False)
     hub.add(lambda _: heard.append("function"), inline=True)
     hub.emit(event(1))
     assert {(1.0, True), "function"} <= set(heard)

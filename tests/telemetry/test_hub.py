@@ -5,9 +5,11 @@ from unittest.mock import Mock
 
 import pytest
 
+from graceline.errors import DefinitionError
 from graceline.telemetry.events import CleanupOverran, OutputReceived
 from graceline.telemetry.exemplars import Exemplars
 from graceline.telemetry.hub import Hub, Sink
+from graceline.telemetry.stats import BUCKETS
 
 EVENT = CleanupOverran(at=1.0, run_id="r", pipeline="p", lane="l", level="node", name="x")
 OUTPUT = OutputReceived(
@@ -358,6 +360,28 @@ def test_a_sink_may_have_one_for_each_hub_that_says_when_it_goes():
     drop()
     first.emit("three")
     assert made[1].heard == [drop, "one"]
+
+
+def test_a_sink_of_the_loop_gets_no_thread():
+    """`inline=False` is refused for a sink that says that it has to be called in the event loop."""
+    hub = Hub()
+    with pytest.raises(DefinitionError, match="Listener has to be called in the event loop"):
+        hub.add(Listener(), inline=False)
+    assert not hub.heard()
+
+
+def test_complaints_of_a_sink_go_with_it():
+    """A sink that raised when it was given the store for exemplars leaves nothing behind."""
+
+    class Choosy(Listener):
+        inline = False
+
+        def keep_exemplars(self, _):
+            raise ValueError
+
+    hub = Hub((), Exemplars(BUCKETS))
+    hub.add(Choosy())()
+    assert not hub._complaints
 
 
 def test_a_mock_is_a_sink():

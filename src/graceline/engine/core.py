@@ -184,7 +184,8 @@ class Engine:
                 a thread of its own. By default as its attribute `inline` says, else False.
 
         Raises:
-            DefinitionError: for what can be no sink: what cannot be called, is a class, or async.
+            DefinitionError: for what can be no sink: what cannot be called, is a class, or async;
+                for `inline=False` where the sink says that it has to be called in the event loop.
         """
         return self._hub.add(check_sink(sink, "engine.subscribe()"), inline=inline)
 

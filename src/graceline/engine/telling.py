@@ -93,6 +93,8 @@ def tell_payloads(
     secondary: tuple[BaseException, ...] = (),
 ) -> None:
     """What went into a part that has ended, and what came out; called if anybody wants to know."""
+    if not run.shared.hub.payloads_wanted(well=status is Status.OK):
+        return
     name, kind = level.plan.name, level.limit.level
     stage = "" if kind == "pipeline" else getattr(level.plan, "stage", name)
     usable = status in (Status.OK, Status.LATE)

@@ -21,6 +21,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from graceline.errors import DefinitionError
 from graceline.telemetry.carrying import add_headers
 from graceline.telemetry.courier import Complaint, Courier
 
@@ -92,9 +93,17 @@ class Hub:
             sink: the sink.
             inline: whether it is called in the event loop; by default as its attribute `inline`
                 says, else not. A sink in a thread that is removed gets what came before.
+
+        Raises:
+            DefinitionError: for `inline=False` against that attribute.
         """
-        if inline is None:
-            inline = bool(getattr(sink, "inline", False))
+        in_loop = bool(getattr(sink, "inline", False))
+        if in_loop and inline is False:
+            raise DefinitionError(
+                f"inline=False: {type(sink).__name__} has to be called in the event loop, as its "
+                "attribute `inline` says; leave the argument out"
+            )
+        inline = inline or in_loop
         if inline:
             sink = getattr(type(sink), "for_engine", lambda itself: itself)(sink)
         courier = None if inline else Courier(sink, self._count_drop)
@@ -102,9 +111,9 @@ class Hub:
         if courier is not None:
             self._couriers = (*self._unfinished(), courier)
         self._set((*self._sinks, entry))
-        if self._wants_payloads(entry):
+        if self._ask(entry, "wants_payloads"):
             self.curious = (*self.curious, entry)
-        self._share(sink)
+        self._share(sink, entry)
 
         def drop() -> None:
             self._set(tuple(other for other in self._sinks if other is not entry))
@@ -130,7 +139,7 @@ class Hub:
 
     def heard(self) -> bool:
         """Whether any sink would take an event now; a sink may say otherwise by a method `deaf`."""
-        return any(not self._deaf(sink) for sink in self._sinks)
+        return any(not self._ask(sink, "deaf") for sink in self._sinks)
 
     def traced(self) -> bool:
         """Whether any sink wants a trace."""
@@ -189,6 +198,10 @@ class Hub:
                 event = event or build()
                 self._hand(event, sink)
 
+    def payloads_wanted(self, *, well: bool) -> bool:
+        """Whether any sink wants to see payloads now; of what ended `well`, those with a trace."""
+        return any(not well or self._ask(sink, "wants_trace") for sink in self.curious)
+
     def emit_payloads(self, event: Event) -> None:
         """Hand what a part took and returned to the sinks that want it."""
         for sink in self.curious:
@@ -200,7 +213,7 @@ class Hub:
         except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
             self._report(sink)
 
-    def _share(self, sink: Listener) -> None:
+    def _share(self, sink: Listener, entry: Listener) -> None:
         """Give a sink that notes exemplars the store for them."""
         method = getattr(sink, "keep_exemplars", None)
         if method is None or self._exemplars is None:
@@ -208,7 +221,7 @@ class Hub:
         try:
             method(self._exemplars)
         except Exception:  # noqa: BLE001 - whatever a sink raises, the engine goes on
-            self._report(sink)
+            self._report(entry)
 
     def _unfinished(self) -> tuple[Courier, ...]:
         self._couriers = tuple(courier for courier in self._couriers if not courier.done)
@@ -224,17 +237,9 @@ class Hub:
         self._readers = _asking(sinks, "wants_output")
         self._carriers = _asking(sinks, "carrier")
 
-    def _wants_payloads(self, sink: Listener) -> bool:
-        method = getattr(sink, "wants_payloads", None)
-        try:
-            return method is not None and bool(method())
-        except Exception:  # noqa: BLE001 - whatever a sink raises, the engine goes on
-            self._report(sink)
-            return False
-
-    def _deaf(self, sink: Listener) -> bool:
-        """Whether a sink says that it is deaf; one without the method, or that raises, is not."""
-        method = getattr(sink, "deaf", None)
+    def _ask(self, sink: Listener, name: str) -> bool:
+        """What a sink says of itself; one without the method, or that raises, says no."""
+        method = getattr(sink, name, None)
         try:
             return method is not None and bool(method())
         except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
