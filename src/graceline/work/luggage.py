@@ -13,7 +13,6 @@ from typing import TypeAlias
 from graceline.errors import GracelineError
 from graceline.saying import say
 from graceline.telemetry.carrying import add_headers
-from graceline.work.parcels import pack, unpack
 
 __all__ = ["Carrier", "Luggage", "gather", "pack_luggage", "take_up"]
 
@@ -30,6 +29,8 @@ def pack_luggage(luggage: Luggage, node: str) -> bytes:
     """The luggage as bytes; none at all if there is none, or if it cannot be sent."""
     if not luggage:
         return b""
+    from graceline.work.parcels import pack  # noqa: PLC0415 - `pickle` is for who has processes
+
     try:
         return pack(luggage, f"node {node!r}: what a sink sends along with its job")
     except GracelineError as error:
@@ -39,6 +40,8 @@ def pack_luggage(luggage: Luggage, node: str) -> bytes:
 
 def take_up(data: bytes, node: str) -> tuple[Carrier, ...]:
     """In the worker, in the context of the job: take up what was sent along."""
+    from graceline.work.parcels import unpack  # noqa: PLC0415 - as above
+
     carriers: list[Carrier] = []
     try:
         luggage: Luggage = unpack(data, f"node {node!r}: what a sink sent along with its job")
