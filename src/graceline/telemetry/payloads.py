@@ -39,8 +39,7 @@ def value_text(value: Any) -> str:
     """A value as `repr` shows it, cut; a `repr` that raises gives the name of the class."""
     try:
         text = _brief.repr(value)
-    except BaseException as error:  # noqa: BLE001 - the user's own code, which may call sys.exit
-        _let_pass(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's own code, which may exit
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     return _cut(text)
 
@@ -49,8 +48,7 @@ def error_text(error: BaseException) -> str:
     """Class, message and notes of an error in one line, cut."""
     try:
         text = "".join(traceback.format_exception_only(error))
-    except BaseException as raised:  # noqa: BLE001 - as above
-        _let_pass(raised)
+    except (Exception, SystemExit) as raised:  # noqa: BLE001 - as above
         text = f"{type(error).__name__} whose text raised {type(raised).__name__}"
     return _cut("; ".join(text.split("\n")).rstrip("; "))
 
@@ -62,15 +60,6 @@ def one_line(text: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
-
-
-def _let_pass(error: BaseException) -> None:
-    """Raise what is meant for the event loop; this floor knows no Trio, and goes by its name."""
-    if (
-        isinstance(error, KeyboardInterrupt)
-        or str(type(error).__module__).partition(".")[0] == "trio"
-    ):
-        raise error
 
 
 def _cut(text: str) -> str:
