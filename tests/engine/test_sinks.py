@@ -330,8 +330,12 @@ def test_ctrl_c_ends_the_wait_for_a_sink(monkeypatch, caplog):
             await engine.run(LIMITED, 1)
 
     monkeypatch.setattr(Hub, "wait", noted)
-    with pytest.raises(KeyboardInterrupt):
-        trio.run(main)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trio.run(main)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "events_undelivered" not in [getattr(r, "event_type", None) for r in caplog.records]
     sink.opened.set()
 
