@@ -330,7 +330,9 @@ def test_ctrl_c_ends_the_wait_for_a_sink(monkeypatch, caplog):
             await engine.run(LIMITED, 1)
 
     monkeypatch.setattr(Hub, "wait", noted)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in the background it is ignored
     try:
         with pytest.raises(KeyboardInterrupt):
             trio.run(main)
