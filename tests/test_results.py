@@ -237,3 +237,11 @@ def test_a_draft_becomes_the_frozen_class():
     draft.__class__ = NodeOutcome
     assert draft == expected
     assert type(draft) is NodeOutcome
+
+
+def test_a_result_draws_itself():
+    """Its timeline has a row for each part, and a notebook gets the waterfall below a line."""
+    drawn = result(Status.OK, stage("s", node("fetch"), node("rank")))
+    assert [row.name for row in drawn.timeline.rows()] == ["s", "fetch", "rank"]
+    page = drawn._repr_html_()
+    assert page.index("fetch") < page.index("rank")
