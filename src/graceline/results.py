@@ -247,7 +247,7 @@ class PipelineResult:
         It is made from the outcomes when somebody looks at it. A `Timeline` that heard the run as a
         sink also has each attempt, and what goes on in a run that has not ended.
         """
-        from graceline.timelines import RunTimeline  # noqa: PLC0415 - paid for by who looks
+        from graceline.timelines import RunTimeline  # noqa: PLC0415 - it knows results
 
         return RunTimeline(self)
 
