@@ -51,6 +51,12 @@ class Local:
         return self.function, "input"
 
 
+def hang():
+    """Hang in Python: a signal that comes just before a sleep does not interrupt that sleep."""
+    while True:
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def do(board, monkeypatch):
     """Do a job here; returns the reply."""
@@ -188,7 +194,7 @@ def test_cut_of_a_block_that_held_the_cancel_back_is_no_error(do, board):
         with cleanup():
             board.cancel(1, 0.01)
             signal.raise_signal(signal.SIGTERM)
-            time.sleep(600)
+            hang()
 
     reply = do(work)
     assert (reply.kind, reply.overran) == ("cancelled", True)
@@ -297,7 +303,7 @@ def test_outermost_block_is_cut(do, board):
     def work(_):
         with cleanup():
             with cleanup():
-                time.sleep(600)
+                hang()
             pytest.fail("the outer block was not cut")
         return "went on"
 
@@ -312,7 +318,7 @@ def test_block_that_catches_its_cut_is_not_chased(do):
     def work(_):
         with cleanup():
             try:
-                time.sleep(600)
+                hang()
             except BaseException:
                 signal.raise_signal(signal.SIGALRM)
                 return "went on"
@@ -343,7 +349,7 @@ def test_alarm_while_a_block_is_entered_or_left_waits(do):
         with cleanup() as block:
             block.deadline = 0.0
             current_job().alarm(OUR_FRAME)
-            time.sleep(600)
+            hang()
         return "went on"
 
     assert do(work).overran
