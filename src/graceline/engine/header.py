@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 
 from graceline.definitions.checks import brief
@@ -13,13 +12,12 @@ from graceline.engine.levels import CURRENT
 from graceline.errors import DeadlineSpentError, DefinitionError, GracelineError
 from graceline.resilience import DEFAULT_HEADER, Malformed, decode, encode
 from graceline.saying import say
+from graceline.telemetry.carrying import TOKEN
 from graceline.work.here import current_job
 
 __all__ = ["MalformedHeaders", "incoming_budget", "outgoing_headers"]
 
 _SPENT = encode(0.0)
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What RFC 9110 (section 5.6.2) calls a token."""
 
 _log = logging.getLogger("graceline.header")
 
@@ -125,7 +123,7 @@ def incoming_budget(
 
 
 def _check_name(name: str, where: str) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not TOKEN.fullmatch(name):
         raise DefinitionError(
             f"{where}: {brief(name)} cannot be the name of a header; it is letters, digits and "
             f"hyphens, such as {DEFAULT_HEADER!r}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-__all__ = ["add_headers"]
+__all__ = ["TOKEN", "add_headers"]
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What RFC 9110 (section 5.6.2) calls a token: the name of a header is one."""
 _VALUE = re.compile(r"[ -~]*")
 
 
@@ -20,7 +21,7 @@ def add_headers(headers: dict[str, str], found: Mapping[str, str]) -> None:
     """
     wrong = []
     for name, value in dict(found).items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not TOKEN.fullmatch(name):
             wrong.append("a name that is no token")
         elif not isinstance(value, str):
             wrong.append(f"{name!r} is {type(value).__name__}, not text")
