@@ -158,6 +158,28 @@ def test_stdin(stdin, data):
     assert Command(["cat"], stdin=stdin).feed("in") == data
 
 
+def test_surroundings_of_the_input():
+    """Variables and directory may be functions of the input, and are checked when they are known."""
+    command = Command(["make"], env=lambda value: {"A": value}, cwd=lambda value: f"/{value}")
+    assert command.surroundings("x") == ({"A": "x"}, "/x")
+    assert Command(["make"], env={"A": "b"}, cwd="c").surroundings("x") == ({"A": "b"}, "c")
+    assert Command(["make"], cwd=lambda _: None).surroundings("x") == ({}, None)
+    with pytest.raises(DefinitionError, match=r"'make', env= A must be a text"):
+        command.surroundings(7)
+    with pytest.raises(DefinitionError, match=r"'make', cwd= takes a path, not 7"):
+        Command(["make"], cwd=lambda value: value).surroundings(7)
+
+
+@pytest.mark.parametrize("option", ["env", "cwd"])
+def test_surroundings_are_plain_functions(option):
+    """An async function could not be asked."""
+
+    async def late(_): ...
+
+    with pytest.raises(DefinitionError, match=f"{option}= must be a plain function"):
+        Command(["make"], **{option: late})
+
+
 def test_a_command_is_a_node():
     """Wherever a node may stand a command may, and it runs as what it is."""
     command = Command(["make"])

@@ -127,6 +127,9 @@ def test_each_is_a_node_with_a_loop():
 def test_each_has_defaults():
     """Eight items at once, without a limit of their own."""
     assert (each(a).each.max_parallel, each(a).each.item_timeout) == (8, None)
+    assert each(a, items=sorted).each.items is sorted
+    with pytest.raises(DefinitionError, match=r"items= must be a plain function"):
+        each(a, items=a)
 
 
 def test_each_keeps_what_the_node_says():

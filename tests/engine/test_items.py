@@ -48,6 +48,17 @@ async def test_stray_item_cancel_is_a_timeout(autojump_clock, engine):
     assert (result.status, result.blame.level) == ("timed_out", "item")
 
 
+async def test_a_list_made_of_the_input(autojump_clock, engine):
+    """With `items=` the list is what a function makes of the input; if it fails, so does the node."""
+    node = each(add, items=lambda value: value["rows"])
+    result = await engine.run(Pipeline("p", [node]), {"rows": [1, 2]})
+    assert result.value == [2, 3]
+    result = await engine.run(Pipeline("p", [node]), {"rows": "12"})
+    assert "what items= gives is of type str" in str(result.node("add").error)
+    result = await engine.run(Pipeline("p", [node]), {})
+    assert (result.status, type(result.node("add").error)) == ("failed", KeyError)
+
+
 async def test_item_limit_blames_the_item(autojump_clock, engine):
     """An item that exceeds `item_timeout` is blamed by its index; finished items are kept."""
 

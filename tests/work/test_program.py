@@ -171,6 +171,23 @@ async def test_environment(engine, monkeypatch):
     }
 
 
+async def test_surroundings_of_the_input(engine, tmp_path):
+    """Variables and directory can be told by the input, and patterns look in that directory."""
+    (tmp_path / "made").touch()
+    stage = Stage(
+        "s",
+        Command(
+            'echo "$GRACELINE_A $(pwd)"',
+            env=lambda value: {"GRACELINE_A": value["a"]},
+            cwd=lambda value: value["here"],
+            artifacts="made",
+        ),
+    )
+    result = await engine.run(Pipeline("p", [stage]), {"a": "b", "here": tmp_path})
+    assert result.value.stdout == f"b {tmp_path}\n"
+    assert result.value.artifacts == (str(tmp_path / "made"),)
+
+
 async def test_no_variable_is_added(engine, monkeypatch):
     """An environment without PWD stays without it."""
     monkeypatch.delenv("PWD", raising=False)

@@ -83,7 +83,9 @@ def _phase_facts(phase: Phase) -> PhaseFacts:
 def _command_facts(step: Step) -> CommandFacts:
     node, program = step.node, step.node.function
     fixed = isinstance(program, Command) and not callable(program.argv)
-    cwd = program.cwd if isinstance(program, Command) else None
+    cwd = None
+    if isinstance(program, Command) and not callable(program.cwd):
+        cwd = program.cwd
     return CommandFacts(
         runs_on=node.runs_on,
         argv=program.resolve(None) if isinstance(program, Command) and fixed else (),

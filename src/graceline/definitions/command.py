@@ -20,10 +20,13 @@ Argv: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 """A list of the program and its arguments, or a line for the shell."""
 
 _Environment: TypeAlias = "Mapping[str, str | None]"
+_Folder: TypeAlias = "str | os.PathLike[str]"
 _Bytes: TypeAlias = "str | bytes"
 
 
-def _mapping(value: _Environment | None) -> _Environment:
+def _mapping(
+    value: _Environment | Callable[[Any], _Environment | None] | None,
+) -> _Environment | Callable[[Any], _Environment | None]:
     return cast("_Environment", value)
 
 
@@ -47,8 +50,10 @@ class Command:
     Attributes:
         argv: the program and its arguments, or a string, which is a line for `sh -c`; or a plain
             function of the input that returns either.
-        env: variables that differ from this process's environment; None takes one away.
-        cwd: the directory in which it runs; None for this process's.
+        env: variables that differ from this process's environment; None takes one away. Or a
+            plain function of the input that returns them.
+        cwd: the directory in which it runs, or a plain function of the input that returns it; None
+            for this process's.
         stdin: what it can read: text, bytes, or a plain function of the input that returns either.
             None is an empty input.
         max_output: bytes that are kept of each of its output streams: half of them from the start
@@ -61,8 +66,10 @@ class Command:
     """
 
     argv: Argv | Callable[[Any], Argv]
-    env: _Environment = attrs.field(default=None, converter=_mapping, kw_only=True)
-    cwd: str | os.PathLike[str] | None = attrs.field(default=None, kw_only=True)
+    env: _Environment | Callable[[Any], _Environment | None] = attrs.field(
+        default=None, converter=_mapping, kw_only=True
+    )
+    cwd: _Folder | Callable[[Any], _Folder | None] | None = attrs.field(default=None, kw_only=True)
     stdin: _Bytes | Callable[[Any], _Bytes] | None = attrs.field(default=None, kw_only=True)
     max_output: int = attrs.field(default=1 << 20, kw_only=True)
     ok_codes: tuple[int, ...] = attrs.field(default=(0,), converter=_codes, kw_only=True)
@@ -78,9 +85,14 @@ class Command:
             if not isinstance(self.argv, str):
                 put(self, "argv", words)  # a list could change later
             where = f"Command {self.__name__!r}"
-        put(self, "env", _environment(self.env, f"{where}, env="))
-        if self.cwd is not None and not isinstance(self.cwd, str | os.PathLike):
-            raise DefinitionError(f"{where}, cwd= takes a path, not {brief(self.cwd)}")
+        if callable(self.env):
+            check_plain(self.env, f"{where}, env=")
+        else:
+            put(self, "env", _environment(self.env, f"{where}, env="))
+        if callable(self.cwd):
+            check_plain(self.cwd, f"{where}, cwd=")
+        else:
+            _check_folder(self.cwd, where)
         if callable(self.stdin):
             check_plain(self.stdin, f"{where}, stdin=")
         elif self.stdin is not None:
@@ -138,6 +150,20 @@ class Command:
             raise DefinitionError("Command: argv= names no program: its first word is empty")
         return shown
 
+    def surroundings(self, value: Any) -> tuple[_Environment, _Folder | None]:
+        """Its variables and its directory: of the input where they are functions.
+
+        Raises:
+            DefinitionError: if they are not what `env` and `cwd` may be.
+        """
+        where = f"Command {self.__name__!r}"
+        env, cwd = self.env, self.cwd
+        if callable(env):
+            env = _environment(env(value), f"{where}, env=")
+        if callable(cwd):
+            cwd = _check_folder(cwd(value), where)
+        return env, cwd
+
     def feed(self, value: Any) -> bytes | None:
         """What the program can read: of the input where `stdin` is a function.
 
@@ -174,6 +200,12 @@ def _environment(value: object, what: str) -> _Environment:
                 f"{what} {name} must be a text, or None to take it away, not {brief(text)}"
             )
     return MappingProxyType(dict(value))
+
+
+def _check_folder(value: object, where: str) -> _Folder | None:
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise DefinitionError(f"{where}, cwd= takes a path, not {brief(value)}")
+    return value
 
 
 def _encodes(text: str) -> bool:

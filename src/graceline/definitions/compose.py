@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from graceline.definitions.checks import brief, check_options, optional_duration
+from graceline.definitions.checks import brief, check_options, check_plain, optional_duration
 from graceline.definitions.choice import Choice
 from graceline.definitions.nodes import Each, Node, NodeOptions, as_node
 from graceline.definitions.pipeline import Stage
 from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Unpack
 
     from graceline.definitions.command import Command
@@ -85,6 +85,7 @@ def each(
     *,
     max_parallel: int = 8,
     item_timeout: Duration | None = None,
+    items: Callable[[Any], Iterable[Any]] | None = None,
     **options: Unpack[NodeOptions],
 ) -> Node:
     """Run a node over a list: the input is an iterable, the value the list of results in its order.
@@ -96,6 +97,7 @@ def each(
         node: the node or function for one item.
         max_parallel: items that run at once, at least 1.
         item_timeout: limit of one item in seconds.
+        items: a plain function of the input that gives the list, where the input is none.
         options: any option of `Node`, such as `name` or `timeout` of the whole loop.
 
     Raises:
@@ -107,8 +109,11 @@ def each(
         raise DefinitionError(f"{where}: it runs over a list already")
     if isinstance(max_parallel, bool) or not isinstance(max_parallel, int) or max_parallel < 1:
         raise DefinitionError(f"{where}: max_parallel= must be at least 1, not {max_parallel!r}")
-    loop = Each(max_parallel, optional_duration(item_timeout, f"{where}, item_timeout="))
-    own = ("max_parallel", "item_timeout")
+    if items is not None:
+        check_plain(items, f"{where}, items=")
+    seconds = optional_duration(item_timeout, f"{where}, item_timeout=")
+    loop = Each(max_parallel, seconds, items)
+    own = ("max_parallel", "item_timeout", "items")
     check_options(options, [*own, *NodeOptions.__annotations__], where)
     return attrs.evolve(inner, each=loop, **options)
 

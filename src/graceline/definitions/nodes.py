@@ -36,10 +36,12 @@ class Each:
     Attributes:
         max_parallel: items that run at once, at least 1.
         item_timeout: limit of one item in seconds, None for none.
+        items: a plain function of the input that gives the list; None for the input itself.
     """
 
     max_parallel: int = 8
     item_timeout: float | None = None
+    items: Callable[[Any], Iterable[Any]] | None = None
 
 
 @explained_class

@@ -173,6 +173,7 @@ class _Compiler:
             stage=stage.name,
             item=item,
             max_parallel=1 if node.each is None else node.each.max_parallel,
+            items=None if node.each is None else node.each.items,
             plain=self._resources.enforced and not special,
             policies=policies,
             history=history,

@@ -24,13 +24,16 @@ async def run_items(run: RunState, level: LevelRun, plan: NodePlan, value: Any) 
     """Run a node over the items of its input; finished items are its partial value.
 
     Raises:
-        TypeError: if the input is no list of items.
+        TypeError: if the input is no list of items, nor what `items=` gives of it.
         InnerTimeoutError: if an item exceeded its own limit.
         BaseException: what an item raised; the other items were cancelled.
     """
+    what = "its input"
+    if plan.items is not None:
+        value, what = plan.items(value), "what items= gives"
     if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
         raise TypeError(
-            f"node {plan.name!r} runs over a list, and its input is of type {type(value).__name__}"
+            f"node {plan.name!r} runs over a list, and {what} is of type {type(value).__name__}"
         )
     items = list(value)
     loop = _Loop(run, level, plan, iter(enumerate(items)))

@@ -51,6 +51,7 @@ class NodePlan(Plan):
         stage: the name of its stage.
         item: the limit of one item, for a node that runs over a list.
         max_parallel: how many items run at once.
+        items: gives the list of a node that runs over one, where its input is none.
         plain: nothing but its limit has to be looked at: the hot path may take it.
         add_ok: counts the duration of a run that ended well.
         alternatives: those that `call` chooses from; empty for a node that is no choice.
@@ -64,6 +65,7 @@ class NodePlan(Plan):
     plain: bool
     policies: Policies | None
     add_ok: Callable[[float], None]
+    items: Callable[[Any], Any] | None = None
     alternatives: tuple[Alternative, ...] = ()
 
 

@@ -248,7 +248,7 @@ def _raised(pipeline: Pipeline, paths: set[str], factor: float) -> Pipeline:
             changes["timeout"] = part.stated_timeout * factor
         each = part.each if isinstance(part, Node) else None
         if path in paths and each is not None and each.item_timeout is not None:
-            changes["each"] = Each(each.max_parallel, each.item_timeout * factor)
+            changes["each"] = attrs.evolve(each, item_timeout=each.item_timeout * factor)
         return attrs.evolve(part, **changes)
 
     with warnings.catch_warnings():

@@ -45,11 +45,15 @@ async def _run(
 ) -> CommandOutput:
     argv = command.resolve(value)
     stdin = command.feed(value)
-    output = await _run_program(command, argv, stdin, context(), guard)
+    changes, cwd = command.surroundings(value)
+    here = "" if cwd is None else os.fspath(cwd)
+    output = await _run_program(command, argv, changes, here, stdin, context(), guard)
     found: tuple[str, ...] = ()
     if command.artifacts:
         # In a thread, because a pattern may look through a whole tree.
-        found = await trio.to_thread.run_sync(_artifacts, command, output, abandon_on_cancel=True)
+        found = await trio.to_thread.run_sync(
+            _artifacts, command, output, here, abandon_on_cancel=True
+        )
     return attrs.evolve(output, artifacts=found)
 
 
@@ -57,6 +61,8 @@ async def _run(
 async def _run_program(
     command: Command,
     argv: tuple[str, ...],
+    changes: Mapping[str, str | None],
+    here: str,
     stdin: bytes | None,
     context: WorkContext,
     guard: Guard,
@@ -66,12 +72,12 @@ async def _run_program(
     Raises:
         CommandFailedError: if it did not start, or did not end as it should.
     """
-    env = _environment(command, context.carrier())
-    _find(command, argv[0], env)
+    env = _environment(changes, context.carrier())
+    _find(command, argv[0], env, here)
     await guard.start()
     try:
         child = Child(
-            argv, env=env, cwd=command.cwd, stdin=stdin, max_output=command.max_output,
+            argv, env=env, cwd=here or None, stdin=stdin, max_output=command.max_output,
             guard=guard, received=context.output_received,
         )  # fmt: skip
     except (OSError, ValueError) as error:
@@ -112,14 +118,14 @@ async def _stop(child: Child, context: WorkContext) -> None:
         await child.end()
 
 
-def _environment(command: Command, carrier: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment, with what sinks hand on, and the changes of the command."""
+def _environment(changes: Mapping[str, str | None], carrier: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, with what sinks hand on, and the changes of a command."""
     env = dict(os.environ)
     if "traceparent" in carrier:
         env.pop("TRACESTATE", None)  # it would be that of another trace
     for header, value in carrier.items():
         env[_NO_VARIABLE.sub("_", header.upper())] = value
-    for name, text in command.env.items():
+    for name, text in changes.items():
         if text is None:
             env.pop(name, None)
         else:
@@ -127,9 +133,9 @@ def _environment(command: Command, carrier: Mapping[str, str]) -> dict[str, str]
     return env
 
 
-def _find(command: Command, program: str, env: Mapping[str, str]) -> None:
+def _find(command: Command, program: str, env: Mapping[str, str], cwd: str) -> None:
     """Complain of a program that is not there before anything is started: a shell would mumble."""
-    here = os.fspath(command.cwd or ".")
+    here = cwd or "."
     if not Path(here).is_dir():
         raise CommandFailedError(f"{_name(command)}: its cwd= {here!r} is no directory")
     if "/" in program:
@@ -186,9 +192,8 @@ def _judge(command: Command, output: CommandOutput) -> None:
     raise CommandFailedError(f"{_name(command)} {how}{said}", output=output)
 
 
-def _artifacts(command: Command, output: CommandOutput) -> tuple[str, ...]:
+def _artifacts(command: Command, output: CommandOutput, here: str) -> tuple[str, ...]:
     """The files that the patterns of a command match; each pattern has to match one."""
-    here = "" if command.cwd is None else os.fspath(command.cwd)
     found: dict[str, None] = {}
     for pattern in command.artifacts:
         matches = glob.glob(pattern, root_dir=here or None, recursive=True)  # noqa: PTH207 - a pattern may be absolute
