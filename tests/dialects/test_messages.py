@@ -803,22 +803,57 @@ def test_an_agent_may_run_in_a_worker_process():
 def test_an_agent_that_blocks_its_thread_holds_up_no_response():
     """The thread is abandoned at the limit; healthy agents go on."""
     release = threading.Event()
+    started = threading.Event()
     with Dispatcher() as agents:
 
         @agents.agent("hang")
         def hang(request):
+            started.set()
             release.wait(PATIENCE)
 
         @agents.agent("well")
         def well(request):
             return "well"
 
-        response = agents.process({"type": "hang"}, timeout=0.05)
-        assert response["status"] == "timed_out"
+        while not started.is_set():  # a thread may take longer to start
+            assert agents.process({"type": "hang"}, timeout=0.05)["status"] == "timed_out"
         assert agents._engine.abandoned_threads == 1
         assert agents._engine.runs() == ()
         assert agents.process({"type": "well"})["steps"][0]["result"] == "well"
         release.set()
+
+
+def test_a_plain_agent_that_gives_a_coroutine_has_failed():
+    """Nobody would run it; the error says what to register, and nothing is left un-awaited."""
+
+    async def work(request):
+        raise AssertionError
+
+    def wrapped(request):
+        return work(request)
+
+    with Dispatcher() as agents:
+        agents.register("wrapped", wrapped)
+        response = agents.process({"type": "wrapped"})
+    assert response["status"] == "failed"
+    assert "returned a coroutine; register the async function itself" in response["error"]
+
+
+def test_an_agent_that_ends_the_program_ends_the_engine():
+    """What is raised for the program is no answer: callers get an error, the block raises it."""
+
+    async def leave(request):
+        raise SystemExit(3)
+
+    errors = []
+    with pytest.raises(BaseExceptionGroup) as caught, Dispatcher() as agents:
+        agents.register("leave", leave)
+        try:
+            agents.process({"type": "leave"})
+        except GracelineError as error:
+            errors.append(error)
+    assert len(errors) == 1
+    assert caught.value.split(SystemExit)[0] is not None
 
 
 def test_any_number_of_threads_may_process_messages():
@@ -882,7 +917,7 @@ def test_threads_beside_the_loop_use_process():
 
 def test_in_a_thread_an_agent_sends_messages_within_its_own_time():
     """What a plain agent waits for ends when the agent is cut, whatever timeout it gives."""
-    ended = threading.Event()
+    started, ended = threading.Event(), threading.Event()
     inner = []
     with Dispatcher() as agents:
 
@@ -892,10 +927,12 @@ def test_in_a_thread_an_agent_sends_messages_within_its_own_time():
 
         @agents.agent("outer")
         def outer(request):
+            started.set()
             inner.append(agents.process({"type": "inner"}, timeout=3600))
             ended.set()
 
-        assert agents.process({"type": "outer"}, timeout=0.05)["status"] == "timed_out"
+        while not started.is_set():  # a thread may take longer to start
+            assert agents.process({"type": "outer"}, timeout=0.05)["status"] == "timed_out"
         assert ended.wait(PATIENCE)
     assert inner[0]["status"] == "timed_out"
 

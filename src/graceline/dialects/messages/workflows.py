@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
@@ -74,7 +75,13 @@ class _Plain:
 
     def __call__(self, value: Any) -> Request:
         request = _request(value)
-        return request.having(self.step, self.function(request))
+        result = self.function(request)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError(
+                f"agent {self.step!r} returned a coroutine; register the async function itself"
+            )
+        return request.having(self.step, result)
 
 
 @attrs.frozen
