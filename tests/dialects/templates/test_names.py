@@ -94,7 +94,7 @@ class Noting(dict):
         return super().__contains__(key)
 
 
-@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(statements, st.sets(names))
 def test_nothing_is_asked_that_was_not_named(source, there):
     """Whatever an evaluation looks up in its scope is one of the names, so no dependency is missed."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -21,8 +21,8 @@ from graceline.dialects.templates.errors import TemplateError
 
 __all__ = ["MAX_BITS", "MAX_ITEMS", "MAX_MADE", "MAX_STEPS", "MAX_VALUE", "Meter", "check_bits"]
 
-MAX_STEPS = 500_000
-"""Steps of one evaluation: a second or less."""
+MAX_STEPS = 200_000
+"""Steps of one evaluation: half a second or less."""
 MAX_ITEMS = 100_000
 """Elements of one list that a template makes."""
 MAX_VALUE = 16 << 20
@@ -40,8 +40,17 @@ _TOO_LARGE = (
     f"it would look at a value of more than {MAX_VALUE} bytes; what is that large can only be "
     "handed on as it is, by a template that is nothing but its name"
 )
+_TOO_DEEP = f"it would make, or look at, a value of more than {_MAX_DEPTH} levels"
 
 _CONTAINERS = (list, tuple, dict, set, frozenset, MappingProxyType)
+
+
+class _Weight(NamedTuple):
+    """What was weighed, which is kept so that no other value gets its identity."""
+
+    value: Any
+    size: int
+    depth: int
 
 
 class Meter:
@@ -50,7 +59,7 @@ class Meter:
     def __init__(self) -> None:
         self.steps: int = 0
         self.made: int = 0
-        self._weights: dict[int, tuple[Any, int]] = {}
+        self._weights: dict[int, _Weight] = {}
 
     def tick(self, steps: int = 1) -> None:
         """Count steps.
@@ -120,29 +129,37 @@ class Meter:
         Raises:
             TemplateError: if they are too many, or if it is nested too deeply.
         """
-        return self._weigh(value, 0)
+        return self._weigh(value, 0).size
 
-    def _weigh(self, value: Any, depth: int) -> int:
+    def _weigh(self, value: Any, level: int) -> _Weight:
         if isinstance(value, str | bytes):
-            return _NODE + len(value)
+            return _Weight(value, _NODE + len(value), 0)
         known = self._weights.get(id(value))
         if known is not None:
-            return known[1]
+            return known
         if isinstance(value, _CONTAINERS) and len(value) * _NODE > MAX_VALUE:
             raise TemplateError(_TOO_LARGE)
         fields = _fields(value)
         if fields is None:
-            return _NODE + (value.bit_length() // 3 if isinstance(value, int) else 0)
-        if depth > _MAX_DEPTH:
-            raise TemplateError(f"it would look into a value of more than {_MAX_DEPTH} levels")
+            bits = value.bit_length() if isinstance(value, int) else 0
+            return _Weight(value, _NODE + bits // 3, 0)
         self.tick(1 + len(fields) // 16)
-        total = _NODE
+        size, depth = _NODE, 1
         for part in fields:
-            total += self._weigh(part, depth + 1)
-            if total > MAX_VALUE:
+            if part is None or isinstance(part, float | bool):  # most of what large lists hold
+                size += _NODE
+                continue
+            if level > _MAX_DEPTH:  # it may hold itself
+                raise TemplateError(_TOO_DEEP)
+            inside = self._weigh(part, level + 1)
+            size += inside.size
+            depth = max(depth, inside.depth + 1)
+            if size > MAX_VALUE:
                 raise TemplateError(_TOO_LARGE)
-        self._weights[id(value)] = (value, total)  # kept, so that no other gets its identity
-        return total
+        if depth > _MAX_DEPTH:
+            raise TemplateError(_TOO_DEEP)
+        weight = self._weights[id(value)] = _Weight(value, size, depth)
+        return weight
 
 
 def _fields(value: Any) -> Any:
