@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -258,21 +258,24 @@ class Dispatcher:
             raise
         return self
 
-    async def __aexit__(
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
+    ) -> Awaitable[bool | None]:
         """End the engine, as the end of the block of `open_engine` does."""
+        return self._leave(kind, error, traceback)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    async def _leave(self, *error: Any) -> bool | None:
         opening = self._opening
         assert opening is not None  # noqa: S101 - `__aenter__` has set it
         try:
-            return await opening.__aexit__(kind, error, traceback)
+            return await opening.__aexit__(*error)
         finally:
             self._engine = self._opening = None
-
-    # -- inside -------------------------------------------------------------------------------
 
     def _check_unopened(self) -> None:
         if self._given:
