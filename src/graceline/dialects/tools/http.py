@@ -1,0 +1,202 @@
+"""The tool `http`: requests over httpx, as long as the step has time, and no longer.
+
+A request has no timeout of its own: the step's limit cancels it. What is left of that limit is told
+to the other side, in the deadline header, anew for each redirect.
+"""
+
+from __future__ import annotations
+
+import json as jsons
+from collections.abc import Mapping, Sequence
+from ssl import SSLContext
+from typing import Any, ClassVar
+
+import httpx
+import trio
+
+from graceline.definitions.checks import brief
+from graceline.dialects.tools.actions import Actions, check_text
+from graceline.dialects.tools.results import ToolFailedError, ToolRefusedError
+from graceline.engine import outgoing_headers, remaining
+from graceline.errors import DeadlineSpentError
+
+__all__ = ["Http"]
+
+_MAX_SIZE = 10 << 20
+_MAX_REDIRECTS = 5
+_METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
+
+
+class Http(Actions):
+    """Makes requests; an answer that is no success makes the step fail.
+
+    Args:
+        max_size: bytes of an answer, decompressed; a step can ask for less.
+    """
+
+    name: ClassVar[str] = "http"
+    actions: ClassVar[dict[str, str]] = {
+        "fetch": "request",
+        "request": "request",
+        **dict.fromkeys(_METHODS, ""),
+    }
+    otherwise: ClassVar[str] = "request"
+
+    def __init__(self, *, max_size: int = _MAX_SIZE) -> None:
+        self._max_size = max_size
+        self._context: SSLContext | None = None
+
+    async def __call__(self, *, action: str | None = None, parameters: Mapping[str, Any]) -> Any:
+        """Make a request; an action may be its method."""
+        if action in _METHODS:
+            stated = parameters.get("method", action)
+            if not isinstance(stated, str) or stated.lower() != action:
+                raise ToolRefusedError(f"http, {action}: method= says {brief(stated)}")
+            action, parameters = "request", {**parameters, "method": action}
+        return await super().__call__(action=action, parameters=parameters)
+
+    async def request(
+        self,
+        url: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: Mapping[str, Any] | None = None,
+        body: str | None = None,
+        ok_codes: Sequence[int] = (),
+        max_size: int | None = None,
+        follow_redirects: bool = True,  # noqa: FBT001, FBT002 - it is called by names
+    ) -> dict[str, Any]:
+        """Make a request and read its answer.
+
+        Args:
+            url: of `http` or `https`.
+            method: get, post, put, patch, delete, head or options.
+            headers: of the request.
+            params: the query.
+            json: what is sent as JSON.
+            data: what is sent as a form.
+            body: what is sent as text.
+            ok_codes: codes that count as success besides 200 to 299.
+            max_size: bytes of the answer, at most those of the tool.
+            follow_redirects: up to five of them.
+
+        Returns:
+            `success`, `status_code`, `url`, `headers`, `text`, `json` (None if it is not JSON),
+            and `error` if it is no success.
+
+        Raises:
+            ToolRefusedError: for parameters that make no request.
+            ToolFailedError: if there is no answer, or if it is too large.
+            DeadlineSpentError: if no time is left.
+        """
+        verb = check_text(method, "http, method=").upper()
+        if verb.lower() not in _METHODS:
+            raise ToolRefusedError(f"http: {brief(method)} is none of {', '.join(_METHODS)}")
+        limit = self._limit(max_size)
+        address = _address(url)
+        async with await self._client() as client:
+            try:
+                request = client.build_request(
+                    verb, address, headers=headers, params=params, json=json, data=data,
+                    content=body,
+                )  # fmt: skip
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ToolRefusedError(f"http: {verb} {address}: {error}") from error
+            try:
+                response = await client.send(
+                    request, stream=True, follow_redirects=follow_redirects
+                )
+                try:
+                    content = await _body(response, limit)
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await response.aclose()
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                said = str(error) or type(error).__name__
+                raise ToolFailedError(f"http: {verb} {address}: {said}") from error
+        return _answer(verb, response, content, ok_codes)
+
+    def _limit(self, max_size: object) -> int:
+        if max_size is None:
+            return self._max_size
+        if isinstance(max_size, bool) or not isinstance(max_size, int) or max_size < 0:
+            raise ToolRefusedError(f"http: max_size= is a number of bytes, not {brief(max_size)}")
+        return min(max_size, self._max_size)
+
+    async def _client(self) -> httpx.AsyncClient:
+        if self._context is None:  # it reads all the certificates: not in the event loop
+            self._context = await trio.to_thread.run_sync(httpx.create_ssl_context)
+        return httpx.AsyncClient(
+            event_hooks={"request": [_add_deadline]},
+            max_redirects=_MAX_REDIRECTS,
+            timeout=None,  # noqa: S113 - the step's limit cancels it
+            verify=self._context,
+        )
+
+
+async def _add_deadline(request: httpx.Request) -> None:
+    """Tell what is left; a call that cleanup makes is made without it."""
+    try:
+        request.headers.update(outgoing_headers())
+    except DeadlineSpentError:
+        if remaining() <= 0.0:
+            raise
+
+
+def _address(url: object) -> httpx.URL:
+    """The address of a request."""
+    text = check_text(url, "http, url=")
+    try:
+        address = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ToolRefusedError(f"http: {brief(text)} is no address: {error}") from error
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ToolRefusedError(
+            f"http: {brief(text)} is no address of http or https, such as 'https://example.org/'"
+        )
+    return address
+
+
+async def _body(response: httpx.Response, limit: int) -> bytes:
+    """What a response holds, decompressed, unless it is more than the limit."""
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > limit:
+            raise ToolFailedError(
+                f"http: {response.url} answers with more than {limit} bytes, and no more are read"
+            )
+    return bytes(content)
+
+
+def _answer(
+    verb: str, response: httpx.Response, content: bytes, ok_codes: Sequence[int]
+) -> dict[str, Any]:
+    """An answer as the mapping that templates see."""
+    try:
+        text = content.decode(response.charset_encoding or "utf-8", "replace")
+    except LookupError:  # a charset that nobody knows
+        text = content.decode("utf-8", "replace")
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    success = response.is_success or response.status_code in ok_codes
+    answer: dict[str, Any] = {
+        "success": success,
+        "status_code": response.status_code,
+        "url": str(response.url),
+        "headers": dict(response.headers),
+        "text": text,
+        "json": _parsed(text) if kind == "application/json" or kind.endswith("+json") else None,
+    }
+    if not success:
+        said = f"{response.status_code} {response.reason_phrase}".strip()
+        answer["error"] = f"http: {verb} {response.url} answers {said}"
+    return answer
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return jsons.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,190 @@
+"""Tools by their names: what a file may name, and nothing else.
+
+A file never imports anything. What it names was registered by the program, is built in, or was
+installed as an entry point of the group `graceline.tools`, which is imported when a file names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from graceline.definitions.checks import brief, check_name, nearest
+from graceline.errors import DefinitionError
+
+__all__ = ["GROUP", "Found", "Tool", "Tools"]
+
+GROUP = "graceline.tools"
+"""The group of entry points where packages offer tools."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Tool(Protocol):
+    """A tool with actions, as the ones that are built in; it is called in a node's task."""
+
+    def __call__(
+        self, *, action: str | None = None, parameters: Mapping[str, Any]
+    ) -> Awaitable[Any]:
+        """Do something; returns a value, or a mapping with `success` and `error`."""
+
+
+Found: TypeAlias = Tool | Callable[..., Any]
+"""A tool with actions, or a function, plain or async, that takes the parameters by their names."""
+
+_Maker: TypeAlias = Callable[[], Tool]
+
+
+class Tools:
+    """The tools and functions that pipelines may use by name: `Tools.default(root="work")`.
+
+    `Tools()` is empty. What has the arguments `action` and `parameters` is a tool with actions;
+    anything else is a function of its parameters, and can also stand for an action alone.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[str, Found] = {}
+        self._makers: dict[str, _Maker] = {}
+        self._entries: dict[str, EntryPoint] = {}
+
+    @classmethod
+    def default(cls, root: Path | str = ".") -> Tools:
+        """The tools that are built in, and those of installed packages.
+
+        Args:
+            root: the directory that `filesystem` does not leave, and where `terminal` starts.
+        """
+        tools = cls()
+        place = Path(root)
+        for names, make in _BUILT_IN.items():
+            for name in names:
+                tools._makers[name] = _made_once(make, place, tools)
+        for entry in entry_points(group=GROUP):
+            tools._entries.setdefault(entry.name, entry)
+        return tools
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name, sorted."""
+        return tuple(sorted({*self._functions, *self._makers, *self._entries}))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._functions or name in self._makers or name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def add(self, name: str, function: F) -> F:
+        """Register a tool or a function; one that is built in or installed gives way to it.
+
+        Raises:
+            DefinitionError: for what cannot be called, and for a name that was registered before.
+        """
+        check_name(name, "a tool")
+        if not callable(function):
+            raise DefinitionError(f"tool {name!r}: {brief(function)} is not a function")
+        if name in self._functions:
+            raise DefinitionError(f"tool {name!r} is registered already; take another name")
+        self._functions[name] = function
+        return function
+
+    def tool(self, name: str) -> Callable[[F], F]:
+        """Register a function under a name, as a decorator: `@tools.tool("summarize")`.
+
+        Raises:
+            DefinitionError: as `add`.
+        """
+        check_name(name, "@tool", 'write @tools.tool("name")')
+        return lambda function: self.add(name, function)
+
+    def find(self, name: str) -> Found:
+        """The tool or the function of a name.
+
+        Raises:
+            DefinitionError: if there is none, or if it cannot be loaded; names the nearest one.
+        """
+        if name in self._functions:
+            return self._functions[name]
+        if name in self._entries:
+            return self._load(name)
+        if name in self._makers:
+            return self._makers[name]()
+        raise DefinitionError(f"there is no tool {brief(name)}; {nearest(name, self.names)}")
+
+    def registered(self, name: str) -> Callable[..., Any]:
+        """A function that the program has registered.
+
+        Raises:
+            DefinitionError: if there is none of this name; names the nearest one.
+        """
+        if name not in self._functions:
+            hint = nearest(name, sorted(self._functions))
+            raise DefinitionError(f"no function {brief(name)} is registered; {hint}")
+        return self._functions[name]
+
+    def _load(self, name: str) -> Found:
+        entry = self._entries[name]
+        try:
+            function = entry.load()
+        except Exception as error:
+            # A package that is broken raises what it likes when it is imported.
+            raise DefinitionError(
+                f"tool {name!r}, {entry.value!r}, cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
+        if not callable(function):
+            raise DefinitionError(f"tool {name!r}: {entry.value!r} is not a function")
+        found: Found = function
+        return found
+
+
+def _made_once(make: Callable[[Path, Tools], Tool], root: Path, tools: Tools) -> _Maker:
+    made: list[Tool] = []
+
+    def find() -> Tool:
+        if not made:
+            made.append(make(root, tools))
+        return made[0]
+
+    return find
+
+
+# What a tool needs is imported when a file names it.
+
+
+def _filesystem(root: Path, _: Tools) -> Tool:
+    from graceline.dialects.tools.filesystem import Filesystem  # noqa: PLC0415
+
+    return Filesystem(root)
+
+
+def _terminal(root: Path, _: Tools) -> Tool:
+    from graceline.dialects.tools.terminal import Terminal  # noqa: PLC0415
+
+    return Terminal(root)
+
+
+def _http(_: Path, __: Tools) -> Tool:
+    try:
+        from graceline.dialects.tools.http import Http  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise DefinitionError(
+            f"the tool 'http' needs {error.name}, which is not installed; run: "
+            "pip install 'graceline[http]'"
+        ) from error
+    return Http()
+
+
+def _python(_: Path, tools: Tools) -> Tool:
+    from graceline.dialects.tools.python import Python  # noqa: PLC0415
+
+    return Python(tools)
+
+
+_BUILT_IN: Mapping[tuple[str, ...], Callable[[Path, Tools], Tool]] = {
+    ("filesystem",): _filesystem,
+    ("terminal", "command"): _terminal,
+    ("http", "web-fetch"): _http,
+    ("python",): _python,
+}

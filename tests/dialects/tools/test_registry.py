@@ -1,0 +1,148 @@
+"""Tools by their names."""
+
+import pytest
+
+from graceline import DefinitionError, GracelineError
+from graceline.dialects.tools import ToolFailedError, Tools, registry, understand
+from graceline.dialects.tools.filesystem import Filesystem
+
+
+def test_a_registered_function_is_found_as_it_is():
+    """The registry wraps nothing: what was registered is what a step calls."""
+    tools = Tools()
+
+    @tools.tool("shout")
+    def shout(text):
+        return text.upper()
+
+    assert tools.find("shout") is shout
+    assert shout("a") == "A"
+    assert list(tools) == ["shout"]
+    assert "shout" in tools
+
+
+def test_what_is_built_in():
+    """The default registry has the tools of the dialect, under both of their names."""
+    tools = Tools.default()
+    assert set(tools) >= {"filesystem", "terminal", "command", "http", "web-fetch", "python"}
+    for name in tools.names:
+        assert callable(tools.find(name))
+    assert isinstance(tools.find("filesystem"), Filesystem)
+    assert tools.find("http") is tools.find("http")
+    assert Tools().names == ()
+
+
+def test_an_unknown_tool_names_the_nearest():
+    """A mistyped name is answered with the right one."""
+    with pytest.raises(
+        DefinitionError, match="there is no tool 'web_fetch'; did you mean 'web-fetch'"
+    ):
+        Tools.default().find("web_fetch")
+    with pytest.raises(DefinitionError, match="there is none to choose from"):
+        Tools().find("x")
+
+
+def test_only_registered_functions_are_called_by_name():
+    """The tool `python` sees what the program registered, and not the tools that are built in."""
+    tools = Tools.default()
+    tools.add("shout", str.upper)
+    assert tools.registered("shout") is str.upper
+    with pytest.raises(
+        DefinitionError, match="no function 'http' is registered; valid are: 'shout'"
+    ):
+        tools.registered("http")
+
+
+def test_a_program_may_replace_what_is_built_in_and_nothing_twice():
+    """One name stands for one thing; a tool of the program's own goes before the one built in."""
+    tools = Tools.default()
+    assert tools.add("http", len) is len
+    assert tools.find("http") is len
+    with pytest.raises(DefinitionError, match="tool 'http' is registered already"):
+        tools.add("http", str)
+
+
+def test_wrong_registrations_are_refused():
+    """What has no name or cannot be called is no tool."""
+    tools = Tools()
+    with pytest.raises(DefinitionError, match="tool 'x': 3 is not a function"):
+        tools.add("x", 3)
+    with pytest.raises(DefinitionError, match="a tool: its name must be"):
+        tools.add("", len)
+    with pytest.raises(DefinitionError, match=r"write @tools.tool\(\"name\"\)"):
+        tools.tool(len)
+
+
+class Entry:
+    """An entry point, as `importlib.metadata` gives it."""
+
+    value = "package:tool"
+
+    def __init__(self, name, loaded):
+        self.name = name
+        self.loaded = loaded
+
+    def load(self):
+        if isinstance(self.loaded, Exception):
+            raise self.loaded
+        return self.loaded
+
+
+def test_installed_packages_offer_tools(monkeypatch):
+    """An entry point is loaded when a file names it, and not before; a broken one says so."""
+    entries = [Entry("good", len), Entry("bad", ImportError("no numpy")), Entry("odd", 3)]
+    asked = []
+    monkeypatch.setattr(registry, "entry_points", lambda group: asked.append(group) or entries)
+    tools = Tools.default()
+    assert asked == ["graceline.tools"]
+    assert {"good", "bad", "odd"} <= set(tools)
+    assert "bad" in tools
+    assert tools.find("good") is len
+    with pytest.raises(
+        DefinitionError, match="tool 'bad', 'package:tool', cannot be loaded: ImportError: no numpy"
+    ):
+        tools.find("bad")
+    with pytest.raises(DefinitionError, match="tool 'odd': 'package:tool' is not a function"):
+        tools.find("odd")
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    """Without httpx the tool `http` says what to install, and the others work."""
+    monkeypatch.setitem(__import__("sys").modules, "graceline.dialects.tools.http", None)
+    tools = Tools.default()
+    with pytest.raises(DefinitionError, match=r"pip install 'graceline\[http\]'"):
+        tools.find("http")
+    assert tools.find("filesystem")
+
+
+@pytest.mark.parametrize(
+    "result", [None, 3, {}, {"success": True, "x": 1}, {"success": None}, {"success": 0}]
+)
+def test_a_result_is_itself(result):
+    """Only `success: False` means a failure."""
+    assert understand(result) is result
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("it broke", "it broke"),
+        ({"code": 3}, "{'code': 3}"),
+        ("", "gives no error"),
+        (None, "gives no error"),
+    ],
+)
+def test_success_false_is_a_failure(error, said):
+    """The step fails with the error of the tool, and the whole result is kept."""
+    result = {"success": False, "error": error}
+    with pytest.raises(ToolFailedError, match=said) as caught:
+        understand(result)
+    assert caught.value.result is result
+    assert isinstance(caught.value, GracelineError)
+
+
+def test_the_words_of_a_tool_are_cut():
+    """A page of text is no message."""
+    with pytest.raises(ToolFailedError) as caught:
+        understand({"success": False, "error": "x" * 10_000})
+    assert len(str(caught.value)) == 500
