@@ -162,12 +162,24 @@ def _address(url: object) -> httpx.URL:
 async def _body(response: httpx.Response, limit: int) -> bytes:
     """What a response holds, decompressed, unless it is more than the limit."""
     content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > limit:
-            raise ToolFailedError(
-                f"http: {response.url} answers with more than {limit} bytes, and no more are read"
-            )
+    cut = False
+    try:
+        async for chunk in response.aiter_bytes():
+            if cut:
+                continue  # what had come before the connection was closed
+            content += chunk
+            if len(content) > limit:
+                # Closed, and iterated on to the error that follows: httpx's generators, of which
+                # there are many inside one another, end by being exhausted.
+                cut = True
+                await response.aclose()
+    except httpx.HTTPError:
+        if not cut:
+            raise
+    if cut:
+        raise ToolFailedError(
+            f"http: {response.url} answers with more than {limit} bytes, and no more are read"
+        )
     return bytes(content)
 
 

@@ -1,0 +1,320 @@
+"""The tool `http`, against a server on this machine that sees every request."""
+
+import gzip
+import json
+from functools import partial
+
+import attrs
+import pytest
+import trio
+
+from graceline import (
+    DeadlineSpentError,
+    GracelineError,
+    Node,
+    Pipeline,
+    Timeouts,
+    cleanup,
+    incoming_budget,
+    open_engine,
+)
+from graceline.dialects.tools import ToolFailedError, ToolRefusedError, understand
+from graceline.dialects.tools.http import Http
+
+NO_LIMITS = Timeouts(node=None, pipeline=None, grace=30)
+HANG = object()
+ENDLESS = object()
+
+
+@attrs.define
+class Request:
+    """What the server got."""
+
+    method: str
+    path: str
+    headers: dict
+    body: bytes
+
+
+def answer(code=200, body=b"", kind="text/plain", **headers):
+    """A response as bytes."""
+    lines = [f"HTTP/1.1 {code} Said", f"content-length: {len(body)}", f"content-type: {kind}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "connection: close", "", ""]).encode() + body
+
+
+class Server:
+    """Answers with what the test put in `answers`, by path; keeps the requests."""
+
+    def __init__(self):
+        self.answers = {}
+        self.requests = []
+        self.closed = trio.Event()
+        self.hanging = trio.Event()
+
+    async def serve(self, stream):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await stream.receive_some(4096)
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        while len(body) < int(headers.get("content-length", 0)):
+            body += await stream.receive_some(4096)
+        method, path, _ = first.split()
+        self.requests.append(Request(method, path, headers, body))
+        said = self.answers.get(path.partition("?")[0], answer(404))
+        if said is HANG:
+            self.hanging.set()
+            await stream.receive_some(1)
+            self.closed.set()
+            return
+        if said is ENDLESS:
+            await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+            try:
+                while True:
+                    await stream.send_all(b"x" * 65536)
+            except trio.BrokenResourceError:
+                self.closed.set()
+                return
+        await stream.send_all(said)
+        await stream.send_eof()
+
+
+@pytest.fixture
+async def server(nursery, monkeypatch):
+    """The server; no proxy stands between it and the tool."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = Server()
+    (listener, *_) = await nursery.start(partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1"))
+    server.url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    return server
+
+
+@pytest.fixture
+async def engine():
+    """An engine where nothing is limited by default."""
+    async with open_engine(timeouts=NO_LIMITS) as engine:
+        yield engine
+
+
+TOOL = Http(max_size=100_000)
+
+
+async def ask(engine, action=None, *, limit=None, tool=TOOL, **parameters):
+    """Use the tool in a step; gives the outcome of that."""
+
+    async def step(_):
+        return understand(await tool(action=action, parameters=parameters))
+
+    result = await engine.run(Pipeline("p", [Node(step, name="n", timeout=limit)]))
+    return result.node("n")
+
+
+async def test_a_request_is_answered(engine, server):
+    """The answer as templates see it: code, address, headers, text."""
+    server.answers["/a"] = answer(
+        body="ß".encode("latin-1"), kind="text/plain; charset=latin-1", x_y="z"
+    )
+    done = await ask(engine, url=f"{server.url}/a", params={"q": "ß &"})
+    assert done.value["success"] is True
+    assert done.value["status_code"] == 200
+    assert done.value["text"] == "ß"
+    assert done.value["json"] is None
+    assert done.value["headers"]["x-y"] == "z"
+    assert done.value["url"].startswith(f"{server.url}/a?q=")
+    assert server.requests[0].method == "GET"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/problem+json; charset=utf-8"])
+async def test_json_is_read(engine, server, kind):
+    """A body that says that it is JSON is there as its value too."""
+    server.answers["/"] = answer(body=b'{"a": [1]}', kind=kind)
+    assert (await ask(engine, url=server.url)).value["json"] == {"a": [1]}
+
+
+async def test_broken_answers_are_text(engine, server):
+    """What is no JSON after all, or of a charset that nobody knows, is still there as text."""
+    server.answers["/a"] = answer(body=b"{", kind="application/json")
+    server.answers["/b"] = answer(body=b"\xff", kind="text/plain; charset=nope")
+    done = await ask(engine, url=f"{server.url}/a")
+    assert (done.value["json"], done.value["text"]) == (None, "{")
+    assert (await ask(engine, url=f"{server.url}/b")).value["text"] == "\ufffd"
+
+
+async def test_what_is_sent(engine, server):
+    """A method as the action or as a parameter; JSON, a form, or text; headers."""
+    server.answers["/"] = answer()
+    await ask(engine, "post", url=server.url, json={"a": 1}, headers={"X-Key": "k"})
+    await ask(engine, "request", method="put", url=server.url, data={"b": "2 3"})
+    await ask(engine, "patch", url=server.url, body="text", method="PATCH")
+    await ask(engine, "delete", url=server.url)
+    methods = [request.method for request in server.requests]
+    assert methods == ["POST", "PUT", "PATCH", "DELETE"]
+    assert json.loads(server.requests[0].body) == {"a": 1}
+    assert server.requests[0].headers["x-key"] == "k"
+    assert server.requests[1].body == b"b=2+3"
+    assert server.requests[2].body == b"text"
+
+
+async def test_an_answer_that_is_no_success_fails_the_step(engine, server):
+    """404 and 503 fail, with the answer kept; `ok_codes` allows for what is expected."""
+    failed = await ask(engine, url=f"{server.url}/nope")
+    assert failed.status == "failed"
+    assert str(failed.error) == f"http: GET {server.url}/nope answers 404 Said"
+    assert failed.error.result["status_code"] == 404
+    done = await ask(engine, url=f"{server.url}/nope", ok_codes=[404])
+    assert done.value["success"] is True
+
+
+async def test_redirects_are_followed_and_bounded(engine, server):
+    """Five at the most, only to http and https, and none where none is wanted."""
+    server.answers["/a"] = answer(302, location="/b")
+    server.answers["/b"] = answer(body=b"here")
+    server.answers["/loop"] = answer(302, location="/loop")
+    server.answers["/file"] = answer(302, location="file:///etc/passwd")
+    assert (await ask(engine, url=f"{server.url}/a")).value["text"] == "here"
+    stays = await ask(engine, url=f"{server.url}/a", follow_redirects=False, ok_codes=[302])
+    assert stays.value["headers"]["location"] == "/b"
+    before = len(server.requests)
+    failed = await ask(engine, url=f"{server.url}/loop")
+    assert "maximum allowed redirects" in str(failed.error)
+    assert len(server.requests) - before == 6
+    failed = await ask(engine, url=f"{server.url}/file")
+    assert isinstance(failed.error, ToolFailedError)
+
+
+async def test_the_deadline_is_told(engine, server):
+    """Each request says what is left of the step's limit, redirects included; without one, nothing."""
+    server.answers["/a"] = answer(302, location="/b")
+    server.answers["/b"] = answer()
+    await ask(engine, url=f"{server.url}/a", limit=500)
+    budgets = [incoming_budget(request.headers) for request in server.requests]
+    assert len(budgets) == 2
+    assert all(0 < budget <= 500 for budget in budgets)
+    await ask(engine, url=f"{server.url}/b")
+    assert incoming_budget(server.requests[-1].headers) is None
+
+
+async def test_a_request_ends_with_its_step(engine, server):
+    """A server that hangs is left at the step's cancel: the connection is closed."""
+    server.answers["/"] = HANG
+
+    async def step(_):
+        return await TOOL(parameters={"url": server.url})
+
+    run = engine.start(Pipeline("p", [Node(step, name="n")]))
+    with trio.fail_after(60):
+        await server.hanging.wait()
+        run.cancel("enough")
+        assert (await run.wait()).status == "cancelled"
+        await server.closed.wait()
+
+
+async def test_there_is_no_timeout_but_the_steps(engine, server, monkeypatch):
+    """Httpx's own default of five seconds does not cut a step that has more."""
+    import httpx
+
+    seen = []
+    real = httpx.AsyncClient.send
+
+    async def send(self, request, **options):
+        seen.append(request.extensions["timeout"])
+        return await real(self, request, **options)
+
+    monkeypatch.setattr(httpx.AsyncClient, "send", send)
+    server.answers["/"] = answer()
+    await ask(engine, url=server.url, limit=500)
+    assert set(seen[0].values()) == {None}
+
+
+async def test_an_answer_is_bounded(engine, server):
+    """Endless, compressed and plain bodies: reading stops at the limit, and the connection is closed."""
+    server.answers["/endless"] = ENDLESS
+    server.answers["/bomb"] = answer(body=gzip.compress(b"0" * 10_000_000), content_encoding="gzip")
+    server.answers["/plain"] = answer(body=b"x" * 11)
+    with trio.fail_after(60):
+        failed = await ask(engine, url=f"{server.url}/endless")
+        assert "answers with more than 100000 bytes, and no more are read" in str(failed.error)
+        await server.closed.wait()
+    failed = await ask(engine, url=f"{server.url}/bomb")
+    assert "more than 100000 bytes" in str(failed.error)
+    failed = await ask(engine, url=f"{server.url}/plain", max_size=10)
+    assert "more than 10 bytes" in str(failed.error)
+    assert (await ask(engine, url=f"{server.url}/plain", max_size=11)).value["text"] == "x" * 11
+    big = await ask(engine, url=f"{server.url}/endless", max_size=10**9)
+    assert "more than 100000 bytes" in str(big.error)
+
+
+async def test_no_answer_is_a_failure(engine, server):
+    """A refused connection and a broken response are errors of the step, with their causes."""
+    server.answers["/"] = b"nonsense\r\n\r\n"
+    failed = await ask(engine, url=server.url)
+    assert isinstance(failed.error, ToolFailedError)
+    assert failed.error.__cause__ is not None
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    await listeners[0].aclose()
+    failed = await ask(engine, url=f"http://127.0.0.1:{port}/")
+    assert str(failed.error).startswith(f"http: GET http://127.0.0.1:{port}/: ")
+
+
+@pytest.mark.parametrize(
+    ("action", "parameters", "said"),
+    [
+        (None, {"url": "file:///etc/passwd"}, "is no address of http or https"),
+        (None, {"url": "ftp://host/"}, "is no address of http or https"),
+        (None, {"url": "/only/a/path"}, "is no address of http or https"),
+        (None, {"url": "http://"}, "is no address of http or https"),
+        (None, {"url": "http://a:b"}, "is no address"),
+        (None, {"url": 3}, "http, url= takes a text, not 3"),
+        (None, {}, "it needs the parameter 'url'"),
+        (None, {"url": "http://a/", "method": "steal"}, "'steal' is none of get, post"),
+        (None, {"url": "http://a/", "method": 3}, "http, method= takes a text"),
+        ("get", {"url": "http://a/", "method": "post"}, "http, get: method= says 'post'"),
+        ("get", {"url": "http://a/", "method": 3}, "http, get: method= says 3"),
+        (None, {"url": "http://a/", "max_size": "1"}, "max_size= is a number of bytes, not '1'"),
+        (None, {"url": "http://a/", "max_size": True}, "max_size= is a number of bytes"),
+        (None, {"url": "http://a/", "header": {}}, "no parameter 'header'; did you mean 'headers'"),
+        (None, {"url": "http://a/", "headers": 3}, "http: GET http://a/: "),
+        (None, {"url": "http://a/", "json": {1, 2}}, "http: GET http://a/: "),
+        ("fetsh", {"url": "http://a/"}, "http has no action 'fetsh'; did you mean 'fetch'"),
+    ],
+)
+async def test_wrong_parameters_are_refused(action, parameters, said):
+    """What makes no request is refused before anything is sent, and never tried again."""
+    with pytest.raises(ToolRefusedError) as caught:
+        await TOOL(action=action, parameters=parameters)
+    assert said in str(caught.value)
+    assert caught.value.retryable is False
+
+
+async def test_nothing_is_sent_without_time(engine, server):
+    """Once the deadline has passed no call is made, but by cleanup, which says nothing of it."""
+    server.answers["/"] = answer()
+    errors = []
+
+    async def step(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                try:
+                    await TOOL(parameters={"url": server.url})
+                except DeadlineSpentError as error:
+                    errors.append(error)
+            with cleanup():
+                await TOOL(parameters={"url": server.url})
+
+    run = engine.start(Pipeline("p", [Node(step, name="n")]))
+    await trio.testing.wait_all_tasks_blocked()
+    run.cancel("enough")
+    await run.wait()
+    assert len(errors) == 1
+    assert [incoming_budget(request.headers) for request in server.requests] == [None]
+
+
+async def test_it_works_only_in_a_step(server):
+    """Outside of a run there is no limit that would end a request."""
+    with pytest.raises(GracelineError, match="only inside a run"):
+        await TOOL(parameters={"url": server.url})
