@@ -55,8 +55,16 @@ def run_command(example):
     assert expected == written.getvalue()
 
 
+def write_file(example):
+    """Write a block of YAML to the file that its first line names, for the blocks after it."""
+    name = example.parsed.partition("\n")[0].removeprefix("# ")
+    if name.endswith(".yaml"):
+        Path(name).write_text(example.parsed, "utf-8")
+
+
 SYBIL = Sybil(
     parsers=[
+        CodeBlockParser("yaml", write_file),
         CodeBlockParser("python", run_python),
         CodeBlockParser("text", compare_output),
         CodeBlockParser("console", run_command),

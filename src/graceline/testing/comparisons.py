@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from graceline.deadlines import Blame, Kind
-from graceline.definitions import Adaptive, Each, Node, Part, Pipeline, Timeouts, stated_policies
+from graceline.definitions import Adaptive, Node, Part, Pipeline, Timeouts, stated_policies
 from graceline.durations import format_duration
 from graceline.engine import Mode
 from graceline.errors import DefinitionError, DefinitionWarning

@@ -1,0 +1,107 @@
+"""Inputs: what a run is given, checked against what the file declares; texts are converted.
+
+A text comes from a command line: `3` for an integer, `true` for a boolean, JSON for a list.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from graceline.definitions.checks import brief, nearest
+from graceline.dialects.yaml.forms import WrongError
+from graceline.dialects.yaml.problems import FileError, Problem
+from graceline.dialects.yaml.reading import Tree
+from graceline.dialects.yaml.scalars import resolve_scalar
+from graceline.dialects.yaml.schema import InputKeys
+
+__all__ = ["check_defaults", "coerce_inputs"]
+
+
+def coerce_inputs(declared: Mapping[str, InputKeys], given: Any, file: str) -> dict[str, Any]:
+    """The inputs of a run: what is given, converted, and the defaults of the rest.
+
+    Raises:
+        FileError: for everything that is not declared, is missing, or is of another type.
+    """
+    if given is None:
+        given = {}
+    if not isinstance(given, Mapping):
+        message = f"the input is a mapping of inputs by name, not {brief(given)}"
+        raise FileError([Problem(message, file)])
+    problems = [
+        Problem(f"there is no input {brief(name)}; {nearest(name, declared)}", file)
+        for name in given
+        if name not in declared
+    ]
+    inputs: dict[str, Any] = {}
+    for name, one in declared.items():
+        if name not in given:
+            inputs[name] = _default(one)
+            if one.required or (one.required is None and one.default is None):
+                what = "" if one.type == "any" else f", a value of type {one.type}"
+                problems.append(Problem(f"input {name!r} is missing{what}", file))
+            continue
+        try:
+            inputs[name] = _coerce(given[name], one.type)
+        except WrongError as error:
+            problems.append(Problem(f"input {name!r}: {error}", file))
+    if problems:
+        raise FileError(problems)
+    return inputs
+
+
+def check_defaults(declared: Mapping[str, InputKeys], tree: Tree, file: str) -> Iterator[Problem]:
+    """Defaults that are of another type than their input."""
+    for name, one in declared.items():
+        if one.default is None:
+            continue
+        try:
+            _coerce(one.default, one.type)
+        except WrongError as error:
+            found = tree.get("inputs", name, "default") or tree.get("parameters", name, "default")
+            at = None if found is None else found.at
+            yield Problem(f"inputs.{name}.default: {error}", file, at)
+
+
+def _default(one: InputKeys) -> Any:
+    return None if one.default is None else _coerce(one.default, one.type)
+
+
+def _coerce(value: Any, kind: str) -> Any:
+    check, convert = _TYPES[kind]
+    if check(value):
+        return value
+    if isinstance(value, str):
+        try:
+            converted = convert(value)
+        except ValueError:
+            converted = None
+        if converted is not None and check(converted):
+            return converted
+    raise WrongError(f"must be of type {kind}, not {brief(value)}")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _scalar(text: str) -> Any:
+    return resolve_scalar(text.strip())
+
+
+_TYPES: dict[str, tuple[Callable[[Any], bool], Callable[[str], Any]]] = {
+    "any": (lambda _: True, str),
+    "string": (lambda value: isinstance(value, str), str),
+    "integer": (_is_integer, _scalar),
+    "number": (_is_number, _scalar),
+    "boolean": (lambda value: isinstance(value, bool), _scalar),
+    "array": (lambda value: isinstance(value, list | tuple), json.loads),
+    "object": (lambda value: isinstance(value, Mapping), json.loads),
+}

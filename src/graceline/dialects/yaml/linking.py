@@ -1,0 +1,288 @@
+"""Linking: which step needs which, as declared and as found in the templates of a file.
+
+It looks at the tree and not at the schema's objects: so what is wrong with the references is told
+together with what is wrong with the form.
+"""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import attrs
+
+from graceline.definitions.checks import brief, nearest
+from graceline.dialects.templates import Template, TemplateError
+from graceline.dialects.yaml.problems import Position, Problem
+from graceline.dialects.yaml.reading import Tree
+
+__all__ = ["ITEM_NAMES", "RECORD_FIELDS", "RESERVED", "Links", "Place", "link", "steps_of"]
+
+RECORD_FIELDS = ("result", "error", "status", "value")
+"""What templates can ask of a step that has ended."""
+ITEM_NAMES = ("item", "index", "is_first", "is_last", "length")
+"""What templates of a step with `for_each` know besides."""
+_EXECUTION = ("id", "timestamp")
+RESERVED = ("inputs", "steps", "execution", "outputs", *ITEM_NAMES)
+"""Names that no step and no input can have."""
+
+_ENOUGH = 50
+"""So many problems are looked for."""
+_SHOWN = 300
+"""So many characters of names are shown."""
+_WHOLE = ("condition", "for_each", "cleanup")
+"""Keys whose templates are about the whole step, and not about one item."""
+_TEMPLATES = (
+    "condition", "for_each", "parameters", "command", "env", "cwd", "stdin", "cleanup",
+)  # fmt: skip
+
+
+@attrs.frozen
+class Place:
+    """A step in a file.
+
+    Attributes:
+        id: its id.
+        stage: the number of its stage, from 0.
+        path: the way to it.
+        tree: the step itself.
+    """
+
+    id: str
+    stage: int
+    path: tuple[str | int, ...]
+    tree: Tree
+
+
+@attrs.frozen
+class Links:
+    """What refers to what.
+
+    Attributes:
+        steps: the steps by their ids, in the order of the file.
+        needs: by step, the steps that it needs, declared or found in templates.
+        after: the same within its own stage.
+        problems: what is wrong.
+        used: the steps that another step or an output refers to.
+    """
+
+    steps: dict[str, Place] = attrs.field(factory=dict)
+    needs: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    after: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    problems: list[Problem] = attrs.field(factory=list)
+    used: set[str] = attrs.field(factory=set)
+
+
+def steps_of(tree: Tree) -> Iterator[tuple[int, tuple[str | int, ...], Tree]]:
+    """The steps of a file: the number of their stage, their path, and themselves."""
+    stages = tree.get("stages")
+    if stages is not None and isinstance(stages.value, list):
+        for number, stage in enumerate(stages.value):
+            yield from _listed(stage, number, ("stages", number, "steps"))
+    yield from _listed(tree, 0, ("steps",))
+
+
+def _listed(
+    holder: Tree, number: int, path: tuple[str | int, ...]
+) -> Iterator[tuple[int, tuple[str | int, ...], Tree]]:
+    steps = holder.get("steps")
+    if steps is not None and isinstance(steps.value, list):
+        for index, step in enumerate(steps.value):
+            if isinstance(step.value, dict):
+                yield number, (*path, index), step
+
+
+def _text(tree: Tree | None) -> str | None:
+    return tree.value if tree is not None and isinstance(tree.value, str) else None
+
+
+def _near(name: str, valid: Sequence[str]) -> str:
+    """The nearest valid name, or all of them if there are not too many."""
+    hint = nearest(name, valid)
+    return hint if len(hint) <= _SHOWN else f"none of the {len(valid)} there are is near it"
+
+
+def link(tree: Tree, file: str) -> Links:
+    """Find what refers to what in a file, and what refers to nothing."""
+    return _Linker(tree, file).link()
+
+
+class _EnoughError(Exception):
+    """So much is wrong that it is no use to go on: near names are slow to find."""
+
+
+class _Linker:
+    def __init__(self, tree: Tree, file: str) -> None:
+        self._tree = tree
+        self._file = file
+        self._links = Links()
+        inputs = tree.get("inputs") or tree.get("parameters")
+        found = {} if inputs is None or not isinstance(inputs.value, dict) else inputs.keys
+        self._inputs: dict[str, Position] = dict(found)
+        self._read: dict[str, list[tuple[str, ...]]] = {}
+
+    def link(self) -> Links:
+        """All of it, or as much as anybody will want to read."""
+        with suppress(_EnoughError):
+            self._link()
+        return self._links
+
+    def _link(self) -> None:
+        self._name()
+        for place in self._links.steps.values():
+            self._link_step(place)
+        outputs = self._tree.get("outputs")
+        if outputs is not None:
+            for text in outputs.texts():
+                for path in self._paths(text, "outputs"):
+                    name = self._refer(path, text.at, "outputs", items=False, whole=True)
+                    if name is not None:
+                        self._links.used.add(name)
+        self._find_cycles()
+
+    def _wrong(self, message: str, at: Position) -> None:
+        self._links.problems.append(Problem(message, self._file, at))
+        if len(self._links.problems) >= _ENOUGH:
+            raise _EnoughError
+
+    def _name(self) -> None:
+        """Every stage and every step has a name of its own, and no input has one of those."""
+        stages = self._tree.get("stages")
+        seen = {"outputs"}
+        for stage in stages.value if stages is not None and isinstance(stages.value, list) else ():
+            name = stage.get("id") or stage.get("name")
+            text = _text(name)
+            if name is not None and text in seen:
+                self._wrong(f"stage {text!r}: another stage has this id", name.at)
+            seen.add(text or "")
+        for number, path, step in steps_of(self._tree):
+            name = step.get("id") or step.get("name")
+            text = _text(name)
+            if name is None or text is None:
+                continue
+            first = self._links.steps.get(text)
+            if first is not None:
+                line = first.tree.at.line
+                self._wrong(f"step {text!r}: another step has this id, in line {line}", name.at)
+            elif text in RESERVED:
+                self._wrong(f"step {text!r}: this id means something in templates", name.at)
+            else:
+                self._links.steps[text] = Place(text, number, path, step)
+        for text, at in self._inputs.items():
+            if text in self._links.steps:
+                self._wrong(f"input {text!r}: a step has this name, too", at)
+            elif text in RESERVED:
+                self._wrong(f"input {text!r}: this name means something in templates", at)
+            elif not (text.isidentifier() and text.isascii()):
+                self._wrong(f"input {brief(text)}: templates could not refer to it", at)
+
+    def _link_step(self, place: Place) -> None:
+        where = f"step {place.id!r}"
+        needs: dict[str, None] = {}
+        after: dict[str, None] = {}
+
+        def need(name: str | None, at: Position, *, itself: bool = False) -> None:
+            if name is None or (itself and name == place.id):
+                return
+            if name == place.id:
+                self._wrong(f"{where}: it refers to itself, before it has run", at)
+                return
+            needs[name] = None
+            other = self._links.steps[name]
+            if other.stage == place.stage:
+                after[name] = None
+            elif other.stage > place.stage:
+                self._wrong(f"{where}: it needs {name!r}, which is in a later stage", at)
+
+        for entry in self._declared(place):
+            name = entry.value
+            if name in self._links.steps:
+                need(name, entry.at)
+            elif isinstance(name, str):
+                valid = [step for step in self._links.steps if step != place.id]
+                self._wrong(
+                    f"{where}, dependencies: there is no step {brief(name)}; {_near(name, valid)}",
+                    entry.at,
+                )
+        looped = place.tree.get("for_each") is not None
+        for key in _TEMPLATES:
+            value = place.tree.get(key)
+            for text in () if value is None else value.texts():
+                for path in self._paths(text, f"{where}, {key}"):
+                    items = looped and key not in _WHOLE
+                    name = self._refer(path, text.at, f"{where}, {key}", items=items)
+                    need(name, text.at, itself=key == "cleanup")
+        self._links.needs[place.id] = tuple(needs)
+        self._links.after[place.id] = tuple(after)
+        self._links.used.update(needs)
+
+    def _declared(self, place: Place) -> list[Tree]:
+        declared = place.tree.get("dependencies")
+        if declared is None:
+            return []
+        return declared.value if isinstance(declared.value, list) else [declared]
+
+    def _paths(self, text: Tree, where: str) -> list[tuple[str, ...]]:
+        paths = self._read.get(text.value)
+        if paths is None:  # aliases may repeat a text many times
+            paths = []
+            try:
+                paths = sorted(Template(text.value).paths)
+            except TemplateError as error:
+                self._wrong(f"{where}: {error}", text.at)
+            self._read[text.value] = paths
+        return paths
+
+    def _refer(
+        self, path: tuple[str, ...], at: Position, where: str, *, items: bool, whole: bool = False
+    ) -> str | None:
+        """The step that a path leads to, if it does; a path that leads nowhere is noted."""
+        root, *rest = path
+        steps = self._links.steps
+        if root in steps:
+            self._check(rest[:1], RECORD_FIELDS, f"{where}: step {root!r} has no", at)
+            return root
+        if root == "steps":
+            if not rest:
+                if not whole:
+                    self._wrong(f"{where}: say which step is meant: steps.{next(iter(steps))}", at)
+                return None
+            if self._check(rest[:1], tuple(steps), f"{where}: there is no step", at):
+                self._check(rest[1:2], RECORD_FIELDS, f"{where}: step {rest[0]!r} has no", at)
+                return rest[0]
+        elif root == "inputs":
+            self._check(rest[:1], tuple(self._inputs), f"{where}: there is no input", at)
+        elif root == "execution":
+            self._check(rest[:1], _EXECUTION, f"{where}: execution has no", at)
+        elif root in ITEM_NAMES:
+            if not items:
+                self._wrong(f"{where}: {root!r} is known to the items of for_each only", at)
+        elif root not in self._inputs:
+            valid = [*self._inputs, *steps, "inputs", "steps", "execution"]
+            self._wrong(f"{where}: nothing is called {root!r}; {_near(root, valid)}", at)
+        return None
+
+    def _check(self, names: list[str], valid: tuple[str, ...], what: str, at: Position) -> bool:
+        """Whether a name, if there is one, is a valid one; else it is noted."""
+        if names and names[0] not in valid:
+            self._wrong(f"{what} {names[0]!r}; {_near(names[0], valid)}", at)
+            return False
+        return True
+
+    def _find_cycles(self) -> None:
+        """Cut the cycles one by one, so that each of them is told."""
+        after = {name: set(needed) for name, needed in self._links.after.items()}
+        while True:
+            try:
+                graphlib.TopologicalSorter(after).prepare()
+            except graphlib.CycleError as error:
+                cycle = error.args[1]
+                first, second = cycle[0], cycle[1]
+                names = cycle if len(cycle) < 10 else [*cycle[:5], "...", *cycle[-3:]]
+                shown = " -> ".join(name if name == "..." else repr(name) for name in names)
+                at = self._links.steps[second].tree.at
+                self._wrong(f"step {second!r}: {shown} is a cycle; it would wait for itself", at)
+                after[second].discard(first)
+            else:
+                return
