@@ -1,1 +1,26 @@
-"""Pipelines as YAML files: read with positions, checked as a whole, and built into definitions."""
+"""Pipelines as YAML files: read with positions, checked as a whole, and built into definitions.
+
+    file = load("research.yaml")
+    async with open_engine(timeouts=Timeouts.none()) as engine:
+        result = await engine.run(file.pipeline(), {"topic": "trees"})
+
+`reading` parses, `structuring` fills the attrs classes of `schema`, `linking` finds which step
+needs which, `building` makes the definitions, `running` keeps what the templates of a run see.
+"""
+
+from graceline.dialects.yaml.files import PipelineFile, check, load, loads
+from graceline.dialects.yaml.limits import Candidate, Resolved, StepLimits
+from graceline.dialects.yaml.problems import FileError, Position, Problem
+
+__all__ = [
+    "Candidate",
+    "FileError",
+    "PipelineFile",
+    "Position",
+    "Problem",
+    "Resolved",
+    "StepLimits",
+    "check",
+    "load",
+    "loads",
+]

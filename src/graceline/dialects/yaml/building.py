@@ -1,0 +1,265 @@
+"""Building: the definitions that a file stands for. Nothing it names is imported or run."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from graceline.definitions import Bulkhead, Each, Node, Pipeline, Stage, each
+from graceline.dialects.templates import compile_value
+from graceline.dialects.yaml.bodies import ToolSource, items_of, work_of
+from graceline.dialects.yaml.cleaning import cleanup_of
+from graceline.dialects.yaml.inputs import coerce_inputs
+from graceline.dialects.yaml.limits import GRACE, StepLimits, resolve_limits
+from graceline.dialects.yaml.linking import Links
+from graceline.dialects.yaml.policies import AdaptiveKeys, BackoffKeys
+from graceline.dialects.yaml.problems import FileError, Problem
+from graceline.dialects.yaml.reading import Tree
+from graceline.dialects.yaml.running import Runs, StepHooks
+from graceline.dialects.yaml.schema import FileKeys, StageKeys, StepKeys
+from graceline.errors import DefinitionWarning, GracelineError
+
+__all__ = ["OUTPUTS", "Built", "build"]
+
+OUTPUTS = "outputs"
+"""The name of the stage, and of its node, that makes the outputs of a run."""
+
+
+@attrs.frozen
+class Built:
+    """What a file stands for.
+
+    Attributes:
+        pipeline: the definition.
+        limits: for each step, its limits and where they come from.
+        runs: the records of the runs that go on.
+    """
+
+    pipeline: Pipeline
+    limits: dict[str, StepLimits]
+    runs: Runs
+
+
+def build(
+    keys: FileKeys, tree: Tree, links: Links, file: str, tools: ToolSource, root: Path | None
+) -> Built:
+    """Build the pipeline of a file.
+
+    Args:
+        keys: the file, structured.
+        tree: the file, as it was read.
+        links: what refers to what in it; without problems.
+        file: what messages call it.
+        tools: where tools are found.
+        root: the directory of programs; None for this process's.
+
+    Raises:
+        FileError: for tools that do not exist, and for what the definitions refuse.
+    """
+    with warnings.catch_warnings():
+        # What is hardly meant is told by `check`, with its place in the file.
+        warnings.simplefilter("ignore", DefinitionWarning)
+        return _Builder(keys, tree, links, file, tools, root).build()
+
+
+class _Builder:
+    def __init__(
+        self,
+        keys: FileKeys,
+        tree: Tree,
+        links: Links,
+        file: str,
+        tools: ToolSource,
+        root: Path | None,
+    ) -> None:
+        self._keys = keys
+        self._tree = tree
+        self._links = links
+        self._file = file
+        self._tools = tools
+        self._root = root
+        self._name = keys.id or keys.name or ""
+        self._problems: list[Problem] = []
+        self._limits: dict[str, StepLimits] = {}
+        self._runs = Runs(tuple(links.steps), lambda given: coerce_inputs(keys.inputs, given, file))
+        self._skipping = frozenset(
+            step.id for _, steps in keys.groups() for step in steps if step.on_error == "skip"
+        )
+        self._blocking = _with_dependents(self._skipping, links.needs)
+
+    def build(self) -> Built:
+        """The pipeline, or all that is wrong with it."""
+        stages = [
+            stage
+            for number, (keys, steps) in enumerate(self._keys.groups())
+            for stage in self._stage(number, keys, steps)
+        ]
+        if self._problems:
+            raise FileError(self._problems)
+        if self._keys.outputs is not None:
+            stages.append(self._outputs())
+        config = self._keys.config
+        grace = GRACE if config.grace is None and config.reserve is None else config.grace
+        slots = config.max_parallel
+        name = f"max_parallel of {self._name}"
+        pipeline = self._made(
+            lambda: Pipeline(
+                self._name,
+                stages,
+                timeout=math.inf if config.timeout is None else _limit(config.timeout),
+                grace=grace,
+                reserve=config.reserve,
+                fail_fast=config.fail_fast is not False,
+                strict=False,
+                limit=None if slots is None else Bulkhead(slots, name=name),
+                retry=None,
+                attempt_timeout=None,
+                breaker=None,
+                hedge=None,
+                on_cleanup=self._runs.close,
+            ),
+            (),
+        )
+        if pipeline is None:
+            raise FileError(self._problems)
+        return Built(pipeline, self._limits, self._runs)
+
+    def _made(self, make: Callable[[], Any], path: tuple[str | int, ...]) -> Any:
+        """What is made, or None if it is refused, which is noted."""
+        try:
+            return make()
+        except GracelineError as error:
+            if isinstance(error, FileError):
+                raise
+            found = self._tree.get(*path)
+            self._problems.append(Problem(str(error), self._file, found.at if found else None))
+            return None
+
+    def _stage(
+        self, number: int, keys: StageKeys | None, steps: tuple[StepKeys, ...]
+    ) -> Iterator[Stage]:
+        nodes = [node for step in steps for node in self._step(keys, step)]
+        if len(nodes) < len(steps):
+            return  # what is missing is a problem already
+        options: dict[str, Any] = {}
+        if keys is not None:
+            options = {
+                "timeout": None if keys.timeout is None else _limit(keys.timeout),
+                "grace": keys.grace,
+                "reserve": keys.reserve,
+                "critical": keys.critical,
+            }
+        if number == 0:
+            options["when"] = self._runs.open
+        name = self._name if keys is None else keys.id
+        path = () if keys is None else ("stages", number)
+        stage = self._made(lambda: Stage(name, nodes, **options), path)
+        if stage is not None:
+            yield stage
+
+    def _step(self, stage: StageKeys | None, step: StepKeys) -> Iterator[Node]:
+        place = self._links.steps[step.id]
+        limits = resolve_limits(self._tree, self._keys, stage, step, place.path)
+        self._limits[step.id] = limits
+        key = next((key for key in ("command", "tool", "action") if getattr(step, key)), "")
+        work = self._made(
+            lambda: work_of(step, step.id, self._runs, self._tools, self._root, step.runs_on),
+            (*place.path, key),
+        )
+        cleanup = None
+        body = step.cleanup
+        if body is not None:
+            cleanup = self._made(
+                lambda: cleanup_of(body, step.id, self._runs, self._tools, self._root),
+                (*place.path, "cleanup"),
+            )
+        if work is None or (cleanup is None and body is not None):
+            return
+        hooks = self._hooks(step)
+        handlers = [hooks.ended] if cleanup is None else [hooks.ended, cleanup]
+        node = self._made(lambda: self._node(step, limits, work, hooks, handlers), place.path)
+        if node is not None:
+            yield node
+
+    def _node(
+        self, step: StepKeys, limits: StepLimits, work: Any, hooks: StepHooks, handlers: list[Any]
+    ) -> Node:
+        options: dict[str, Any] = {}
+        if step.on_error != "fail":
+            options |= {"critical": False, "fallback": hooks.stood_in}
+        if step.condition is not None or hooks.blockers:
+            options["when"] = hooks.wanted
+        if step.max_retries:
+            backoff = step.backoff or BackoffKeys()
+            options["retry"] = backoff.build(attempts=step.max_retries + 1)
+        for name in ("breaker", "hedge"):
+            policy = getattr(step, name)
+            if policy is not None:
+                options[name] = policy.build()
+        if step.runs_on is not None:
+            options["runs_on"] = step.runs_on
+        if limits.attempt.limit is not None:
+            options["attempt_timeout"] = limits.attempt.limit
+        node = Node(
+            work,
+            name=step.id,
+            timeout=step.total_timeout,
+            grace=step.grace,
+            reserve=step.reserve,
+            idempotent=step.idempotent,
+            after=self._links.after[step.id],
+            on_cleanup=handlers,
+            metadata={
+                name: value for name, value in (step.metadata or {}).items() if name != "timeout"
+            },
+            **options,
+        )
+        if step.for_each is None:
+            return node
+        parallel = step.max_parallel or Each().max_parallel
+        return each(node, max_parallel=parallel, items=items_of(step.for_each, self._runs))
+
+    def _hooks(self, step: StepKeys) -> StepHooks:
+        needs = self._links.needs[step.id]
+        condition = step.condition
+        return StepHooks(
+            runs=self._runs,
+            id=step.id,
+            condition=compile_value(condition) if isinstance(condition, str) else condition,
+            blockers=tuple(name for name in needs if name in self._blocking),
+            skippers=self._skipping.intersection(needs),
+        )
+
+    def _outputs(self) -> Stage:
+        value = compile_value(self._keys.outputs)
+        runs = self._runs
+
+        async def outputs(_: Any) -> Any:
+            return runs.evaluate(value)
+
+        return Stage(OUTPUTS, [Node(outputs, limit=None)])
+
+
+def _with_dependents(names: frozenset[str], needs: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Some steps, and all that need them, or need something that does."""
+    dependents: dict[str, list[str]] = {}
+    for name, needed in needs.items():
+        for other in needed:
+            dependents.setdefault(other, []).append(name)
+    found, waiting = set(names), list(names)
+    while waiting:
+        for name in dependents.get(waiting.pop(), ()):
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+def _limit(stated: float | AdaptiveKeys) -> Any:
+    """Seconds, or a learned limit."""
+    return stated.build() if isinstance(stated, AdaptiveKeys) else stated

@@ -1,0 +1,163 @@
+"""Checking: what is valid in a file, but hardly what was meant; each a warning at its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import attrs
+
+from graceline.definitions import Adaptive
+from graceline.dialects.yaml.limits import Resolved, resolve_limits
+from graceline.dialects.yaml.linking import Links
+from graceline.dialects.yaml.policies import AdaptiveKeys
+from graceline.dialects.yaml.problems import Position, Problem
+from graceline.dialects.yaml.reading import Tree
+from graceline.dialects.yaml.schema import FileKeys, StageKeys, StepKeys
+from graceline.durations import format_duration
+
+__all__ = ["warnings_of"]
+
+_Stated = float | Adaptive | AdaptiveKeys | None
+_Path = tuple[str | int, ...]
+
+
+def warnings_of(keys: FileKeys, tree: Tree, links: Links, file: str) -> list[Problem]:
+    """The warnings of a file that has no errors, in its order."""
+    found = sorted(
+        _Checker(keys, tree, links).all(), key=lambda one: (one[0] or Position(0, 0), one[1])
+    )
+    return [Problem(message, file, at, "warning") for at, message in found]
+
+
+_Warning = tuple[Position | None, str]
+
+
+def _seconds(limit: _Stated) -> float:
+    """The most that a limit lets pass; `inf` for none."""
+    if isinstance(limit, Adaptive | AdaptiveKeys):
+        return limit.ceiling
+    return math.inf if limit is None else limit
+
+
+@attrs.frozen
+class _Checker:
+    keys: FileKeys
+    tree: Tree
+    links: Links
+
+    def all(self) -> Iterator[_Warning]:
+        """Every warning."""
+        if self.keys.phases:
+            yield from self._phases()
+            return
+        yield from self._sum()
+        for number, stage in enumerate(self.keys.stages):
+            yield from self._stage(stage, ("stages", number))
+        yield from self._steps()
+
+    def _at(self, *path: str | int) -> Position | None:
+        found = self.tree.get(*path)
+        return None if found is None else found.at
+
+    def _phases(self) -> Iterator[_Warning]:
+        for number, phase in enumerate(self.keys.phases):
+            for place, one in enumerate(phase.commands):
+                path = ("phases", number, "commands", place)
+                if isinstance(one.command, str):
+                    yield self._shell(f"command {one.name or one.command!r}", *path)
+
+    def _shell(self, what: str, *path: str | int) -> _Warning:
+        at = self._at(*path, "command")
+        return at, f"{what}: a text runs under the shell; a list such as [make, all] does not"
+
+    def _sum(self) -> Iterator[_Warning]:
+        config = self.keys.config
+        limit = _seconds(config.timeout)
+        stages = [stage for stage in self.keys.stages if stage.critical]
+        total = sum(_seconds(stage.timeout) for stage in stages if stage.timeout is not None)
+        if limit < total < math.inf and len(stages) > 1:
+            yield (
+                self._at("config", "timeout"),
+                (
+                    "the limits of the critical stages add up to "
+                    f"{format_duration(total)}, and the pipeline has {format_duration(limit)}"
+                ),
+            )
+        if (config.grace or 0) >= limit:
+            yield self._at("config", "grace"), _grace(config.grace, limit, "the pipeline")
+
+    def _stage(self, stage: StageKeys, path: _Path) -> Iterator[_Warning]:
+        where = f"stage {stage.id!r}"
+        limit, above = _seconds(stage.timeout), _seconds(self.keys.config.timeout)
+        if above < limit < math.inf:
+            yield self._at(*path, "timeout"), _clamped(where, limit, above, "the pipeline")
+        if stage.grace and stage.grace >= limit:
+            yield self._at(*path, "grace"), _grace(stage.grace, limit, where)
+
+    def _steps(self) -> Iterator[_Warning]:
+        for stage, steps in self.keys.groups():
+            for step in steps:
+                path = self.links.steps[step.id].path
+                yield from self._step(stage, step, path)
+
+    def _step(self, stage: StageKeys | None, step: StepKeys, path: _Path) -> Iterator[_Warning]:
+        where = f"step {step.id!r}"
+        limits = resolve_limits(self.tree, self.keys, stage, step, path)
+        attempt, total = _seconds(limits.attempt.limit), _seconds(limits.total.limit)
+        above = [
+            (_seconds(limits.stage.limit), "its stage"),
+            (_seconds(limits.pipeline.limit), "the pipeline"),
+        ]
+        least, which = min(above, key=lambda one: one[0])
+        for limit, resolved in ((attempt, limits.attempt), (total, limits.total)):
+            if least < limit < math.inf:
+                yield _place(resolved), _clamped(where, limit, least, which)
+        if step.max_retries and total <= attempt < math.inf:
+            yield (
+                _place(limits.attempt),
+                (
+                    f"{where}: one attempt may take {format_duration(attempt)}, and all of them "
+                    f"{format_duration(total)}: none is left for its retries"
+                ),
+            )
+        elif total < attempt < math.inf:
+            yield _place(limits.attempt), _clamped(where, attempt, total, "its total_timeout")
+        least = min(attempt, total)
+        if step.grace and step.grace >= least:
+            yield self._at(*path, "grace"), _grace(step.grace, least, where)
+        if step.hedge is not None and step.hedge.delay is not None and step.hedge.delay >= least:
+            yield (
+                self._at(*path, "hedge", "delay"),
+                (
+                    f"{where}: a second copy is sent after {format_duration(step.hedge.delay)}, "
+                    f"and its limit is {format_duration(least)}: none is ever sent"
+                ),
+            )
+        if isinstance(step.command, str):
+            yield self._shell(where, *path)
+        if step.cleanup is not None and isinstance(step.cleanup.command, str):
+            yield self._shell(f"{where}, cleanup", *path, "cleanup")
+        if self.keys.outputs is not None and step.id not in self.links.used:
+            yield (
+                self._at(*path),
+                f"{where}: nobody uses it, neither another step nor outputs",
+            )
+
+
+def _place(limit: Resolved) -> Position | None:
+    return None if limit.winner is None else limit.winner.at
+
+
+def _clamped(where: str, limit: float, above: float, which: str) -> str:
+    return (
+        f"{where}: its limit of {format_duration(limit)} is above the {format_duration(above)} of "
+        f"{which}, which clamps it"
+    )
+
+
+def _grace(grace: float | None, limit: float, where: str) -> str:
+    return (
+        f"{where}: the grace of {format_duration(grace or 0)} is no shorter than the limit of "
+        f"{format_duration(limit)}"
+    )

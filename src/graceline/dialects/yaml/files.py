@@ -1,0 +1,180 @@
+"""Files: a pipeline read from a file, checked as a whole, ready to be run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graceline.dialects.tools import Tools
+from graceline.dialects.yaml.building import Built, build
+from graceline.dialects.yaml.checking import warnings_of
+from graceline.dialects.yaml.inputs import check_defaults, coerce_inputs
+from graceline.dialects.yaml.linking import Links, link
+from graceline.dialects.yaml.problems import FileError, Problem
+from graceline.dialects.yaml.reading import Tree, parse, read_bytes
+from graceline.dialects.yaml.schema import FileKeys
+from graceline.dialects.yaml.structuring import structure
+from graceline.errors import GracelineError
+
+if TYPE_CHECKING:
+    from graceline.bench import Suite
+    from graceline.definitions import Pipeline
+    from graceline.dialects.yaml.bodies import ToolSource
+    from graceline.dialects.yaml.limits import StepLimits
+
+__all__ = ["PipelineFile", "check", "load", "loads"]
+
+
+class PipelineFile:
+    """A file that was read and checked; `load` and `loads` make it.
+
+    Attributes:
+        file: what messages call it.
+        keys: what it says.
+        tree: the same with positions.
+        links: which step needs which.
+    """
+
+    def __init__(
+        self, file: str, keys: FileKeys, tree: Tree, links: Links, tools: ToolSource,
+        root: Path | None,
+    ) -> None:  # fmt: skip
+        self.file: str = file
+        self.keys: FileKeys = keys
+        self.tree: Tree = tree
+        self.links: Links = links
+        self._tools = tools
+        self._root = root
+
+    @property
+    def name(self) -> str:
+        """The name of the pipeline, or of the suite."""
+        return self.keys.id or self.keys.name or ""
+
+    @property
+    def is_suite(self) -> bool:
+        """Whether it holds phases for the benchmark runner, and no steps."""
+        return bool(self.keys.phases)
+
+    def pipeline(self) -> Pipeline:
+        """The pipeline: `await engine.run(file.pipeline(), {"topic": "trees"})`.
+
+        Its input is a mapping of inputs, or None for none. It may be run many times, also at once.
+
+        Raises:
+            GracelineError: if the file holds phases.
+        """
+        return self._built.pipeline
+
+    def suite(self) -> Suite:
+        """The suite of a file with phases, for `graceline.bench.run_suite`.
+
+        Raises:
+            GracelineError: if the file holds steps.
+        """
+        if not self.is_suite:
+            raise GracelineError(f"{self.file} holds steps; run it as a pipeline")
+        return self._suite
+
+    def inputs(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The inputs of a run as the pipeline will see them; to look before it is run.
+
+        Raises:
+            FileError: for what is not declared, is missing, or is of another type.
+        """
+        return coerce_inputs(self.keys.inputs, given, self.file)
+
+    def limits(self) -> dict[str, StepLimits]:
+        """For each step every limit that can cut it, and where these come from."""
+        return dict(self._built.limits)
+
+    def warnings(self) -> list[Problem]:
+        """What is valid, but hardly what was meant, in the order of the file."""
+        return warnings_of(self.keys, self.tree, self.links, self.file)
+
+    @cached_property
+    def _built(self) -> Built:
+        if self.is_suite:
+            raise GracelineError(f"{self.file} holds phases; run it with `graceline bench`")
+        return build(self.keys, self.tree, self.links, self.file, self._tools, self._root)
+
+    @cached_property
+    def _suite(self) -> Suite:
+        from graceline.dialects.yaml.suites import build_suite  # noqa: PLC0415 - few files need it
+
+        return build_suite(self.keys, self.tree, self.file, self._root)
+
+    def build(self) -> None:
+        """Build what it stands for, so that nothing can be wrong with it later."""
+        _ = self._suite if self.is_suite else self._built
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    tools: ToolSource | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> PipelineFile:
+    """Read a file. Nothing that it names is imported, and nothing is run or written.
+
+    Args:
+        path: a regular file of at most 1 MiB.
+        tools: the tools that its steps may use; None for those of every program.
+        root: the directory of programs and of the tool `filesystem`; None for this process's.
+
+    Raises:
+        FileError: with everything that is wrong, each at its line and column.
+    """
+    return loads(read_bytes(path), file=os.fspath(path), tools=tools, root=root)
+
+
+def loads(
+    text: str | bytes,
+    *,
+    file: str = "<text>",
+    tools: ToolSource | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> PipelineFile:
+    """Read the text of a file; all else is as in `load`.
+
+    Args:
+        text: UTF-8 if it is bytes.
+        file: what messages call it.
+        tools: as in `load`.
+        root: as in `load`.
+
+    Raises:
+        FileError: with everything that is wrong, each at its line and column.
+    """
+    tree = parse(text, file)
+    keys, problems = structure(tree, FileKeys, file)
+    links = link(tree, file)
+    problems += links.problems
+    if keys is not None:
+        problems += check_defaults(keys.inputs, tree, file)
+    if problems or keys is None:
+        raise FileError(problems)
+    if tools is None:
+        tools = Tools.default(root=Path() if root is None else Path(root))
+    read = PipelineFile(file, keys, tree, links, tools, None if root is None else Path(root))
+    read.build()
+    return read
+
+
+def check(
+    path: str | os.PathLike[str],
+    *,
+    tools: ToolSource | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> list[Problem]:
+    """Everything that is wrong with a file, or hardly what was meant; empty if it is fine.
+
+    The arguments are those of `load`.
+    """
+    try:
+        return load(path, tools=tools, root=root).warnings()
+    except FileError as error:
+        return list(error.problems)

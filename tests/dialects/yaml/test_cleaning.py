@@ -1,0 +1,125 @@
+"""Cleanup of a step is run whatever became of it, and its own failure is kept beside that."""
+
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from graceline import CommandFailedError, open_engine
+from graceline.dialects.yaml import loads
+
+
+@pytest.mark.keys("step.cleanup", "cleanup.tool", "cleanup.action", "cleanup.parameters")
+@pytest.mark.parametrize(("fail", "status"), [(0, "ok"), (1, "failed")])
+async def test_a_tool_cleans_up(autojump_clock, run, tools, fail, status):
+    """It sees what became of the step, and is called before anything that depends on it."""
+    result = await run(
+        f"""
+        id: p
+        steps:
+          - id: a
+            tool: work
+            parameters: {{fail: {fail}}}
+            on_error: continue
+            cleanup: {{tool: note, action: end, parameters: {{x: "{{{{ a.status }}}}"}}}}
+          - {{id: b, tool: note, action: after, dependencies: a}}
+        """
+    )
+    assert [call for call in tools.calls if call[0] in ("end", "after")] == [
+        ("end", {"x": status}),
+        ("after", {}),
+    ]
+    assert result.node("a").secondary == ()
+
+
+async def test_cleanup_of_a_timeout(autojump_clock, run, tools):
+    """A step that was cut is cleaned up after, within its grace period."""
+    result = await run(
+        """
+        id: p
+        steps:
+          - id: a
+            tool: work
+            parameters: {seconds: 9}
+            total_timeout: 2
+            grace: 3
+            cleanup: {tool: work, parameters: {seconds: 60}}
+        """
+    )
+    assert (result.status, result.elapsed) == ("timed_out", 5)
+
+
+async def test_a_step_that_was_skipped_is_not_cleaned_up(autojump_clock, run, tools):
+    """What never began has left nothing."""
+    await run("id: p\nsteps: [{id: a, tool: note, condition: false, cleanup: {tool: note}}]")
+    assert tools.calls == []
+
+
+@pytest.fixture
+async def real_engine():
+    async with open_engine() as engine:
+        yield engine
+
+
+@pytest.mark.keys("cleanup.command", "cleanup.env", "cleanup.cwd")
+async def test_a_program_cleans_up(real_engine, tmp_path):
+    """A program may do it; if it fails, that is a secondary error of its step."""
+    (tmp_path / "in").mkdir()
+    text = """
+id: p
+steps:
+  - id: a
+    command: ["true"]
+    cleanup: {command: 'echo "$A {{ a.result.exit_code }}" > out', env: {A: b}, cwd: in}
+  - id: b
+    command: ["true"]
+    cleanup: {command: [sh, -c, "echo no >&2; exit 3"]}
+  - id: c
+    command: ["true"]
+    cleanup: {command: [./none]}
+"""
+    result = await real_engine.run(loads(text, root=tmp_path).pipeline())
+    assert result.status == "ok"
+    assert (tmp_path / "in" / "out").read_text() == "b 0\n"
+    (error,) = result.node("b").secondary
+    assert isinstance(error, CommandFailedError)
+    assert str(error) == "cleanup of 'b': 'sh' exited with 3; its last words: 'no'"
+    assert "cleanup of 'c': './none' did not start" in str(result.node("c").secondary[0])
+
+
+async def test_a_program_that_does_not_end_is_killed(real_engine, tmp_path):
+    """Its group is, when the grace period is over."""
+    text = """
+id: p
+steps: [{id: a, command: ["true"], grace: 0.2, cleanup: {command: "sleep 60 & echo $! > pid; wait"}}]
+"""
+    start = time.monotonic()
+    result = await real_engine.run(loads(text, root=tmp_path).pipeline())
+    assert result.status == "ok"
+    assert time.monotonic() - start < 30
+    pid = int((tmp_path / "pid").read_text())
+    with trio.fail_after(10):
+        while alive(pid):
+            await trio.sleep(0.01)
+
+
+def alive(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+        return stat.rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+async def test_a_plain_function_cleans_up(real_engine, tools):
+    """It runs in a thread."""
+    seen = []
+
+    @tools.add
+    def clean(text):
+        seen.append(text)
+
+    text = "id: p\nsteps: [{id: a, tool: note, cleanup: {tool: clean, parameters: {text: '{{ a.status }}'}}}]"
+    await real_engine.run(loads(text, tools=tools).pipeline())
+    assert seen == ["ok"]

@@ -1,0 +1,113 @@
+"""Files are loaded and checked, and nothing happens meanwhile."""
+
+import sys
+import tracemalloc
+
+import pytest
+
+from graceline import DefinitionError, GracelineError
+from graceline.dialects.yaml import FileError, PipelineFile, check, load, loads
+
+GOOD = "id: p\nsteps: [{id: a, command: [touch, made]}]\n"
+
+
+def test_a_file_is_loaded(tmp_path):
+    """What is built stands ready: its name, its pipeline, its inputs."""
+    path = tmp_path / "f.yaml"
+    path.write_text(
+        "name: p\ninputs: {n: {type: integer, default: 3}}\nsteps: [{id: a, command: [x]}]"
+    )
+    file = load(path)
+    assert isinstance(file, PipelineFile)
+    assert (file.name, file.is_suite, file.file) == ("p", False, str(path))
+    assert file.pipeline() is file.pipeline()
+    assert file.inputs({"n": "4"}) == {"n": 4}
+    assert file.inputs() == {"n": 3}
+    with pytest.raises(FileError, match="there is no input 'm'"):
+        file.inputs({"m": 1})
+
+
+def test_loading_runs_and_writes_nothing(tmp_path, monkeypatch):
+    """No program is started, no module imported, no file made."""
+    monkeypatch.chdir(tmp_path)
+    loads(GOOD)  # what loading itself needs
+    before = set(sys.modules)
+    text = "id: p\nsteps: [{id: a, command: [touch, made], cleanup: {command: 'touch made'}}]"
+    assert loads(text).pipeline().name == "p"
+    assert list(tmp_path.iterdir()) == []
+    assert set(sys.modules) == before
+
+
+def test_what_is_wrong_is_told_by_load_and_check(tmp_path):
+    """`load` raises it as one error, `check` gives it as a list, with warnings for what is fine."""
+    path = tmp_path / "f.yaml"
+    path.write_text("id: p\nsteps: [{id: a, command: 3, parameters: {x: '{{ nothing }}'}}]")
+    with pytest.raises(DefinitionError) as caught:
+        load(path)
+    assert caught.value.problems == tuple(check(path))
+    assert [problem.severity for problem in check(path)] == ["error", "error"]
+    path.write_text("id: p\nsteps: [{id: a, command: x}]")
+    assert [problem.severity for problem in check(path)] == ["warning"]
+    path.write_text(GOOD)
+    assert check(path) == []
+    assert "cannot be read" in str(check(tmp_path / "none.yaml")[0])
+
+
+def test_form_and_references_are_told_together(problems):
+    """A mistake in one step does not hide an unknown name in another, nor a cycle."""
+    found = problems(
+        """
+        id: p
+        steps:
+          - {id: a, tool: note, timeout: "30"}
+          - {id: b, tool: note, parameters: {x: "{{ c.result }}"}}
+          - {id: d, tool: note, dependencies: e}
+          - {id: e, tool: note, dependencies: d}
+        """
+    )
+    assert len(found) == 3
+
+
+def test_steps_and_phases_are_different_things(read):
+    """A file with phases is a suite, and no pipeline; and the other way round."""
+    suite = read("id: p\nphases: [{name: a, commands: [{command: [x]}]}]")
+    assert suite.is_suite
+    with pytest.raises(GracelineError, match=r"f.yaml holds phases; run it with `graceline bench`"):
+        suite.pipeline()
+    with pytest.raises(GracelineError, match=r"f.yaml holds steps; run it as a pipeline"):
+        read("id: p\nsteps: [{id: a, tool: note}]").suite()
+
+
+BAD = {
+    "unknown key": "id: p\nstep: 3",
+    "python object": "id: !!python/object/apply:os.system ['touch made']\nsteps: []",
+    "dunder": "id: p\nsteps: [{id: a, tool: t, condition: \"{{ ''.__class__ }}\"}]",
+    "bomb": "a: &a [x]\n" + "\n".join(f"{c}: &{c} [{', '.join([f'*{p}'] * 9)}]"
+                                     for p, c in zip("abcdefgh", "bcdefghi", strict=True)),
+    "deep": "[" * 100_000,
+    "large": "#" * (3 << 20),
+    "binary": bytes(range(256)),
+    "names": "id: p\nsteps:\n" + "".join(f"  - {{id: a{n}, tool: t, dependencies: b}}\n"
+                                         for n in range(1000)),
+    "cycle": "id: p\nsteps:\n" + "".join(
+        f"  - {{id: a{n}, command: [x], dependencies: a{(n + 1) % 1000}}}\n" for n in range(1000)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_cost_little(name, tmp_path, monkeypatch):
+    """Each is refused in bounded memory, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    tracemalloc.start()
+    with pytest.raises(FileError):
+        loads(BAD[name])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000_000
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_huge_list_in_a_template_fails_its_step(autojump_clock, run):
+    """A template cannot exhaust the process: its step fails, and nothing is done."""
+    result = await run("id: p\nsteps: [{id: a, tool: note, for_each: '{{ range(10**9) | list }}'}]")
+    assert result.node("a").status == "failed"

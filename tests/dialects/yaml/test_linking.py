@@ -1,0 +1,169 @@
+"""References are found in templates, and those that lead nowhere are told with their places."""
+
+import pytest
+
+from graceline.dialects.yaml.linking import link
+from graceline.dialects.yaml.reading import parse
+
+
+def links(text):
+    return link(parse(text), "f.yaml")
+
+
+def found(text):
+    return [str(problem) for problem in links(text).problems]
+
+
+def test_needs_are_declared_and_found():
+    """In whichever key a template stands, what it refers to is needed, in its long and short form."""
+    made = links(
+        """
+id: p
+steps:
+  - {id: a, tool: t}
+  - {id: b, tool: t, parameters: {x: ["{{ steps.a.result }}"]}}
+  - {id: c, command: [x, "{{ a.result.text }}"], env: {A: "{{ b.error }}"}}
+  - {id: d, tool: t, condition: "{{ steps['c'].status == 'ok' }}", dependencies: a}
+  - {id: e, tool: t, for_each: "{{ d.value }}", cleanup: {tool: t, parameters: {x: "{{ e.status }}"}}}
+outputs: {x: "{{ steps }} {{ e.result }}"}
+"""
+    )
+    assert made.problems == []
+    assert made.needs == {"a": (), "b": ("a",), "c": ("a", "b"), "d": ("a", "c"), "e": ("d",)}
+    assert made.used == {"a", "b", "c", "d", "e"}
+
+
+def test_what_is_in_an_earlier_stage_is_done():
+    """Only steps of the same stage are waited for; the others are over."""
+    made = links(
+        """
+id: p
+stages:
+  - {id: one, steps: [{id: a, tool: t}]}
+  - {id: two, steps: [{id: b, tool: t}, {id: c, tool: t, dependencies: [a, b]}]}
+"""
+    )
+    assert (made.needs["c"], made.after["c"]) == (("a", "b"), ("b",))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (
+            "parameters: {x: '{{ topc }}'}",
+            "b', parameters: nothing is called 'topc'; did you mean 'topic'?",
+        ),
+        ("parameters: {x: '{{ steps.aa.result }}'}", "there is no step 'aa'; did you mean 'a'?"),
+        ("parameters: {x: '{{ a.reslt }}'}", "step 'a' has no 'reslt'; did you mean 'result'?"),
+        ("parameters: {x: '{{ steps.a.reslt }}'}", "step 'a' has no 'reslt'"),
+        ("parameters: {x: '{{ inputs.topc }}'}", "there is no input 'topc'; did you mean 'topic'?"),
+        ("parameters: {x: '{{ execution.ip }}'}", "execution has no 'ip'"),
+        ("parameters: {x: '{{ steps }}'}", "say which step is meant: steps.a"),
+        ("parameters: {x: '{{ item }}'}", "'item' is known to the items of for_each only"),
+        ("for_each: [1], condition: '{{ index > 1 }}'", "'index' is known to the items"),
+        ("parameters: {x: '{{ b.result }}'}", "step 'b': it refers to itself"),
+        ("dependencies: [b]", "step 'b': it refers to itself, before it has run"),
+        ("dependencies: c", "step 'b', dependencies: there is no step 'c'; valid are: 'a'"),
+        ("parameters: {x: '{{ a.result'}", "step 'b', parameters: template"),
+        ("parameters: {x: '{{ a.__class__ }}'}", "step 'b', parameters: "),
+    ],
+)
+def test_what_leads_nowhere(step, message):
+    """Unknown names are told at the text that has them, with the nearest one."""
+    (problem,) = found(
+        f"id: p\ninputs: {{topic: {{}}}}\nsteps:\n  - {{id: a, tool: t}}\n  - {{id: b, tool: t, {step}}}"
+    )
+    assert problem.startswith("f.yaml:5:")
+    assert message in problem
+
+
+def test_a_later_stage_cannot_be_needed():
+    """Stages are a sequence: what comes later cannot be waited for."""
+    (problem,) = found(
+        """id: p
+stages:
+  - {id: one, steps: [{id: a, tool: t, parameters: {x: "{{ b.result }}"}}]}
+  - {id: two, steps: [{id: b, tool: t}]}
+"""
+    )
+    assert problem == "f.yaml:3:56: step 'a': it needs 'b', which is in a later stage"
+
+
+def test_cycles():
+    """Every cycle is told once, by the steps that it leads through."""
+    problems = found(
+        """id: p
+steps:
+  - {id: a, tool: t, dependencies: b}
+  - {id: b, tool: t, parameters: {x: "{{ a.result }}"}}
+  - {id: c, tool: t, dependencies: d}
+  - {id: d, tool: t, dependencies: c}
+"""
+    )
+    assert len(problems) == 2
+    assert all(problem.endswith("is a cycle; it would wait for itself") for problem in problems)
+
+
+def test_names_are_unique():
+    """Steps, stages and inputs have names of their own, which templates can say."""
+    assert found(
+        """id: p
+inputs: {a: {}, steps: {}, "x-y": {}, ok: {}}
+stages:
+  - {id: s, steps: [{id: a, tool: t}, {id: item, tool: t}]}
+  - {id: s, steps: [{id: a, tool: t}]}
+  - {id: outputs, steps: [{id: b, tool: t}]}
+"""
+    ) == [
+        "f.yaml:5:10: stage 's': another stage has this id",
+        "f.yaml:6:10: stage 'outputs': another stage has this id",
+        "f.yaml:4:44: step 'item': this id means something in templates",
+        "f.yaml:5:26: step 'a': another step has this id, in line 4",
+        "f.yaml:2:10: input 'a': a step has this name, too",
+        "f.yaml:2:17: input 'steps': this name means something in templates",
+        "f.yaml:2:28: input 'x-y': templates could not refer to it",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "steps: 3",
+        "steps: [3]",
+        "stages: [3, {steps: {}}]",
+        "inputs: 3\nsteps: [{id: [a]}]",
+        "[]",
+        "3",
+    ],
+)
+def test_what_has_no_form_is_left_alone(text):
+    """What is no step has no references; its form is told by others."""
+    assert found(text) == []
+
+
+def test_there_is_an_end_to_it():
+    """Near names are slow to find, and nobody reads thousands of problems."""
+    steps = "".join(f"  - {{id: s{n}, tool: t, dependencies: x{n}}}\n" for n in range(1000))
+    problems = found(f"id: p\nsteps:\n{steps}")
+    assert len(problems) == 50
+    assert max(map(len, problems)) < 200
+
+
+def test_a_long_cycle_is_told_in_short():
+    """Nobody reads a cycle of a thousand steps."""
+    steps = "".join(
+        f"  - {{id: s{n}, tool: t, dependencies: s{(n + 1) % 1000}}}\n" for n in range(1000)
+    )
+    (problem,) = found(f"id: p\nsteps:\n{steps}")
+    assert "-> ... ->" in problem
+    assert len(problem) < 200
+
+
+def test_a_long_chain_is_no_recursion():
+    """Thousands of steps, each of which needs the one before, are linked as they are."""
+    steps = "".join(
+        f"  - {{id: s{n}, tool: t, dependencies: s{max(0, n - 1)}}}\n" for n in range(1, 4000)
+    )
+    made = links(f"id: p\nsteps:\n  - {{id: s0, tool: t}}\n{steps}")
+    assert made.problems == []
+    assert made.after["s3999"] == ("s3998",)
