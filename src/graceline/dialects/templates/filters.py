@@ -22,6 +22,7 @@ __all__ = ["FILTERS", "MISSING"]
 
 MISSING: object = object()
 """What `default` gets in place of a value that is missing."""
+_OF_MISSING = ("defined", "undefined")
 _Filter = Callable[..., Any]
 
 
@@ -50,21 +51,25 @@ def _find(table: Mapping[str, _Filter], name: Any, what: str) -> _Filter:
 
 
 def _select(*, keep: bool, by_attribute: bool) -> _Filter:
-    def choose(meter: Meter, value: Any, *args: Any) -> Any:
+    def choose(meter: Meter, value: Any, *named: Any) -> Any:
+        args = list(named)
         get: Callable[[Any], Any] = itself
         if by_attribute:
             if not args:
                 raise TemplateError("selectattr and rejectattr take the name of an attribute")
-            get, args = path_getter(meter, args[0], None), args[1:]
+            path, *args = args
+            asks = bool(args) and args[0] in _OF_MISSING  # what is missing is what it is about
+            get = path_getter(meter, path, MISSING if asks else NEVER)
         test = _find(TESTS, args[0], "test") if args else lambda _, entry: bool(entry)
         rest = args[1:]
-        return meter.kept(
-            [
-                entry
-                for entry in each_of(value, meter)
-                if bool(test(meter, get(entry), *rest)) is keep
-            ]
-        )
+
+        def holds(entry: Any) -> bool:
+            found = get(entry)
+            if found is MISSING:
+                return bool(args[0] == "undefined")
+            return bool(test(meter, found, *rest))
+
+        return meter.kept([entry for entry in each_of(value, meter) if holds(entry) is keep])
 
     return choose
 

@@ -246,7 +246,7 @@ def _slices(meter: Meter, value: Any, slices: int, fill_with: Any = None) -> Any
     for number in range(count):
         size = short + (number < longer)
         column = entries[at : at + size]
-        if fill_with is not None and longer and number >= longer:
+        if fill_with is not None and number >= longer:
             column.append(fill_with)
         columns.append(column)
         at += size

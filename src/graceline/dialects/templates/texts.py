@@ -112,14 +112,24 @@ def center(meter: Meter, value: Any, width: int = 80) -> str:
 
 
 def truncate(
-    meter: Meter, value: str, length: int = 255, killwords: bool = False, end: str = "..."
+    meter: Meter,
+    value: str,
+    length: int = 255,
+    killwords: bool = False,
+    end: str = "...",
+    leeway: int = 5,
 ) -> str:
-    """A text, cut behind a word if it is longer than `length`; `end` is part of the length."""
+    """A text, cut behind a word if it is longer than `length` by more than `leeway`.
+
+    `end` is part of the length.
+    """
     text = check_text(value, "truncate")
     end = check_text(end, "truncate")
     if isinstance(length, bool) or not isinstance(length, int) or length < len(end):
         raise TemplateError(f"truncate takes a length of at least {len(end)}, not {brief(length)}")
-    if len(text) <= length:
+    if not isinstance(leeway, int) or leeway < 0:
+        raise TemplateError(f"truncate takes a leeway of 0 or more, not {brief(leeway)}")
+    if len(text) <= length + leeway:
         return text
     cut = text[: length - len(end)]
     if not killwords:

@@ -40,7 +40,7 @@ def _int(meter: Meter, value: Any, default: Any = 0, base: int = 10) -> Any:
             if len(value) > MAX_BITS:
                 return default
             return meter.kept(int(value, base))
-        return meter.kept(int(_number(value, "int")))
+        return meter.kept(int(value))
     except (TypeError, ValueError, OverflowError):
         try:
             return int(float(value))
