@@ -98,6 +98,8 @@ def test_not_a_number_is_read():
         (b"a: 1\nb: \xff\n", "f.yaml:2:4: is not UTF-8: byte 0xff; save it as UTF-8"),
         ("a: 1".encode("utf-16"), "f.yaml:1:1: is UTF-16; save it as UTF-8"),
         ("ä: \x07", "f.yaml:1:4: a control character, U+0007; in double quotes it is"),
+        ("a: b\u2028c: d", "f.yaml:1:5: a control character, U+2028; in double quotes"),
+        ("a: 'b\x85'", "f.yaml:1:6: a control character, U+0085"),
         ("a: \ud800", "f.yaml:1:4: a control character, U+D800"),
         (f"a: {'9' * 5000}", "f.yaml:1:4: a number of 5000 characters is too long"),
         ("a: 1e999", "f.yaml:1:4: 1e999 is too large; write .inf"),

@@ -32,8 +32,9 @@ MAX_VALUES = 100_000
 
 _CHARACTERS_OF_A_VALUE = 64
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+# U+0085, U+2028 and U+2029 end lines in YAML 1.1, which PyYAML reads, and in 1.2 they do not.
 _UNPRINTABLE = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 
 
