@@ -26,7 +26,8 @@ def nearly_files(draw):
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))
         end = start + draw(st.integers(0, 6))
-        data = data[:start] + draw(st.sampled_from(fuzzing.TOKENS)) + data[end:]
+        token = draw(st.sampled_from(fuzzing.TOKENS)) * draw(st.sampled_from([1, 1, 1, 300]))
+        data = data[:start] + token + data[end:]
     return data
 
 

@@ -125,6 +125,13 @@ def test_there_is_an_end_to_mistakes():
     assert len(problems("".join("a: 1\n" for _ in range(5000)))) == 64
 
 
+@pytest.mark.parametrize("text", ["a: *{}", "a: &{0} [*{0}]", "{0}: 1\n{0}: 2", "a: !{}!b c"])
+def test_a_message_is_short_whatever_it_is_about(text):
+    """A name of the file that is much too long is cut."""
+    (problem,) = problems(text.format("long" * 100))
+    assert len(problem) < 300
+
+
 def test_a_byte_order_mark_is_welcome():
     """Editors write one; it is no part of the first key."""
     tree = parse(b"\xef\xbb\xbfa: 1\n")

@@ -263,13 +263,14 @@ class _Composer:
         return self._put(tree, at, merge=plain and event.value == "<<")
 
     def _alias(self, anchor: str, at: Position) -> Tree:
+        shown = _short(anchor)
         if anchor not in self.anchors:
-            self.fail(f"the alias *{anchor} has no anchor &{anchor} before it", at)
+            self.fail(f"the alias *{shown} has no anchor &{shown} before it", at)
         tree = self.anchors[anchor]
         if tree is None:
-            self.fail(f"the alias *{anchor} stands inside of what it repeats", at)
+            self.fail(f"the alias *{shown} stands inside of what it repeats", at)
         if len(self.stack) + tree.depth > MAX_DEPTH:
-            self.fail(f"with *{anchor} it is nested more than {MAX_DEPTH} levels deep", at)
+            self.fail(f"with *{shown} it is nested more than {MAX_DEPTH} levels deep", at)
         return tree
 
     def _put(self, tree: Tree, at: Position, *, merge: bool = False) -> Tree | None:
@@ -305,7 +306,7 @@ class _Composer:
             shown = "a list or a mapping" if isinstance(key, list | dict) else brief(key)
             self._note(f"a key must be a text, not {shown}; quote it if it is one", at)
         elif key in frame.keys:
-            self._note(f"{key!r} is given twice, first in line {frame.keys[key].line}", at)
+            self._note(f"{brief(key)} is given twice, first in line {frame.keys[key].line}", at)
         else:
             frame.keys[key] = at
             return key
@@ -337,7 +338,13 @@ class _Composer:
         if at is not None and line and line[0][at.column - 1 : at.column] == "\t":
             self.fail("a tab; indent with spaces", at)
         context = f" {error.context}" if error.context else ""
-        self.fail(f"is no YAML: {error.problem or 'it cannot be parsed'}{context}", at)
+        problem = _short(error.problem or "it cannot be parsed", 200)
+        self.fail(f"is no YAML: {problem}{context}", at)
+
+
+def _short(text: str, most: int = 60) -> str:
+    """A text of the file as it stands in a message, however long it is there."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _position(mark: Any) -> Position:
