@@ -568,8 +568,12 @@ async def test_actions(autojump_clock, run, tools):
     assert result.node("b").value == 7
 
 
-def test_tools_that_do_not_exist(problems):
-    """Every unknown tool is told at once, with the nearest one."""
+def test_tools_that_do_not_exist(problems, tools):
+    """Every unknown tool is told at once, with the nearest one; so are parameters of functions."""
+
+    @tools.add
+    def need(path, *args, **options): ...
+
     found = problems(
         """
         id: p
@@ -577,6 +581,8 @@ def test_tools_that_do_not_exist(problems):
           - {id: a, tool: nte}
           - {id: b, action: wrk, cleanup: {tool: plai}}
           - {id: c, tool: plain, action: x}
+          - {id: d, tool: work, parameters: {second: 3}}
+          - {id: e, tool: need}
         """
     )
     assert found == [
@@ -584,6 +590,8 @@ def test_tools_that_do_not_exist(problems):
         "f.yaml:5:21: there is no tool 'wrk'; did you mean 'work'?",
         "f.yaml:5:35: there is no tool 'plai'; did you mean 'plain'?",
         "f.yaml:6:19: tool 'plain' is a function, which has no actions",
+        "f.yaml:7:19: parameters: 'd' takes no 'second'; did you mean 'seconds'?",
+        "f.yaml:8:19: parameters: 'e' needs 'path', which is not given",
     ]
 
 

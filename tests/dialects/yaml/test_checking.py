@@ -76,6 +76,10 @@ def test_a_fine_file_has_none(read):
             "2:26: warning: step 'a': a text runs under the shell; a list such as [make, all] does not",
         ),
         (
+            "inputs: {x: {}}\nsteps: [{id: a, command: 'echo {{ x }}'}]",
+            "3:26: warning: step 'a': a text runs under the shell, which reads what templates put",
+        ),
+        (
             "steps: [{id: a, command: [x], cleanup: {command: y}}]",
             "2:50: warning: step 'a', cleanup: a text runs under the shell",
         ),

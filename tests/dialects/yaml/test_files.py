@@ -5,7 +5,8 @@ import tracemalloc
 
 import pytest
 
-from graceline import DefinitionError, GracelineError
+from graceline import DefinitionError, GracelineError, open_engine
+from graceline.dialects.tools import Tools
 from graceline.dialects.yaml import FileError, PipelineFile, check, load, loads
 
 GOOD = "id: p\nsteps: [{id: a, command: [touch, made]}]\n"
@@ -111,3 +112,38 @@ async def test_a_huge_list_in_a_template_fails_its_step(autojump_clock, run):
     """A template cannot exhaust the process: its step fails, and nothing is done."""
     result = await run("id: p\nsteps: [{id: a, tool: note, for_each: '{{ range(10**9) | list }}'}]")
     assert result.node("a").status == "failed"
+
+
+WITH_TOOLS = """
+id: p
+inputs: {topic: {default: Big Trees}}
+steps:
+  - id: write
+    tool: filesystem
+    action: write
+    parameters: {path: "notes/{{ topic | slugify }}.md", content: "# {{ topic }}"}
+  - id: read
+    tool: terminal
+    parameters: {command: [cat, "notes/{{ topic | slugify }}.md"]}
+    dependencies: write
+  - id: outside
+    tool: filesystem
+    action: read
+    parameters: {path: ../secret}
+    on_error: continue
+  - {id: call, tool: python, parameters: {function: double, arguments: {x: 3}}}
+outputs: {read: "{{ read.result.stdout }}", outside: "{{ outside.error }}", call: "{{ call.result }}"}
+"""
+
+
+async def test_with_the_tools_that_there_are(tmp_path):
+    """A file uses what is built in and what the program has registered, below its root."""
+    tools = Tools.default(root=tmp_path)
+    tools.add("double", lambda x: 2 * x)
+    file = loads(WITH_TOOLS, tools=tools, root=tmp_path)
+    async with open_engine() as engine:
+        result = await engine.run(file.pipeline())
+    assert (result.status, result.degraded) == ("ok", ("outside",))
+    assert (result.value["read"], result.value["call"]) == ("# Big Trees", 6)
+    assert "'..'" in result.value["outside"]
+    assert (tmp_path / "notes" / "big-trees.md").exists()

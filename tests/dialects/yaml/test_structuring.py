@@ -237,6 +237,11 @@ def test_what_is_wrong_with_a_file(text, message):
     assert message in problem
 
 
+def test_there_is_an_end_to_mistakes():
+    """Nobody reads thousands of them, and near names are slow to find."""
+    assert len(found("id: p\nsteps:\n" + " - {id: a, too: 3}\n" * 1000)) == 200
+
+
 def test_an_alias_tells_its_anchor():
     """What an alias repeats is wrong where it was written."""
     problems = found(

@@ -68,8 +68,15 @@ class _Checker:
                     yield self._shell(f"command {one.name or one.command!r}", *path)
 
     def _shell(self, what: str, *path: str | int) -> _Warning:
-        at = self._at(*path, "command")
-        return at, f"{what}: a text runs under the shell; a list such as [make, all] does not"
+        found = self.tree.get(*path, "command")
+        if found is not None and "{{" in str(found.value):
+            why = "runs under the shell, which reads what templates put into it"
+        else:
+            why = "runs under the shell"
+        return (
+            None if found is None else found.at,
+            f"{what}: a text {why}; a list such as [make, all] does not",
+        )
 
     def _sum(self) -> Iterator[_Warning]:
         config = self.keys.config

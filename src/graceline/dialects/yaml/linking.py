@@ -17,7 +17,17 @@ from graceline.dialects.templates import Template, TemplateError
 from graceline.dialects.yaml.problems import Position, Problem
 from graceline.dialects.yaml.reading import Tree
 
-__all__ = ["ITEM_NAMES", "RECORD_FIELDS", "RESERVED", "Links", "Place", "link", "steps_of"]
+__all__ = [
+    "ITEM_NAMES",
+    "MAX_STEPS",
+    "MAX_TEMPLATES",
+    "RECORD_FIELDS",
+    "RESERVED",
+    "Links",
+    "Place",
+    "link",
+    "steps_of",
+]
 
 RECORD_FIELDS = ("result", "error", "status", "value")
 """What templates can ask of a step that has ended."""
@@ -27,6 +37,10 @@ _EXECUTION = ("id", "timestamp")
 RESERVED = ("inputs", "steps", "execution", "outputs", *ITEM_NAMES)
 """Names that no step and no input can have."""
 
+MAX_STEPS = 2000
+"""A file with more is refused: no person writes it, and each step takes milliseconds to build."""
+MAX_TEMPLATES = 5000
+"""So many different texts of a file may be templates."""
 _ENOUGH = 50
 """So many problems are looked for."""
 _SHOWN = 300
@@ -161,6 +175,9 @@ class _Linker:
             text = _text(name)
             if name is None or text is None:
                 continue
+            if len(self._links.steps) >= MAX_STEPS:
+                self._wrong(f"there are more than {MAX_STEPS} steps", name.at)
+                raise _EnoughError
             first = self._links.steps.get(text)
             if first is not None:
                 line = first.tree.at.line
@@ -224,6 +241,8 @@ class _Linker:
         return declared.value if isinstance(declared.value, list) else [declared]
 
     def _paths(self, text: Tree, where: str) -> list[tuple[str, ...]]:
+        if "{" not in text.value:
+            return []
         paths = self._read.get(text.value)
         if paths is None:  # aliases may repeat a text many times
             paths = []
@@ -232,6 +251,9 @@ class _Linker:
             except TemplateError as error:
                 self._wrong(f"{where}: {error}", text.at)
             self._read[text.value] = paths
+            if len(self._read) > MAX_TEMPLATES:
+                self._wrong(f"there are more than {MAX_TEMPLATES} templates", text.at)
+                raise _EnoughError
         return paths
 
     def _refer(

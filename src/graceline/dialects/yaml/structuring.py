@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import islice
 from typing import Any, TypeVar
 
 import cattrs
@@ -20,6 +21,9 @@ __all__ = ["place_of", "structure", "where_of"]
 
 T = TypeVar("T")
 
+_ENOUGH = 200
+"""So many mistakes are looked at: near names are slow to find."""
+
 _Path = tuple[str | int, ...]
 
 
@@ -30,7 +34,7 @@ def structure(tree: Tree, kind: type[T], file: str) -> tuple[T | None, list[Prob
     except (cattrs.BaseValidationError, WrongError) as error:
         return None, [
             Problem(where_of(tree, path) + message, file, place_of(tree, path, on_key=on_key))
-            for path, message, on_key in _problems(error, ())
+            for path, message, on_key in islice(_problems(error, ()), _ENOUGH)
         ]
 
 
