@@ -214,9 +214,11 @@ class _Linker:
 
         for entry in self._declared(place):
             name = entry.value
+            if not isinstance(name, str):
+                continue  # which has been noted by the reading of the schema
             if name in self._links.steps:
                 need(name, entry.at)
-            elif isinstance(name, str):
+            else:
                 valid = [step for step in self._links.steps if step != place.id]
                 self._wrong(
                     f"{where}, dependencies: there is no step {brief(name)}; {_near(name, valid)}",
