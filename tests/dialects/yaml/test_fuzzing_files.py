@@ -16,7 +16,7 @@ from graceline.dialects.yaml import FileError, loads
 SCHEMA = json.loads(
     Path(graceline.dialects.yaml.__file__).with_name("pipeline.schema.json").read_text("utf-8")
 )
-INPUTS = int(os.environ.get("GRACELINE_FUZZ", "1000"))
+INPUTS = int(os.environ.get("GRACELINE_FUZZ", "200"))
 TEXTS = st.sampled_from(
     [
         *("a", "b", "c", "", "1.0", "30", "30s", "1h30m", "-1s", "string", "thread", "continue"),

@@ -65,6 +65,7 @@ stages:
         ("dependencies: [b]", "step 'b': it refers to itself, before it has run"),
         ("dependencies: c", "step 'b', dependencies: there is no step 'c'; valid are: 'a'"),
         ("parameters: {x: '{{ a.result'}", "step 'b', parameters: template"),
+        ("parameters: {x: [{'{{ a }}': 1}]}", "'{{ a }}' is a key, and keys are no templates"),
         ("parameters: {x: '{{ a.__class__ }}'}", "step 'b', parameters: "),
     ],
 )
@@ -132,6 +133,8 @@ stages:
         "steps: [3]",
         "stages: [3, {steps: {}}]",
         "inputs: 3\nsteps: [{id: [a]}]",
+        "steps: [{id: a, dependencies: {}}]",
+        "steps: [{id: a, dependencies: [[b], {c: d}, 3]}]",
         "[]",
         "3",
     ],

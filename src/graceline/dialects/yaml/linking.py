@@ -14,6 +14,7 @@ import attrs
 
 from graceline.definitions.checks import brief, nearest
 from graceline.dialects.templates import Template, TemplateError
+from graceline.dialects.templates.parsing import is_template
 from graceline.dialects.yaml.problems import Position, Problem
 from graceline.dialects.yaml.reading import Tree
 
@@ -147,6 +148,7 @@ class _Linker:
         for place in self._links.steps.values():
             self._link_step(place)
         outputs = self._tree.get("outputs")
+        self._check_keys(outputs, "outputs")
         if outputs is not None:
             for text in outputs.texts():
                 for path in self._paths(text, "outputs"):
@@ -227,6 +229,7 @@ class _Linker:
         looped = place.tree.get("for_each") is not None
         for key in _TEMPLATES:
             value = place.tree.get(key)
+            self._check_keys(value, f"{where}, {key}")
             for text in () if value is None else value.texts():
                 for path in self._paths(text, f"{where}, {key}"):
                     items = looped and key not in _WHOLE
@@ -241,6 +244,16 @@ class _Linker:
         if declared is None:
             return []
         return declared.value if isinstance(declared.value, list) else [declared]
+
+    def _check_keys(self, tree: Tree | None, where: str) -> None:
+        """No key is a template, however deep it stands."""
+        if tree is None or not isinstance(tree.value, list | dict):
+            return
+        for key, at in tree.keys.items():
+            if is_template(key):
+                self._wrong(f"{where}: {brief(key)} is a key, and keys are no templates", at)
+        for part in tree.value.values() if isinstance(tree.value, dict) else tree.value:
+            self._check_keys(part, where)
 
     def _paths(self, text: Tree, where: str) -> list[tuple[str, ...]]:
         if "{" not in text.value:
