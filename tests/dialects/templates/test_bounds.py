@@ -95,6 +95,9 @@ TOO_MUCH = {
     "slug": "{{ ('ﷺ' * 10000000) | slugify }}",
     "a cycle in the scope": "{{ cycle | string }}",
     "a cycle in the scope, compared": "{{ cycle == other_cycle }}",
+    "what is large in the scope, compared": "{{ large == a }}",
+    "what is large in the scope, in a list": "{{ [large] }}",
+    "what is large in all": "{% for i in range(9) %}{{ 'a' * 10000000 }}{% endfor %}",
     "brackets": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "lists in lists": "{{ " + "[" * 5000 + "]" * 5000 + " }}",
     "signs": "{{ " + "-" * 20000 + "1 }}",
@@ -117,6 +120,12 @@ TOO_MUCH = {
 CYCLE, OTHER_CYCLE = [], []
 CYCLE.append(CYCLE)
 OTHER_CYCLE.append(OTHER_CYCLE)
+SCOPE_OF_TROUBLE = {
+    "cycle": CYCLE,
+    "other_cycle": OTHER_CYCLE,
+    "a": {},
+    "large": [0] * 3_000_000,
+}
 
 
 @pytest.mark.parametrize("source", TOO_MUCH.values(), ids=TOO_MUCH)
@@ -129,7 +138,7 @@ def test_too_much_is_refused(source, monkeypatch):
     try:
         with pytest.raises(TemplateError) as caught:
             template = Template(source)
-            template.evaluate_within({"cycle": CYCLE, "other_cycle": OTHER_CYCLE, "a": {}}, counted)
+            template.evaluate_within(SCOPE_OF_TROUBLE, counted)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -1,6 +1,10 @@
 """Templates: what they give, and how they say what is missing."""
 
+import dataclasses
+import importlib
 import re
+import sys
+from typing import NamedTuple
 
 import attrs
 import pytest
@@ -154,6 +158,35 @@ def test_of_an_object_the_fields_are_there_and_nothing_else():
     assert "has no '_hidden'" in refused("{{ out._hidden }}", out=Output(3))
 
 
+@dataclasses.dataclass
+class Record:
+    name: str
+
+
+class Pair(NamedTuple):
+    left: int
+
+
+def test_dataclasses_and_named_tuples_have_fields_too():
+    """Whatever kind of record a function returns, its fields have names."""
+    assert value("{{ r.name ~ p.left ~ p[0] }}", r=Record("n"), p=Pair(1)) == "n11"
+    assert "r has no 'nme'; did you mean 'name'?" in refused("{{ r.nme }}", r=Record("n"))
+
+
+def test_a_number_of_the_scope_that_has_no_text():
+    """Python does not print numbers of thousands of digits, and says so."""
+    assert value("{{ n }}", n=10**5000) == 10**5000
+    assert "it has no text: Exceeds the limit" in refused("a{{ n }}", n=10**5000)
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    """Without Jinja2 the error says what to install."""
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.delitem(sys.modules, "graceline.dialects.templates.parsing")
+    with pytest.raises(GracelineError, match=r"need jinja2, .* pip install 'graceline\[yaml\]'"):
+        importlib.import_module("graceline.dialects.templates.parsing")
+
+
 def test_of_an_exception_its_type_and_text_are_there():
     """A condition can look at what a step raised."""
     error = KeyError("k")
@@ -265,6 +298,12 @@ def test_expressions(source, expected):
         ("{{ '%d' % 'a' }}", "'%d' % ...: %d format"),
         ("{{ items.x }}", "items is a list, and has no 'x'"),
         ("{{ 3['a':'b'] }}", "3 is an int, which has no parts from:to"),
+        ("{{ [] * [] }}", "[] * [] is not defined for list and list"),
+        ("{{ steps[topic[:0] ~ 'a'].x }}", "steps[...] has no 'x'"),
+        ("{{ items[0].x }}", "items[0] is an int, and has no 'x'"),
+        ("{{ (items or steps)() }}", "what is called here is not the name of a function"),
+        ("{{ ('x' ~ 10**9).x() }}", "there is no method 'x'"),
+        ("{{ [1] | select('eq') }}", "the filter 'select': "),
         ("{{ items[none] }}", "items is a list, and has nothing at None"),
     ],
 )

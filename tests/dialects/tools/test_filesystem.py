@@ -1,7 +1,9 @@
 """The tool `filesystem`, and that it stays below its root."""
 
+import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 import trio
@@ -263,6 +265,7 @@ async def test_what_goes_wrong_is_said(call, root):
         ("write", {"path": "a.txt/x", "content": ""}, "'a.txt/x': Not a directory"),
         ("append", {"path": "pipe", "content": ""}, "'pipe'"),
         ("append", {"path": "dir", "content": ""}, "'dir': Is a directory"),
+        ("read", {"path": "n" * 300}, "File name too long"),
         ("list", {"path": "a.txt"}, "'a.txt': Not a directory"),
         ("delete", {"path": "nope"}, "'nope': No such file"),
         ("delete", {"path": "dir"}, "'dir': Directory not empty"),
@@ -310,6 +313,60 @@ async def test_no_descriptor_is_left_open(call):
         except ToolFailedError:
             pass
     assert len(os.listdir("/dev/fd")) == before
+
+
+async def test_a_path_object_is_a_path(call):
+    """Tools may be called by Python code too."""
+    assert (await call("exists", path=Path("a.txt")))["exists"] is True
+
+
+async def test_links_cannot_lead_endlessly_deep(call, root, monkeypatch):
+    """However deep links lead, the descriptors on the way are bounded."""
+    (root / "x" / "x" / "x").mkdir(parents=True)
+    (root / "link").symlink_to("x/x/x/file")
+    monkeypatch.setattr("graceline.dialects.tools.confined._MAX_NAMES", 1)
+    with pytest.raises(ToolFailedError, match="'link' leads too deep"):
+        await call("read", path="link")
+
+
+async def test_a_directory_may_be_made_by_two_at_once(call, root, monkeypatch):
+    """Whoever is second finds it there; a directory that cannot be made is an error."""
+    real = os.mkdir
+
+    def twice(name, *, dir_fd):
+        real(name, dir_fd=dir_fd)
+        real(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", twice)
+    await call("write", path="new/file", content="x")
+    assert (root / "new" / "file").read_text() == "x"
+
+    def full(name, *, dir_fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "mkdir", full)
+    with pytest.raises(ToolFailedError, match="'other/file': No space left on device"):
+        await call("write", path="other/file", content="x")
+
+
+async def test_a_write_that_fails_leaves_nothing(call, root, monkeypatch):
+    """Neither half a file nor what it was written to."""
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ToolFailedError, match=r"'a.txt': No space left on device"):
+        await call("write", path="a.txt", content="x")
+    assert (root / "a.txt").read_text() == "text ß"
+    assert sorted(os.listdir(root)) == ["a.txt", "dir"]
+
+
+async def test_what_vanishes_is_not_listed(call, monkeypatch):
+    """An entry that is deleted while its directory is listed is left out."""
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda where: [*real(where), "ghost"])
+    assert [entry["name"] for entry in (await call("list"))["entries"]] == ["a.txt", "dir"]
 
 
 async def test_many_entries_are_not_listed(call, root, monkeypatch):

@@ -239,6 +239,10 @@ async def test_an_answer_is_bounded(engine, server):
         await server.closed.wait()
     failed = await ask(engine, url=f"{server.url}/bomb")
     assert "more than 100000 bytes" in str(failed.error)
+    chunks = b"".join(b"3e8\r\n" + b"x" * 1000 + b"\r\n" for _ in range(50)) + b"0\r\n\r\n"
+    server.answers["/chunks"] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunks
+    failed = await ask(engine, url=f"{server.url}/chunks", max_size=10)
+    assert "more than 10 bytes" in str(failed.error)
     failed = await ask(engine, url=f"{server.url}/plain", max_size=10)
     assert "more than 10 bytes" in str(failed.error)
     assert (await ask(engine, url=f"{server.url}/plain", max_size=11)).value["text"] == "x" * 11
@@ -252,6 +256,10 @@ async def test_no_answer_is_a_failure(engine, server):
     failed = await ask(engine, url=server.url)
     assert isinstance(failed.error, ToolFailedError)
     assert failed.error.__cause__ is not None
+    server.answers["/short"] = answer(body=b"x" * 10)[:-5]
+    failed = await ask(engine, url=f"{server.url}/short")
+    assert isinstance(failed.error, ToolFailedError)
+    assert "incomplete" in str(failed.error) or "closed" in str(failed.error)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
     await listeners[0].aclose()

@@ -257,15 +257,14 @@ class Evaluation:
         return True
 
     def _filtered(self, node: nodes.Filter) -> Any:
-        if node.node is None:
-            raise TemplateError("a filter stands here without a value")
-        if node.name in ("default", "d"):
-            try:
-                value = self._maybe(node.node)
-            except MissingError:
-                value = MISSING
-            return self._filter(node, value)
-        return self._filter(node, self._value(node.node))
+        operand: Any = node.node  # None only in the tag, which `_chained` evaluates
+        if node.name not in ("default", "d"):
+            return self._filter(node, self._value(operand))
+        try:
+            value = self._maybe(operand)
+        except MissingError:
+            value = MISSING
+        return self._filter(node, value)
 
     def _filter(self, node: nodes.Filter, value: Any) -> Any:
         return self._apply(FILTERS[node.name], node, value, f"the filter {node.name!r}")

@@ -33,7 +33,9 @@ MAX_BITS = 4096
 """Bits of a whole number."""
 _MAX_DEPTH = 100
 _PER_STEP = 256
-"""Bytes that are compared, copied or printed for one step."""
+"""Bytes that are compared or printed for one step."""
+_COPIED_PER_STEP = 1024
+"""Bytes that are copied for one step."""
 _NODE = 64
 """Bytes that an element counts, besides the text that it holds."""
 _TOO_LARGE = (
@@ -86,7 +88,7 @@ class Meter:
             raise TemplateError(
                 f"it makes more than {MAX_MADE} bytes in all, which a template may not"
             )
-        self.tick(size // _PER_STEP)
+        self.tick(size // _COPIED_PER_STEP)
 
     def items(self, count: int) -> None:
         """Count the elements of a list that is about to be made.
@@ -146,14 +148,17 @@ class Meter:
         self.tick(1 + len(fields) // 16)
         size, depth = _NODE, 1
         for part in fields:
-            if part is None or isinstance(part, float | bool):  # most of what large lists hold
-                size += _NODE
-                continue
-            if level > _MAX_DEPTH:  # it may hold itself
-                raise TemplateError(_TOO_DEEP)
-            inside = self._weigh(part, level + 1)
-            size += inside.size
-            depth = max(depth, inside.depth + 1)
+            kind = type(part)
+            if kind is str:  # what large lists hold, first: a call for each would take long
+                size += _NODE + len(part)
+            elif kind is int:
+                size += _NODE + part.bit_length() // 3
+            else:
+                if level > _MAX_DEPTH:  # it may hold itself
+                    raise TemplateError(_TOO_DEEP)
+                inside = self._weigh(part, level + 1)
+                size += inside.size
+                depth = max(depth, inside.depth + 1)
             if size > MAX_VALUE:
                 raise TemplateError(_TOO_LARGE)
         if depth > _MAX_DEPTH:

@@ -80,12 +80,13 @@ def _sized(meter: Meter, value: Any, binary: bool = False) -> str:
     base = 1024 if binary else 1000
     if abs(size) < base:
         return f"{size:g} Bytes"
-    for unit in "kMGTPEZY":
+    units = iter("kMGTPEZY")
+    unit = next(units)
+    size /= base
+    while abs(size) >= base and unit != "Y":
+        unit = next(units)
         size /= base
-        if abs(size) < base or unit == "Y":
-            name = (unit.upper() + "iB") if binary else (unit + "B")
-            return f"{size:.1f} {name}"
-    raise AssertionError
+    return f"{size:.1f} {f'{unit.upper()}iB' if binary else f'{unit}B'}"
 
 
 # -- JSON -----------------------------------------------------------------------------------------
