@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import fuzzing
 
-# The long profile: GRACELINE_FUZZ=1000000 pytest tests/dialects/yaml/test_fuzzing.py
+# For long: GRACELINE_FUZZ=1000000 pytest -o faulthandler_timeout=0 tests/dialects/yaml -k fuzzing
 INPUTS = int(os.environ.get("GRACELINE_FUZZ", "2000"))
 RARE = [HealthCheck.too_slow, HealthCheck.large_base_example]
 many = settings(max_examples=INPUTS // 2, deadline=None, suppress_health_check=RARE)
