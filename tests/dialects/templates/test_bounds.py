@@ -3,6 +3,7 @@
 `GRACELINE_PROFILE=thorough` runs many more examples.
 """
 
+import contextlib
 import os
 import sys
 import tracemalloc
@@ -146,6 +147,62 @@ def test_too_much_is_refused(source, monkeypatch):
     assert peak < 4 * MAX_MADE
     assert counted.steps <= MAX_STEPS + MAX_VALUE // 64
     assert counted.made <= MAX_MADE + MAX_VALUE
+
+
+WITH_LARGE_VALUES = [
+    "{{ x == y }}",
+    "{{ x < y }}",
+    "{{ x in y }}",
+    "{{ x in [y] }}",
+    "{{ 'b' in x }}",
+    "{{ {x: 1} }}",
+    "{{ {}.get(x) }}",
+    "{{ {}[x] is defined }}",
+    "{{ ('a' ~ x) | length }}",
+    "{{ x + y }}",
+    "{{ [x] ~ '' }}",
+    "{{ x.count('b') }}",
+    "{{ x.find('b') }}",
+    "{{ x.split('b') }}",
+    "{{ [x].count(y) }}",
+    "{{ x[1:] }}",
+    "{{ '%s' % x }}",
+    "{{ [x, y] | sort }}",
+    "{{ [x, y] | max }}",
+    "{{ [x, y] | unique }}",
+    "{{ [[x], [y]] | groupby(0) | length }}",
+    "{{ [x, y] | select('eq', x) }}",
+    "{{ [x, y] | join }}",
+    "{{ x | tojson }}",
+    "{{ x | upper }}",
+    "{{ x | trim }}",
+    "{{ x | replace('b', 'c') }}",
+    "{{ x | slugify }}",
+    "{{ x | urlencode }}",
+    "{{ x | wordcount }}",
+    "{{ x | indent }}",
+    "{{ x | float }}",
+    "{{ x | int }}",
+    "{{ x | basename }}",
+    "{{ x | reverse }}",
+    "{{ ('[' ~ '1' ~ ']' ~ x[:0]) | from_json ~ (x | from_json) }}",
+    "{{ x is lower }}",
+    "{{ x }}{{ y }}",
+]
+
+
+@pytest.mark.parametrize("source", WITH_LARGE_VALUES)
+def test_what_looks_at_large_values_pays_for_them(source):
+    """An operation whose work grows with its operands takes steps that grow with them too."""
+
+    def steps(size):
+        counted = Meter()
+        scope = {"x": "1" * size + "a", "y": "1" * size + "b"}
+        with contextlib.suppress(TemplateError):
+            Template(source).evaluate_within(scope, counted)
+        return counted.steps
+
+    assert steps(500_000) - steps(10) >= 450
 
 
 FINE = {

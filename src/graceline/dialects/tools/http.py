@@ -127,7 +127,9 @@ class Http(Actions):
 
     async def _client(self) -> httpx.AsyncClient:
         if self._context is None:  # it reads all the certificates: not in the event loop
-            self._context = await trio.to_thread.run_sync(httpx.create_ssl_context)
+            self._context = await trio.to_thread.run_sync(
+                httpx.create_ssl_context, abandon_on_cancel=True
+            )
         return httpx.AsyncClient(
             event_hooks={"request": [_add_deadline]},
             max_redirects=_MAX_REDIRECTS,
