@@ -6,7 +6,7 @@ import attrs
 import pytest
 import trio
 
-from graceline import Adaptive, Hedge, open_engine
+from graceline import Adaptive, GracelineError, Hedge, open_engine
 from graceline.dialects.yaml import FileError
 
 
@@ -697,10 +697,18 @@ async def test_a_missing_value_fails_before_anything_is_done(autojump_clock, run
     assert tools.calls == [(None, {"gives": {"x": 1}})]
 
 
-def test_what_the_definitions_refuse_has_a_place(problems):
-    """A learned limit of all attempts is refused by the definitions, and told with its step."""
-    found = problems("id: p\nsteps: [{id: a, tool: note, runs_on: thread, parameters: {}}]")
-    assert found[0].startswith("f.yaml:2:")
+async def test_a_function_that_does_not_say_what_it_takes(autojump_clock, run, tools):
+    """A builtin without a signature is called as it is; what it then raises fails its step."""
+    tools.found["max"] = max
+    result = await run("id: p\nsteps: [{id: a, action: max, parameters: {x: 1}}]")
+    assert isinstance(result.node("a").error, TypeError)
+
+
+def test_the_body_of_a_step_belongs_to_a_run(read):
+    """Outside of one there is nothing that its templates could refer to."""
+    node = read("id: p\nsteps: [{id: a, tool: plain}]").pipeline().stages[0].nodes[0]
+    with pytest.raises(GracelineError, match="run"):
+        node(None)
 
 
 @pytest.mark.keys("file.description", "file.version", "step.description", "stage.description",

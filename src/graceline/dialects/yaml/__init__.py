@@ -9,6 +9,7 @@ needs which, `building` makes the definitions, `running` keeps what the template
 """
 
 from graceline.dialects.yaml.files import PipelineFile, check, load, loads
+from graceline.dialects.yaml.jsonschema import json_schema, shipped_schema
 from graceline.dialects.yaml.limits import Candidate, Resolved, StepLimits
 from graceline.dialects.yaml.problems import FileError, Position, Problem
 
@@ -21,6 +22,8 @@ __all__ = [
     "Resolved",
     "StepLimits",
     "check",
+    "json_schema",
     "load",
     "loads",
+    "shipped_schema",
 ]

@@ -107,26 +107,21 @@ class _Builder:
         grace = GRACE if config.grace is None and config.reserve is None else config.grace
         slots = config.max_parallel
         name = f"max_parallel of {self._name}"
-        pipeline = self._made(
-            lambda: Pipeline(
-                self._name,
-                stages,
-                timeout=math.inf if config.timeout is None else _limit(config.timeout),
-                grace=grace,
-                reserve=config.reserve,
-                fail_fast=config.fail_fast is not False,
-                strict=False,
-                limit=None if slots is None else Bulkhead(slots, name=name),
-                retry=None,
-                attempt_timeout=None,
-                breaker=None,
-                hedge=None,
-                on_cleanup=self._runs.close,
-            ),
-            (),
+        pipeline = Pipeline(
+            self._name,
+            stages,
+            timeout=math.inf if config.timeout is None else _limit(config.timeout),
+            grace=grace,
+            reserve=config.reserve,
+            fail_fast=config.fail_fast is not False,
+            strict=False,
+            limit=None if slots is None else Bulkhead(slots, name=name),
+            retry=None,
+            attempt_timeout=None,
+            breaker=None,
+            hedge=None,
+            on_cleanup=self._runs.close,
         )
-        if pipeline is None:
-            raise FileError(self._problems)
         return Built(pipeline, self._limits, self._runs)
 
     def _made(self, make: Callable[[], Any], path: tuple[str | int, ...]) -> Any:
@@ -134,8 +129,6 @@ class _Builder:
         try:
             return make()
         except GracelineError as error:
-            if isinstance(error, FileError):
-                raise
             found = self._tree.get(*path)
             self._problems.append(Problem(str(error), self._file, found.at if found else None))
             return None
@@ -157,10 +150,7 @@ class _Builder:
         if number == 0:
             options["when"] = self._runs.open
         name = self._name if keys is None else keys.id
-        path = () if keys is None else ("stages", number)
-        stage = self._made(lambda: Stage(name, nodes, **options), path)
-        if stage is not None:
-            yield stage
+        yield Stage(name, nodes, **options)
 
     def _step(self, stage: StageKeys | None, step: StepKeys) -> Iterator[Node]:
         place = self._links.steps[step.id]
@@ -182,9 +172,7 @@ class _Builder:
             return
         hooks = self._hooks(step)
         handlers = [hooks.ended] if cleanup is None else [hooks.ended, cleanup]
-        node = self._made(lambda: self._node(step, limits, work, hooks, handlers), place.path)
-        if node is not None:
-            yield node
+        yield self._node(step, limits, work, hooks, handlers)
 
     def _node(
         self, step: StepKeys, limits: StepLimits, work: Any, hooks: StepHooks, handlers: list[Any]

@@ -205,7 +205,7 @@ class StepKeys(BodyKeys):
         """What one key has to do with another."""
         yield from super().rules()
         yield from _cleanup_rules(self.grace, self.reserve, self.total_timeout, "total_timeout")
-        if self.backoff is not None and not self.max_retries:
+        if self.backoff is not None and self.max_retries is None:
             yield WrongError("is used with max_retries, which is not stated", "backoff")
         if self.max_parallel is not None and self.for_each is None:
             yield WrongError("is used with for_each, which is not stated", "max_parallel")
