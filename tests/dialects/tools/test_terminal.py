@@ -2,6 +2,9 @@
 
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -98,6 +101,49 @@ async def test_a_program_ends_with_its_step(engine, tmp_path):
     assert signals == [15, 9]
     with pytest.raises(ProcessLookupError):
         os.killpg(os.getpgid(pid), 0)
+
+
+KILLED = """
+import trio
+from graceline import Node, Pipeline, Timeouts, open_engine
+from graceline.dialects.tools.terminal import Terminal
+
+async def step(_):
+    await Terminal()(parameters={"command": "echo $$; exec sleep 1000 >&2"})
+
+async def main():
+    async with open_engine(timeouts=Timeouts(node=None, pipeline=None)) as engine:
+        run = engine.start(Pipeline("p", [Node(step, name="n")]))
+        async for event in run.events(output=True):
+            if hasattr(event, "text"):
+                print(event.text, end="", flush=True)
+
+trio.run(main)
+"""
+
+
+async def test_a_program_does_not_outlive_a_killed_process():
+    """After `kill -9` of the process with the engine, the program of its step is gone."""
+    with trio.fail_after(PATIENCE):
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-c", KILLED], stdout=subprocess.PIPE
+        )
+        said = b""
+        while not said.endswith(b"\n"):
+            said += await process.stdout.receive_some(100)
+        process.kill()
+        await process.wait()
+        await process.stdout.aclose()
+        while is_running(int(said)):
+            await trio.sleep(0.005)
+
+
+def is_running(pid):
+    """Whether a process is there and is no zombie, which waits for nobody but its new parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def test_no_guard_is_left(engine, tmp_path):
