@@ -6,7 +6,7 @@ import attrs
 import pytest
 import trio
 
-from graceline import Adaptive, GracelineError, Hedge, open_engine
+from graceline import Adaptive, Breaker, GracelineError, Hedge, open_engine
 from graceline.dialects.yaml import FileError
 
 
@@ -91,11 +91,13 @@ async def test_the_limit_of_the_whole(autojump_clock, run):
 async def test_no_default_of_an_engine_applies(autojump_clock, read):
     """Without a limit in the file there is none, and cleanup has 5 seconds."""
     file = read("id: p\nsteps: [{id: a, tool: work, parameters: {seconds: 90}}]")
-    async with open_engine(retry=None, attempt_timeout=1) as engine:
+    async with open_engine(attempt_timeout=1, breaker=Breaker(mode="forced_open")) as engine:
         result = await engine.run(file.pipeline())
     assert (result.status, result.elapsed) == ("ok", 90)
     pipeline = file.pipeline()
     assert (pipeline.grace, pipeline.timeout, pipeline.fail_fast) == (5, math.inf, True)
+    assert (pipeline.strict, pipeline.retry, pipeline.attempt_timeout) == (False, None, None)
+    assert (pipeline.breaker, pipeline.hedge, pipeline.limit) == (None, None, None)
 
 
 @pytest.mark.keys("config.reserve", "stage.reserve", "step.reserve", "step.total_timeout")
@@ -348,6 +350,40 @@ async def test_what_succeeds_is_not_skipped_for(autojump_clock, run):
         """
     )
     assert (result.node("c").status, result.degraded) == ("ok", ())
+
+
+async def test_what_may_be_skipped_for_may_also_fail(autojump_clock, run):
+    """Behind a step with `skip` that went well, one with `continue` means what it always means."""
+    result = await run(
+        """
+        id: p
+        steps:
+          - {id: a, tool: note, on_error: skip}
+          - {id: b, tool: work, parameters: {fail: 1}, dependencies: a, on_error: continue}
+          - {id: c, tool: note, dependencies: b}
+        """
+    )
+    assert (result.node("b").status, result.node("c").status) == ("failed", "ok")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_functions_may_answer_that_they_failed(autojump_clock, run, tools, kind):
+    """The answer of a function is understood as that of a tool, and kept as what it has left."""
+    answer = {"success": False, "error": "no luck", "left": 3}
+
+    async def later():
+        return answer
+
+    tools.found["fail"] = later if kind == "async" else lambda: answer
+    result = await run(
+        """
+        id: p
+        steps:
+          - {id: a, tool: fail, on_error: continue}
+          - {id: b, tool: note, parameters: {gives: "{{ a.result.left }}: {{ a.error }}"}}
+        """
+    )
+    assert (result.degraded, result.value) == (("a",), "3: no luck")
 
 
 async def test_a_failure_ends_the_run(autojump_clock, run):

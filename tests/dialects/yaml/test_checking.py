@@ -19,6 +19,20 @@ def warnings(read, text):
     return [str(problem) for problem in read(text).warnings()]
 
 
+def test_stages_that_are_not_critical_do_not_add_up(read):
+    """They may be cut without harm."""
+    file = """
+id: p
+config: {timeout: 30}
+stages:
+  - {id: one, timeout: 20, steps: [{id: a, tool: note}]}
+  - {id: two, timeout: 8, steps: [{id: b, tool: note}]}
+  - {id: three, timeout: 9, critical: false, steps: [{id: c, tool: note}]}
+"""
+    assert warnings(read, file) == []
+    assert len(warnings(read, file.replace("critical: false", "critical: true"))) == 1
+
+
 def test_a_fine_file_has_none(read):
     """Where limits fit into one another there is nothing to say."""
     assert warnings(read, FINE) == []

@@ -1,5 +1,6 @@
 """Cleanup of a step is run whatever became of it, and its own failure is kept beside that."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -118,8 +119,8 @@ async def test_a_plain_function_cleans_up(real_engine, tools):
 
     @tools.add
     def clean(text):
-        seen.append(text)
+        seen.append((text, threading.current_thread() is threading.main_thread()))
 
     text = "id: p\nsteps: [{id: a, tool: note, cleanup: {tool: clean, parameters: {text: '{{ a.status }}'}}}]"
     await real_engine.run(loads(text, tools=tools).pipeline())
-    assert seen == ["ok"]
+    assert seen == [("ok", False)]
