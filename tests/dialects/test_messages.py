@@ -716,6 +716,40 @@ async def test_bodies_are_never_logged(agents, autojump_clock, caplog):
         assert "SECRET" not in f"{record.getMessage()} {vars(record)}"
 
 
+async def test_no_type_makes_a_line_of_its_own_in_the_log(agents, autojump_clock, caplog):
+    """Newlines and escapes of a terminal are escaped in the message; the field has them."""
+    caplog.set_level(logging.DEBUG, "graceline.messages")
+    name = "x\nERROR forged\x1b[2J"
+
+    @agents.agent(name)
+    async def works(request):
+        return 1
+
+    await agents.process_async({"type": name}, 2)
+    assert [record.event_type for record in caplog.records] == ["message_received", "message_answered"]  # fmt: skip
+    for record in caplog.records:
+        assert record.getMessage().isprintable()
+        assert record.workflow_type == name
+
+
+async def test_a_handler_that_raises_costs_no_answer(agents, autojump_clock, monkeypatch, capsys):
+    """What a handler of the program raises is printed, and the message is answered."""
+    handler = logging.Handler(logging.DEBUG)
+    handler.emit = lambda record: {}["lost"]
+    log = logging.getLogger("graceline.messages")
+    monkeypatch.setattr(log, "handlers", [handler])
+    log.setLevel(logging.DEBUG)
+    try:
+        register(agents)
+        response = await agents.process_async({"type": "search", "topic": "x", "search": 0}, 0.5)
+        refused = await agents.process_async({"type": "nobody"})
+    finally:
+        log.setLevel(logging.NOTSET)
+    assert "status" not in response
+    assert refused["status"] == "error"
+    assert capsys.readouterr().err.count("KeyError: 'lost'") == 4
+
+
 # -- nothing goes on ------------------------------------------------------------------------------
 
 

@@ -28,6 +28,8 @@ from graceline.durations import Duration, format_duration, parse_duration
 from graceline.engine import BlockingEngine, Engine, Portal, open_engine, remaining
 from graceline.errors import DefinitionError, GracelineError
 from graceline.results import PipelineResult
+from graceline.saying import say
+from graceline.telemetry.payloads import one_line
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -363,12 +365,10 @@ def _kind(value: object) -> str:
 def _patience(timeout: Duration) -> float:
     seconds = parse_duration(timeout, "timeout=")
     if seconds < _SHORT:
-        _log.warning(
+        say(
+            _log, logging.WARNING, "sub_second_timeout",
             "timeout=%s is below one second", format_duration(seconds),
-            extra={
-                "event_type": "sub_second_timeout", "warning_type": "sub_second_timeout",
-                "timeout_seconds": seconds,
-            },
+            warning_type="sub_second_timeout", timeout_seconds=seconds,
         )  # fmt: skip
     return seconds
 
@@ -412,13 +412,11 @@ async def _run_elsewhere(
 
 
 def _log_start(workflow: Workflow, patience: float) -> None:
-    _log.debug(
-        "message_received %s", workflow.pipeline.name,
-        extra={
-            "event_type": "message_received", "workflow_type": workflow.pipeline.name,
-            "steps": workflow.steps,
-            "timeout_seconds": None if patience == math.inf else patience,
-        },
+    say(
+        _log, logging.DEBUG, "message_received",
+        "message_received %s", one_line(workflow.pipeline.name),
+        workflow_type=workflow.pipeline.name, steps=workflow.steps,
+        timeout_seconds=None if patience == math.inf else patience,
     )  # fmt: skip
 
 
@@ -426,23 +424,20 @@ def _answer(workflow: Workflow, result: PipelineResult, patience: float) -> Resp
     response = respond(workflow, result, patience)
     status = response.get("status", str(result.status))
     calm = "status" not in response
-    _log.log(
-        logging.DEBUG if calm else logging.WARNING,
-        "message_answered %s: %s, %d of %d steps completed", result.pipeline, status,
+    say(
+        _log, logging.DEBUG if calm else logging.WARNING, "message_answered",
+        "message_answered %s: %s, %d of %d steps completed", one_line(result.pipeline), status,
         len(result.completed), len(workflow.steps),
-        extra={
-            "event_type": "message_answered", "workflow_type": result.pipeline, "status": status,
-            "completed_steps": result.completed, "run_id": result.run_id,
-            "elapsed": result.elapsed,
-        },
+        workflow_type=result.pipeline, status=status, completed_steps=result.completed,
+        run_id=result.run_id, elapsed=result.elapsed,
     )  # fmt: skip
     return response
 
 
 def _refuse(error: _MalformedError) -> Response:
     # Not the type that was given: it comes from outside, and may hold anything.
-    _log.warning(
-        "message_refused: %s", error.reason,
-        extra={"event_type": "message_refused", "reason": error.reason},
+    say(
+        _log, logging.WARNING, "message_refused",
+        "message_refused: %s", error.reason, reason=error.reason,
     )  # fmt: skip
     return refusal(error.workflow_type, str(error))
