@@ -1107,7 +1107,7 @@ def test_a_block_that_cannot_open_leaves_the_dispatcher_as_it_was():
         ([each(len)], "more than one function of a request; wrap it: Pipeline"),
         ([choose(len, repr)], "more than one function of a request; wrap it: Pipeline"),
         ([Node(len, after="x")], r"says after=\['x'\] itself"),
-        ([lambda: 1], "exactly one argument, its Request"),
+        pytest.param([lambda: 1], "exactly one argument, its Request", id="no-argument"),
     ],
     ids=repr,
 )
