@@ -7,7 +7,8 @@
 `graphs`, `items` and `choosing`, each task with a `strand`. Around a node's work are `attempts`,
 made of `copies`: `hedging` sends two. `settling` makes `outcomes` of `endings`, of which `telling`
 makes events. What a node uses is in `context`, `cleanup`, `header` and `scopes`; what people see,
-in `handle`, `health` and `watchdog`, and what a collector sees in `metering`.
+in `handle`, `health` and `watchdog`, and what a collector sees in `metering`. `functions` are named
+by files.
 """
 
 from graceline.engine.admission import AdmissionHealth, AdmissionMode

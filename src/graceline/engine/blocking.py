@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -29,6 +29,7 @@ from graceline.telemetry.stats import Stats
 __all__ = ["BlockingEngine"]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _LeftByError(Exception):
@@ -146,6 +147,11 @@ class BlockingEngine:
         return self._opened.health()
 
     @property
+    def tools(self) -> Mapping[str, Callable[..., Any]]:
+        """The registered functions by their names; see `Engine.tools`."""
+        return self._opened.tools
+
+    @property
     def portal(self) -> Portal:
         """The engine for threads that are handed no more than this."""
         return self._opened.portal
@@ -179,6 +185,15 @@ class BlockingEngine:
             DefinitionError: if another pipeline has this name.
         """
         return self._ask(self._opened.register, pipeline)
+
+    def tool(self, name: str) -> Callable[[F], F]:
+        """Register a function under a name, as a decorator; see `Engine.tool`.
+
+        Raises:
+            DefinitionError: for what cannot be called, a bad name, and one that was registered
+                before.
+        """
+        return self._opened.tool(name)
 
     def run(
         self,

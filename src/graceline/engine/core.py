@@ -15,6 +15,7 @@ from graceline.durations import Duration, parse_duration
 from graceline.engine.admission import Admission
 from graceline.engine.calls import limited, surroundings
 from graceline.engine.catalogue import Catalogue
+from graceline.engine.functions import Functions
 from graceline.engine.handle import Run
 from graceline.engine.header import MalformedHeaders
 from graceline.engine.health import Health, abandoned_threads, run_health
@@ -49,7 +50,7 @@ __all__ = ["Engine", "Mode"]
 Mode = Literal["enforce", "observe", "off"]
 
 
-class Engine:
+class Engine(Functions):
     """Runs pipelines. Made by `open_engine`; use it in the event loop that opened it."""
 
     def __init__(
@@ -68,6 +69,7 @@ class Engine:
         log_payloads: bool,
         watchdog: Watchdog,
     ) -> None:
+        super().__init__()
         self._nursery: trio.Nursery
         self._mode = mode
         self._admission = admission

@@ -147,3 +147,43 @@ async def test_with_the_tools_that_there_are(tmp_path):
     assert (result.value["read"], result.value["call"]) == ("# Big Trees", 6)
     assert "'..'" in result.value["outside"]
     assert (tmp_path / "notes" / "big-trees.md").exists()
+
+
+async def test_functions_of_an_engine_are_tools(autojump_clock):
+    """A mapping of names to functions comes on top of what every program has."""
+    text = """
+id: p
+steps:
+  - {id: own, tool: double, parameters: {x: 3}}
+  - {id: by_action, action: double, parameters: {x: 5}}
+  - {id: named, tool: python, parameters: {function: double, arguments: {x: 4}}}
+  - {id: built_in, tool: filesystem, action: exists, parameters: {path: nowhere}}
+outputs: {all: "{{ [own.result, by_action.result, named.result, built_in.result.exists] }}"}
+"""
+    async with open_engine() as engine:
+
+        @engine.tool("double")
+        async def double(x):
+            return 2 * x
+
+        file = loads(text, tools=engine.tools)
+        engine.tool("later")(double)
+        assert (await engine.run(file.pipeline())).value == {"all": [6, 10, 8, False]}
+    with pytest.raises(FileError, match="there is no tool 'doubel'; did you mean 'double'"):
+        loads("id: p\nsteps: [{id: a, tool: doubel}]", tools={"double": double})
+
+
+@pytest.mark.parametrize(
+    ("tools", "error"),
+    [
+        ([len], r"tools= takes a Tools, or functions by their names such as engine.tools, not \["),
+        ({"x": 3}, "tool 'x': 3 is not a function"),
+        ({3: len}, "its name must be a non-empty string, not 3"),
+    ],
+    ids=["list", "value", "name"],
+)
+def test_what_are_no_tools_is_refused(tools, error):
+    """It is the program's mistake, and not the file's."""
+    with pytest.raises(DefinitionError, match=error) as caught:
+        loads(GOOD, tools=tools)
+    assert not isinstance(caught.value, FileError)

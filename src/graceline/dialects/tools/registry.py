@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from graceline.definitions.checks import brief, check_name, nearest
+from graceline.engine.functions import add_function
 from graceline.errors import DefinitionError
 
 __all__ = ["GROUP", "Found", "Tool", "Tools"]
@@ -20,6 +21,8 @@ GROUP = "graceline.tools"
 """The group of entry points where packages offer tools."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_NONE: Mapping[str, Callable[..., Any]] = {}
 
 
 class Tool(Protocol):
@@ -50,13 +53,21 @@ class Tools:
         self._entries: dict[str, EntryPoint] = {}
 
     @classmethod
-    def default(cls, root: Path | str = ".") -> Tools:
+    def default(
+        cls, root: Path | str = ".", functions: Mapping[str, Callable[..., Any]] = _NONE
+    ) -> Tools:
         """The tools that are built in, and those of installed packages.
 
         Args:
             root: the directory that `filesystem` does not leave, and where `terminal` starts.
+            functions: more of them by name, such as `engine.tools`; they are added as `add` does.
+
+        Raises:
+            DefinitionError: as `add`.
         """
         tools = cls()
+        for name, function in functions.items():
+            tools.add(name, function)
         place = Path(root)
         for names, make in _BUILT_IN.items():
             for name in names:
@@ -82,13 +93,7 @@ class Tools:
         Raises:
             DefinitionError: for what cannot be called, and for a name that was registered before.
         """
-        check_name(name, "a tool")
-        if not callable(function):
-            raise DefinitionError(f"tool {name!r}: {brief(function)} is not a function")
-        if name in self._functions:
-            raise DefinitionError(f"tool {name!r} is registered already; take another name")
-        self._functions[name] = function
-        return function
+        return add_function(self._functions, name, function)
 
     def tool(self, name: str) -> Callable[[F], F]:
         """Register a function under a name, as a decorator: `@tools.tool("summarize")`.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from graceline.definitions.checks import brief
 from graceline.dialects.tools import Tools
 from graceline.dialects.yaml.building import Built, build
 from graceline.dialects.yaml.checking import warnings_of
@@ -17,7 +18,7 @@ from graceline.dialects.yaml.problems import FileError, Problem
 from graceline.dialects.yaml.reading import Tree, parse, read_bytes
 from graceline.dialects.yaml.schema import FileKeys
 from graceline.dialects.yaml.structuring import structure
-from graceline.errors import GracelineError
+from graceline.errors import DefinitionError, GracelineError
 
 if TYPE_CHECKING:
     from graceline.bench import Suite
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from graceline.dialects.yaml.bodies import ToolSource
     from graceline.dialects.yaml.limits import StepLimits
 
-__all__ = ["PipelineFile", "check", "load", "loads"]
+__all__ = ["Functions", "PipelineFile", "check", "load", "loads"]
+
+Functions: TypeAlias = Mapping[str, Callable[..., Any]]
+"""Functions by the names that the steps of a file call them."""
 
 
 class PipelineFile:
@@ -115,18 +119,20 @@ class PipelineFile:
 def load(
     path: str | os.PathLike[str],
     *,
-    tools: ToolSource | None = None,
+    tools: ToolSource | Functions | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> PipelineFile:
     """Read a file. Nothing that it names is imported, and nothing is run or written.
 
     Args:
         path: a regular file of at most 1 MiB.
-        tools: the tools that its steps may use; None for those of every program.
+        tools: the tools that its steps may use: a `Tools`, or functions by their names, such as
+            `engine.tools`, besides those of every program; None for the latter alone.
         root: the directory of programs and of the tool `filesystem`; None for this process's.
 
     Raises:
         FileError: with everything that is wrong, each at its line and column.
+        DefinitionError: for `tools=` that are none.
     """
     return loads(read_bytes(path), file=os.fspath(path), tools=tools, root=root)
 
@@ -135,7 +141,7 @@ def loads(
     text: str | bytes,
     *,
     file: str = "<text>",
-    tools: ToolSource | None = None,
+    tools: ToolSource | Functions | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> PipelineFile:
     """Read the text of a file; all else is as in `load`.
@@ -148,6 +154,7 @@ def loads(
 
     Raises:
         FileError: with everything that is wrong, each at its line and column.
+        DefinitionError: for `tools=` that are none.
     """
     tree = parse(text, file)
     keys, problems = structure(tree, FileKeys, file)
@@ -157,17 +164,28 @@ def loads(
         problems += check_defaults(keys.inputs, tree, file)
     if problems or keys is None:
         raise FileError(problems)
-    if tools is None:
-        tools = Tools.default(root=Path() if root is None else Path(root))
-    read = PipelineFile(file, keys, tree, links, tools, None if root is None else Path(root))
+    place = None if root is None else Path(root)
+    read = PipelineFile(file, keys, tree, links, _source(tools, place), place)
     read.build()
     return read
+
+
+def _source(tools: ToolSource | Functions | None, root: Path | None) -> ToolSource:
+    """What finds the tools of a file."""
+    if tools is None or isinstance(tools, Mapping):
+        return Tools.default(Path() if root is None else root, tools or {})
+    if not callable(getattr(tools, "find", None)):
+        raise DefinitionError(
+            f"tools= takes a Tools, or functions by their names such as engine.tools, not "
+            f"{brief(tools)}"
+        )
+    return tools
 
 
 def check(
     path: str | os.PathLike[str],
     *,
-    tools: ToolSource | None = None,
+    tools: ToolSource | Functions | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> list[Problem]:
     """Everything that is wrong with a file, or hardly what was meant; empty if it is fine.
