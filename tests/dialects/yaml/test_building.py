@@ -625,8 +625,8 @@ def test_tools_that_do_not_exist(problems, tools):
         "f.yaml:4:19: there is no tool 'nte'; did you mean 'note'?",
         "f.yaml:5:21: there is no tool 'wrk'; did you mean 'work'?",
         "f.yaml:5:35: there is no tool 'plai'; did you mean 'plain'?",
-        "f.yaml:6:19: tool 'plain' is a function, which has no actions",
-        "f.yaml:7:19: parameters: 'd' takes no 'second'; did you mean 'seconds'?",
+        "f.yaml:6:34: tool 'plain' is a function, which has no actions",
+        "f.yaml:7:38: parameters: 'd' takes no 'second'; did you mean 'seconds'?",
         "f.yaml:8:19: parameters: 'e' needs 'path', which is not given",
     ]
 

@@ -7,7 +7,7 @@ to the other side, in the deadline header, anew for each redirect.
 from __future__ import annotations
 
 import json as jsons
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ssl import SSLContext
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ import trio
 
 from graceline.definitions.checks import brief
 from graceline.dialects.tools.actions import Actions, check_text
+from graceline.dialects.tools.arguments import Wrong
 from graceline.dialects.tools.results import ToolFailedError, ToolRefusedError
 from graceline.engine import outgoing_headers, remaining
 from graceline.errors import DeadlineSpentError
@@ -38,7 +39,7 @@ class Http(Actions):
     actions: ClassVar[dict[str, str]] = {
         "fetch": "request",
         "request": "request",
-        **dict.fromkeys(_METHODS, ""),
+        **dict.fromkeys(_METHODS, "request"),
     }
     otherwise: ClassVar[str] = "request"
 
@@ -54,6 +55,17 @@ class Http(Actions):
                 raise ToolRefusedError(f"http, {action}: method= says {brief(stated)}")
             action, parameters = "request", {**parameters, "method": action}
         return await super().__call__(action=action, parameters=parameters)
+
+    def check_call(self, *, action: str | None, parameters: Mapping[str, Any]) -> Iterator[Wrong]:
+        """What is wrong with a call: its method included, where it stands in the file."""
+        yield from self._wrong(action, parameters)
+        method = parameters.get("method")
+        if not isinstance(method, str):
+            return
+        if method.lower() not in _METHODS:
+            yield ("parameters", "method"), _no_method(method)
+        elif action in _METHODS and method.lower() != action:
+            yield ("parameters", "method"), f"http, {action}: method= says {brief(method)}"
 
     async def request(
         self,
@@ -93,7 +105,7 @@ class Http(Actions):
         """
         verb = check_text(method, "http, method=").upper()
         if verb.lower() not in _METHODS:
-            raise ToolRefusedError(f"http: {brief(method)} is none of {', '.join(_METHODS)}")
+            raise ToolRefusedError(_no_method(method))
         limit = self._limit(max_size)
         address = _address(url)
         async with await self._client() as client:
@@ -136,6 +148,10 @@ class Http(Actions):
             timeout=None,  # noqa: S113 - the step's limit cancels it
             verify=self._context,
         )
+
+
+def _no_method(method: str) -> str:
+    return f"http: {brief(method)} is none of {', '.join(_METHODS)}"
 
 
 async def _add_deadline(request: httpx.Request) -> None:

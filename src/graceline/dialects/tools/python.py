@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +10,7 @@ import trio
 
 from graceline.definitions.checks import brief, is_async
 from graceline.dialects.tools.actions import Actions, check_text
+from graceline.dialects.tools.arguments import Wrong, wrong_arguments
 from graceline.dialects.tools.results import ToolRefusedError, understand
 from graceline.errors import DefinitionError
 
@@ -32,6 +33,21 @@ class Python(Actions):
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+
+    def check_call(self, *, action: str | None, parameters: Mapping[str, Any]) -> Iterator[Wrong]:
+        """What is wrong with a call: the function included, where its name stands in the file."""
+        yield from self._wrong(action, parameters)
+        function, given = parameters.get("function"), parameters.get("arguments")
+        if not isinstance(function, str):
+            return
+        try:
+            found = self._tools.registered(function)
+        except DefinitionError as error:
+            yield ("parameters", "function"), f"python: {error}"
+            return
+        if given is None or isinstance(given, Mapping):
+            for path, message in wrong_arguments(found, given or {}, f"python: {function!r}"):
+                yield ("parameters", "arguments", *path) if path else (), message
 
     async def call(self, function: str, arguments: Mapping[str, Any] | None = None) -> Any:
         """Call a function with arguments by name; returns what it returns.

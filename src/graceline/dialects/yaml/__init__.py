@@ -5,7 +5,8 @@
         result = await engine.run(file.pipeline(), {"topic": "trees"})
 
 `reading` parses, `structuring` fills the attrs classes of `schema`, `linking` finds which step
-needs which, `building` makes the definitions, `running` keeps what the templates of a run see.
+needs which, `calls` looks at what tools are asked for, `building` makes the definitions, `running`
+keeps what the templates of a run see.
 """
 
 from graceline.dialects.yaml.files import PipelineFile, check, load, loads

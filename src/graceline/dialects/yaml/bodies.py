@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 
 from graceline.definitions import Command
-from graceline.definitions.checks import is_async, nearest
+from graceline.definitions.checks import is_async
 from graceline.dialects.templates import Value, compile_value
 from graceline.dialects.tools import understand
+from graceline.dialects.yaml.calls import check_call, is_tool
 from graceline.dialects.yaml.programs import program_of
 from graceline.dialects.yaml.running import Item, Runs
 from graceline.dialects.yaml.schema import BodyKeys
@@ -46,19 +46,18 @@ def work_of(
 
     Raises:
         GracelineError: if there is no such tool.
+        CallError: if that does not take what the step gives it.
         DefinitionError: if it cannot run there.
     """
     if body.command is not None:
         return program_of(body, name, runs, root)
     parameters = compile_value(body.parameters or {})
     found = tools.find(body.action if body.tool is None else body.tool)  # type: ignore[arg-type]
-    if _is_tool(found):
+    check_call(found, body, name)
+    if is_tool(found):
         kind: type[Call] = _ToolCall
     else:
         kind = _AsyncCall if is_async(found) else PlainCall
-        _check_parameters(found, body.parameters or {}, name)
-        if body.tool is not None and body.action is not None:
-            raise DefinitionError(f"tool {body.tool!r} is a function, which has no actions")
     where = ("thread", "process") if kind is PlainCall else ("coroutine",)
     if runs_on is not None and runs_on not in where:
         raise DefinitionError(
@@ -66,33 +65,6 @@ def work_of(
         )
     action = None if body.tool is None else body.action
     return kind(name, found, action, runs, parameters)
-
-
-def _is_tool(found: Any) -> bool:
-    """Whether it is called with an action and its parameters, and not with these themselves."""
-    try:
-        names = inspect.signature(found).parameters
-    except (TypeError, ValueError):
-        return False
-    return "action" in names and "parameters" in names
-
-
-def _check_parameters(function: Callable[..., Any], given: Iterable[str], name: str) -> None:
-    """Raise for parameters that a function does not take, and for those that are missing."""
-    try:
-        known = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some builtins have none; the call will tell
-        return
-    kinds = {one.kind for one in known.values()}
-    for parameter in given:
-        if parameter not in known and inspect.Parameter.VAR_KEYWORD not in kinds:
-            raise DefinitionError(
-                f"parameters: {name!r} takes no {parameter!r}; {nearest(parameter, known)}"
-            )
-    for parameter, one in known.items():
-        bare = one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
-        if one.default is one.empty and not bare and parameter not in given:
-            raise DefinitionError(f"parameters: {name!r} needs {parameter!r}, which is not given")
 
 
 @attrs.frozen(eq=False)

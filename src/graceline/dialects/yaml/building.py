@@ -6,19 +6,20 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
 from graceline.definitions import Bulkhead, Each, Node, Pipeline, Stage, each
 from graceline.dialects.templates import compile_value
 from graceline.dialects.yaml.bodies import ToolSource, items_of, work_of
+from graceline.dialects.yaml.calls import CallError
 from graceline.dialects.yaml.cleaning import cleanup_of
 from graceline.dialects.yaml.inputs import coerce_inputs
 from graceline.dialects.yaml.limits import GRACE, StepLimits, resolve_limits
 from graceline.dialects.yaml.linking import Links
 from graceline.dialects.yaml.policies import AdaptiveKeys, BackoffKeys
-from graceline.dialects.yaml.problems import FileError, Problem
+from graceline.dialects.yaml.problems import FileError, Position, Problem
 from graceline.dialects.yaml.reading import Tree
 from graceline.dialects.yaml.running import Runs, StepHooks
 from graceline.dialects.yaml.schema import FileKeys, StageKeys, StepKeys
@@ -28,6 +29,9 @@ __all__ = ["OUTPUTS", "Built", "build"]
 
 OUTPUTS = "outputs"
 """The name of the stage, and of its node, that makes the outputs of a run."""
+
+
+_Path: TypeAlias = tuple[str | int, ...]
 
 
 @attrs.frozen
@@ -124,14 +128,32 @@ class _Builder:
         )
         return Built(pipeline, self._limits, self._runs)
 
-    def _made(self, make: Callable[[], Any], path: tuple[str | int, ...]) -> Any:
-        """What is made, or None if it is refused, which is noted."""
+    def _made(self, make: Callable[[], Any], body: _Path, path: _Path) -> Any:
+        """What is made, or None if it is refused, which is noted.
+
+        Args:
+            make: makes it.
+            body: the way to what it is made of.
+            path: where it stands if nobody knows better.
+        """
         try:
             return make()
+        except CallError as error:
+            for way, message in error.wrong:
+                at = self._at((*body, *way)) if way else self._at(path)
+                self._problems.append(Problem(message, self._file, at or self._at(path)))
         except GracelineError as error:
-            found = self._tree.get(*path)
-            self._problems.append(Problem(str(error), self._file, found.at if found else None))
-            return None
+            self._problems.append(Problem(str(error), self._file, self._at(path)))
+        return None
+
+    def _at(self, path: _Path) -> Position | None:
+        """Where something stands: a parameter at its name, all else at its value."""
+        *above, last = path
+        holder = self._tree.get(*above)
+        if holder is not None and "parameters" in above and last in holder.keys:
+            return holder.keys[str(last)]
+        found = self._tree.get(*path)
+        return None if found is None else found.at
 
     def _stage(
         self, number: int, keys: StageKeys | None, steps: tuple[StepKeys, ...]
@@ -159,6 +181,7 @@ class _Builder:
         key = next((key for key in ("command", "tool", "action") if getattr(step, key)), "")
         work = self._made(
             lambda: work_of(step, step.id, self._runs, self._tools, self._root, step.runs_on),
+            place.path,
             (*place.path, key),
         )
         cleanup = None
@@ -166,6 +189,7 @@ class _Builder:
         if body is not None:
             cleanup = self._made(
                 lambda: cleanup_of(body, step.id, self._runs, self._tools, self._root),
+                (*place.path, "cleanup"),
                 (*place.path, "cleanup"),
             )
         if work is None or (cleanup is None and body is not None):

@@ -42,6 +42,7 @@ def cleanup_of(
 
     Raises:
         GracelineError: if there is no such tool.
+        CallError: if that does not take what it is given.
     """
     work = work_of(body, name, runs, tools, root, None)
     if isinstance(work, Command):
