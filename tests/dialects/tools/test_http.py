@@ -7,6 +7,9 @@ from functools import partial
 import attrs
 import pytest
 import trio
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from graceline import (
     DeadlineSpentError,
@@ -20,6 +23,7 @@ from graceline import (
 )
 from graceline.dialects.tools import ToolFailedError, ToolRefusedError, understand
 from graceline.dialects.tools.http import Http
+from graceline.telemetry.tracing import Tracing
 
 NO_LIMITS = Timeouts(node=None, pipeline=None, grace=30)
 HANG = object()
@@ -194,6 +198,20 @@ async def test_the_deadline_is_told(engine, server):
     assert all(0 < budget <= 500 for budget in budgets)
     await ask(engine, url=f"{server.url}/b")
     assert incoming_budget(server.requests[-1].headers) is None
+
+
+async def test_a_traced_run_says_which_span_asks(server):
+    """`traceparent` comes along, also where no limit is to be told; without tracing it does not."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    for sinks in ([Tracing(provider)], []):
+        async with open_engine(timeouts=NO_LIMITS, sinks=sinks) as engine:
+            await ask(engine, url=server.url)
+    (node,) = [span.context for span in exporter.get_finished_spans() if span.name == "node n"]
+    traced, untraced = [request.headers.get("traceparent") for request in server.requests]
+    assert traced.startswith(f"00-{node.trace_id:032x}-{node.span_id:016x}-")
+    assert untraced is None
 
 
 async def test_a_request_ends_with_its_step(engine, server):
