@@ -146,3 +146,26 @@ def test_the_words_of_a_tool_are_cut():
     with pytest.raises(ToolFailedError) as caught:
         understand({"success": False, "error": "x" * 10_000})
     assert len(str(caught.value)) == 500
+
+
+def test_what_another_registry_has():
+    """`include` takes over functions, entry points and the root; a name that both have is told."""
+    ours, theirs = Tools(), Tools.default(root="elsewhere")
+    theirs.add("shout", str.upper)
+    theirs._entries["installed"] = None
+    ours.include(theirs)
+    assert {"shout", "installed", "filesystem"} <= set(ours)
+    assert ours.find("shout") is str.upper
+    assert ours.registered("shout") is str.upper
+    assert ours.find("filesystem") is not theirs.find("filesystem")
+    assert ours.find("python")._tools is ours
+    with pytest.raises(DefinitionError, match="'shout' is registered already"):
+        ours.include(theirs)
+
+
+def test_an_empty_registry_changes_no_root():
+    """Functions alone leave the built-in tools where they are."""
+    ours = Tools.default(root="work")
+    kept = ours.find("filesystem")
+    ours.include(Tools())
+    assert ours.find("filesystem") is kept

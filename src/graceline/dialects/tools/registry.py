@@ -51,6 +51,7 @@ class Tools:
         self._functions: dict[str, Found] = {}
         self._makers: dict[str, _Maker] = {}
         self._entries: dict[str, EntryPoint] = {}
+        self._root: Path | None = None
 
     @classmethod
     def default(
@@ -68,13 +69,16 @@ class Tools:
         tools = cls()
         for name, function in functions.items():
             tools.add(name, function)
-        place = Path(root)
-        for names, make in _BUILT_IN.items():
-            for name in names:
-                tools._makers[name] = _made_once(make, place, tools)
+        tools._build_in(Path(root))
         for entry in entry_points(group=GROUP):
             tools._entries.setdefault(entry.name, entry)
         return tools
+
+    def _build_in(self, root: Path) -> None:
+        self._root = root
+        for names, make in _BUILT_IN.items():
+            for name in names:
+                self._makers[name] = _made_once(make, root, self)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,6 +107,18 @@ class Tools:
         """
         check_name(name, "@tool", 'write @tools.tool("name")')
         return lambda function: self.add(name, function)
+
+    def include(self, other: Tools) -> None:
+        """Take over what another has; the root of its built-in tools counts here, too.
+
+        Raises:
+            DefinitionError: if both have registered a function of the same name.
+        """
+        for name, function in other._functions.items():
+            self.add(name, function)
+        self._entries |= other._entries
+        if other._root is not None:
+            self._build_in(other._root)
 
     def find(self, name: str) -> Found:
         """The tool or the function of a name.
