@@ -77,7 +77,7 @@ def _coerce(value: Any, kind: str) -> Any:
     if isinstance(value, str):
         try:
             converted = convert(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             converted = None
         if converted is not None and check(converted):
             return converted
