@@ -41,6 +41,17 @@ def write(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def put(tmp_path, write):
+    """Write a file as it is, such as one of the dialect, beside those of `write`."""
+
+    def place(name, source):
+        (tmp_path / name).write_text(dedent(source))
+        return name
+
+    return place
+
+
+@pytest.fixture
 def virtual(monkeypatch):
     """Let the command run in virtual time: a busy machine changes nothing."""
     real = trio.run

@@ -6,7 +6,7 @@ import trio
 from rich.console import Console
 
 from graceline import Node, Pipeline, Stage, Timeouts, open_engine
-from graceline.cli import live, main, run
+from graceline.cli import live, main, showing
 from graceline.telemetry.timeline import Timeline
 from graceline.testing import virtual_time
 
@@ -30,7 +30,7 @@ p = Pipeline("p", [Stage("a", [first]), Stage("b", [second])], timeout="2s")
 def terminal(monkeypatch):
     """Let the command believe in a terminal of 80 columns, without colours."""
     options = {"width": 80, "height": 24, "force_terminal": True, "color_system": None}
-    monkeypatch.setattr(run, "Console", lambda **more: Console(**(options | more)))
+    monkeypatch.setattr(showing, "Console", lambda **more: Console(**(options | more)))
     monkeypatch.setattr(live, "_REST", 0)
     monkeypatch.setenv("TERM", "xterm")
     return options

@@ -233,7 +233,7 @@ def test_no_time_in_a_queue(write, virtual, monkeypatch, capsys):
     """One run alone never waits, whatever else the command does; its first bar begins at the left."""
     from rich.console import Console
 
-    from graceline.cli import live, run
+    from graceline.cli import live, showing
 
     target = write("""
     @node
@@ -247,7 +247,7 @@ def test_no_time_in_a_queue(write, virtual, monkeypatch, capsys):
     def console(**options):
         return Console(**options, width=80, force_terminal=True, color_system=None)
 
-    monkeypatch.setattr(run, "Console", console)
+    monkeypatch.setattr(showing, "Console", console)
     monkeypatch.setattr(live, "show_live", view)
     for _ in range(5):  # the order of tasks is random
         assert main(["run", target]) == 0
@@ -514,8 +514,9 @@ def test_pictures_that_cannot_be_written(write, call, tmp_path, monkeypatch):
         raise OSError("the disk is full")
 
     target = write(GOOD)
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "replace", full)
     code, out, err = call("run", target, "--svg", str(tmp_path / "run.svg"))
     assert code == 2
     assert "p  ok after" in out
     assert "the disk is full" in err
+    assert list(tmp_path.glob(".run.svg*")) == []

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from graceline.cli.bench import BENCH_EPILOGUE, BENCH_HELP, REPORT_HELP, bench, report
-from graceline.cli.ending import OK, SEE_TRACEBACK, complain, trace
-from graceline.cli.failures import Ended, UsageError
+from graceline.cli.ending import OK, SEE_TRACEBACK, USAGE, complain, trace
+from graceline.cli.failures import Ended, ProblemsError, UsageError
 from graceline.cli.history.commands import HISTORY, history
 from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
 from graceline.cli.run import RUN_EPILOGUE, RUN_HELP, run
@@ -84,6 +84,12 @@ def _dispatch(argv: list[str]) -> int:
     except CycloptsError as error:
         error.verbose = False
         return complain(str(error).strip(), see)
+    except ProblemsError as error:
+        if debug:
+            trace(error)
+        # Bare, so that an editor finds the place.
+        sys.stderr.writelines(f"{line}\n" for line in error.lines)
+        return USAGE
     except (UsageError, DefinitionError) as error:
         place = place_of(error)
         if debug:

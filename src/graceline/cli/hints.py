@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from graceline.cli.ending import SEE_TRACEBACK, raised_in
 from graceline.deadlines import Status
 from graceline.durations import format_duration
+from graceline.errors import GracelineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ def hints(pipeline: Pipeline, session: Session, value: Any, *, debug: bool) -> I
     names = ", ".join(_failed_on_input(pipeline, result)) if value is None else ""
     if names:
         yield f"the input of {names} was None: there was no -i key=value"
-    if not debug and any(True for _ in raised_in(result)):
+    if not debug and any(not isinstance(error, GracelineError) for error in raised_in(result)):
         yield SEE_TRACEBACK
 
 

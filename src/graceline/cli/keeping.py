@@ -18,12 +18,27 @@ from graceline.errors import StoreFileError, StoreVersionError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["change_history", "default_path", "open_history", "run_history"]
+__all__ = ["change_history", "default_path", "history_place", "open_history", "run_history"]
 
 
 def default_path() -> Path:
     """The file of the user's own history: below the platform's directory for state."""
     return platformdirs.user_state_path("graceline", appauthor=False) / "history.db"
+
+
+def history_place(file: Path | None, *, none: bool) -> Path | None:
+    """The file where a run keeps its history; None for none.
+
+    Args:
+        file: what `--history` says.
+        none: whether there is a `--no-history`.
+
+    Raises:
+        UsageError: if there are both.
+    """
+    if none and file is not None:
+        raise UsageError("--history FILE says where to keep it, --no-history not to; leave one out")
+    return None if none else file or default_path()
 
 
 class _Say(logging.Handler):

@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from graceline.cli.failures import UsageError
 from graceline.definitions import Pipeline
@@ -19,17 +19,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import ModuleType
 
-__all__ = ["as_number", "load", "load_pipeline", "parse_input", "parse_timeout"]
+__all__ = [
+    "as_number",
+    "is_file",
+    "load",
+    "load_pipeline",
+    "parse_input",
+    "parse_timeout",
+    "read_value",
+    "split_input",
+]
 
+_SUFFIXES = (".yaml", ".yml")
 _COMMANDS = {"Pipeline": "run", "Suite": "bench"}
+_WORDS = {"Tools": "Tools object"}
+
+_Kind = TypeVar("_Kind")
 
 
-class _HasName(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-_Named = TypeVar("_Named", bound=_HasName)
+def is_file(target: str) -> bool:
+    """Whether a target is a file of the dialect, by its suffix; all else is Python."""
+    return target.lower().endswith(_SUFFIXES)
 
 
 def load_pipeline(target: str) -> Pipeline:
@@ -37,13 +47,13 @@ def load_pipeline(target: str) -> Pipeline:
     return load(target, Pipeline)
 
 
-def load(target: str, kind: type[_Named]) -> _Named:
-    """Import a module or a file and find a pipeline or a suite in it.
+def load(target: str, kind: type[_Kind]) -> _Kind:
+    """Import a module or a file and find a pipeline, a suite or tools in it.
 
     Args:
         target: `pkg.module:name` or `path/file.py:name`. The name is that of the variable, or the
             pipeline's own; it may be left out if there is exactly one pipeline.
-        kind: `Pipeline`, or another class whose objects have a name.
+        kind: the class of what is looked for.
 
     Raises:
         UsageError: if there is no such file, module or pipeline, or if several fit; lists what
@@ -53,16 +63,17 @@ def load(target: str, kind: type[_Named]) -> _Named:
     place, name = _split(target)
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     found = {key: value for key, value in vars(module).items() if isinstance(value, kind)}
-    fitting = {key: value for key, value in found.items() if name in ("", key, value.name)}
+    fitting = {key: value for key, value in found.items() if name in ("", key, _own(value))}
     if len({id(value) for value in fitting.values()}) == 1:
         return next(iter(fitting.values()))
-    a, what = kind.__name__, kind.__name__.lower()
+    a = kind.__name__
+    what = _WORDS.get(a, a.lower())
     if not fitting and name:
-        _missing(module, place, name, found, a)
+        _missing(module, place, name, found, kind)
     if not found:
         raise UsageError(f"there is no {a} in {place}: define one at its top level")
     if name:
-        both = " and ".join(f"{key} ({a} {value.name!r})" for key, value in fitting.items())
+        both = " and ".join(f"{key} ({a} {_own(value)!r})" for key, value in fitting.items())
         raise UsageError(
             f"{name!r} names several {what}s in {place}: {both}; use a name that only one has"
         )
@@ -76,18 +87,27 @@ def _split(target: str) -> tuple[str, str]:
     place, colon, name = target.rpartition(":")
     if not colon or target.endswith(".py"):  # a colon inside a path is no separator
         return target, ""
+    if is_file(place):
+        raise UsageError(f"{target!r}: a file holds one pipeline; write {place}")
     if not place:
         raise UsageError(f"{target!r} names no module; write pkg.module:name or path/file.py:name")
     return place, name
 
 
+def _own(value: Any) -> str | None:
+    """The name that a pipeline has itself, besides those of its variables."""
+    name = getattr(value, "name", None)
+    return name if isinstance(name, str) else None
+
+
 def _missing(
-    module: ModuleType, place: str, name: str, found: Mapping[str, _HasName], kind: str
+    module: ModuleType, place: str, name: str, found: Mapping[str, Any], kind: type
 ) -> NoReturn:
-    what = kind.lower()
+    a = kind.__name__
+    what = _WORDS.get(a, a.lower())
     listed = (
         ", ".join(
-            key if key == value.name else f"{key} ({kind} {value.name!r})"
+            key if _own(value) in (None, key) else f"{key} ({a} {_own(value)!r})"
             for key, value in found.items()
         )
         or "none"
@@ -97,10 +117,9 @@ def _missing(
         command = _COMMANDS.get(other)
         more = f"; run it by: graceline {command}" if command else ""
         raise UsageError(
-            f"{name!r} in {place} is not a {kind}, but of type {other}{more}; {what}s there: "
-            f"{listed}"
+            f"{name!r} in {place} is not a {a}, but of type {other}{more}; {what}s there: {listed}"
         )
-    hint = nearest(name, [*found, *(value.name for value in found.values())])
+    hint = nearest(name, [*found, *filter(None, map(_own, found.values()))])
     close = f"; {hint}" if hint.startswith("did you mean") else ""  # else it is the list again
     raise UsageError(f"there is no {what} {name!r} in {place}{close} ({what}s there: {listed})")
 
@@ -160,15 +179,24 @@ def parse_input(pairs: Iterable[str]) -> dict[str, Any] | None:
     Raises:
         UsageError: for a word without `=`, an empty key, and a key that is given twice.
     """
-    given: dict[str, Any] = {}
+    return {key: read_value(text) for key, text in split_input(pairs).items()} or None
+
+
+def split_input(pairs: Iterable[str]) -> dict[str, str]:
+    """The `key=value` words of a command line, with the values as they stand there.
+
+    Raises:
+        UsageError: as `parse_input`.
+    """
+    given: dict[str, str] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"-i {pair}: write key=value, such as -i limit=200")
         if key in given:
             raise UsageError(f"-i {pair}: the key {key!r} is given twice")
-        given[key] = _value(text)
-    return given or None
+        given[key] = text
+    return given
 
 
 def parse_timeout(text: str) -> float:
@@ -206,7 +234,8 @@ def as_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """What a text means as JSON; the text itself if it is none."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):

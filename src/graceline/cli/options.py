@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-__all__ = ["FLAG", "Debug", "Target"]
+__all__ = [
+    "FLAG",
+    "AllowDegraded",
+    "Debug",
+    "History",
+    "Html",
+    "Json",
+    "NoHistory",
+    "Output",
+    "Svg",
+    "Target",
+    "Timeout",
+    "ToolModules",
+]
 
 FLAG = Parameter(negative=(), show_default=False)
 """An option that is there or not."""
@@ -14,8 +28,50 @@ FLAG = Parameter(negative=(), show_default=False)
 Target = Annotated[
     str,
     Parameter(
-        help="`pkg.module:name` or `path/file.py:name`: the name of the variable or of the "
-        "pipeline. It may be left out if there is exactly one pipeline."
+        help="A file `path/file.yaml`, or Python: `pkg.module:name` or `path/file.py:name`, with "
+        "the name of the variable or of the pipeline. It may be left out if there is exactly one "
+        "pipeline."
     ),
+]
+Timeout = Annotated[
+    str | None,
+    Parameter(
+        allow_leading_hyphen=True,  # a negative limit gets a message of its own
+        help="Limit of this run, instead of the pipeline's own: `300ms`, `2s`, `1m30s`.",
+    ),
+]
+ToolModules = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--tools",
+        negative=(),
+        help="Import `pkg.module:name` or `path/file.py:name`, a `Tools` object whose tools the "
+        "file may use besides those built in. May be given several times.",
+    ),
+]
+Json = Annotated[
+    bool, FLAG, Parameter(name="--json", help="Print the result as JSON and nothing else.")
+]
+Output = Annotated[
+    Path | None,
+    Parameter(help="Write the result as JSON to this file, however the run ends."),
+]
+Html = Annotated[
+    Path | None, Parameter(help="Write the waterfall to this file, as a page of its own.")
+]
+Svg = Annotated[Path | None, Parameter(help="Write the waterfall to this file, as a picture.")]
+History = Annotated[
+    Path | None,
+    Parameter(
+        name="--history",
+        help="Keep durations and learned limits in this file, instead of the user's own; see: "
+        "graceline history --help",
+    ),
+]
+NoHistory = Annotated[
+    bool, FLAG, Parameter(help="Begin without what was learned before, and keep nothing.")
+]
+AllowDegraded = Annotated[
+    bool, FLAG, Parameter(help="Exit with 0 although non-critical parts did not succeed.")
 ]
 Debug = Annotated[bool, FLAG, Parameter(help="Show tracebacks of errors on standard error.")]
