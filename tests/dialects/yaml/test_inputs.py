@@ -76,6 +76,18 @@ def test_what_is_not_given_has_its_default():
     assert str(caught.value) == "f.yaml: input 'c' is missing\nf.yaml: input 'd' is missing"
 
 
+def test_what_was_converted_fits():
+    """Inputs are checked before a run and when it begins: what came of them once is taken again."""
+    declared = {
+        "a": InputKeys(type="integer", required=False),
+        "b": InputKeys(type="array", default="[1]"),
+        "c": InputKeys(type="string"),
+    }
+    once = coerce_inputs(declared, {"c": "3"}, "f.yaml")
+    assert once == {"a": None, "b": [1], "c": "3"}
+    assert coerce_inputs(declared, once, "f.yaml") == once
+
+
 def test_the_input_is_a_mapping():
     """A run is given its inputs by name."""
     with pytest.raises(FileError, match="is a mapping of inputs by name, not 'x'"):

@@ -38,7 +38,8 @@ def coerce_inputs(declared: Mapping[str, InputKeys], given: Any, file: str) -> d
     ]
     inputs: dict[str, Any] = {}
     for name, one in declared.items():
-        if name not in given:
+        optional = one.required is False and one.default is None
+        if name not in given or (optional and given[name] is None):
             inputs[name] = _default(one)
             if one.required or (one.required is None and one.default is None):
                 what = "" if one.type == "any" else f", a value of type {one.type}"
