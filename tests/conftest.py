@@ -2,7 +2,12 @@
 
 import functools
 import inspect
+import json
+import os
+import subprocess
+import sys
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -29,3 +34,60 @@ def pytest_runtest_call(item):
     if not ended:
         pytest.fail("a Cancelled escaped from the test, which therefore did not end")
     return outcome
+
+
+@attrs.frozen
+class Ran:
+    """What became of a command line in a process of its own."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self):
+        """What it printed with `--json`."""
+        return json.loads(self.out)
+
+    @property
+    def nodes(self):
+        """The nodes of that document, of all stages."""
+        stages = self.document["stages"].values()
+        return {name: node for stage in stages for name, node in stage["nodes"].items()}
+
+
+@attrs.frozen
+class Program:
+    """A command line that runs in a process of its own."""
+
+    process: subprocess.Popen
+
+    def ended(self):
+        """Wait for its end."""
+        out, err = self.process.communicate(timeout=100)
+        return Ran(self.process.returncode, out, err)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Starts `graceline` in a process of its own, in the directory of the test; several run at once."""
+    started = []
+
+    def start(*argv, cwd=tmp_path, before=(sys.executable, "-W", "error", "-m", "graceline")):
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [*before, *map(str, argv)],
+            cwd=cwd,
+            env=os.environ | {"XDG_STATE_HOME": str(tmp_path / "state"), "COLUMNS": "100"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return Program(process)
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
