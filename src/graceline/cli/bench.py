@@ -27,8 +27,9 @@ from graceline.cli.ending import (
     trace_result,
 )
 from graceline.cli.failures import UsageError
+from graceline.cli.files import find_suite
 from graceline.cli.guarding import guarded, output_aside
-from graceline.cli.loading import load, parse_timeout
+from graceline.cli.loading import parse_timeout
 from graceline.cli.options import FLAG, Debug
 from graceline.cli.session import run_session
 from graceline.definitions import Timeouts
@@ -65,6 +66,7 @@ process.
 BENCH_EPILOGUE = """\
 Examples:
 
+  graceline bench nightly.yaml --out out/nightly
   graceline bench suite.py:nightly --out out/nightly
   graceline bench suite.py --out out --timeout 30m --force
 
@@ -92,8 +94,9 @@ def bench(
     suite: Annotated[
         str,
         Parameter(
-            help="`path/file.py:name` or `pkg.module:name`: the name of the variable or of the "
-            "suite. It may be left out if there is exactly one suite."
+            help="A file `path/file.yaml` with phases, or Python: `path/file.py:name` or "
+            "`pkg.module:name`, with the name of the variable or of the suite. It may be left out "
+            "if there is exactly one suite."
         ),
     ],
     /,
@@ -125,12 +128,12 @@ def bench(
     debug: Debug = False,
 ) -> int:
     """Run a suite."""
-    from graceline.bench import Suite, read_story  # noqa: PLC0415 - see above
+    from graceline.bench import read_story  # noqa: PLC0415 - see above
 
     seconds = None if timeout is None else parse_timeout(timeout)
     with output_aside(wanted=as_json):
         with guarded(USAGE, debug=debug):
-            found = load(suite, Suite)
+            found = find_suite(suite)
         session, problem = _run(found, out, seconds, force=force, quiet=as_json)
     code = OK if problem is None else broken(problem, NOT_OK, debug=debug)
     if session is None:

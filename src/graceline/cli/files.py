@@ -21,10 +21,21 @@ from graceline.errors import DefinitionError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from graceline.bench import Suite
     from graceline.dialects.tools import Tools
     from graceline.dialects.yaml import PipelineFile  # noqa: TC004 - only the annotation of a field
 
-__all__ = ["Job", "dialect", "load_file", "load_job", "load_steps", "load_tools", "read_inputs"]
+__all__ = [
+    "Job",
+    "dialect",
+    "find_pipeline",
+    "find_suite",
+    "load_file",
+    "load_job",
+    "load_steps",
+    "load_tools",
+    "read_inputs",
+]
 
 _EXTRA = frozenset({"yaml", "jinja2", "markupsafe"})
 
@@ -85,11 +96,7 @@ def load_job(
         Exception: whatever a module raises while it is imported.
     """
     if not is_file(target):
-        if any(True for _ in tools):
-            raise UsageError(
-                "--tools is for pipelines in files; one in Python has imported what it needs"
-            )
-        pipeline = load_pipeline(target)
+        pipeline = find_pipeline(target, tools)
         entries = {} if inputs is None else read_inputs(inputs)
         entries |= {key: read_value(text) for key, text in given.items()}
         return Job(pipeline, entries or None)
@@ -103,8 +110,41 @@ def load_job(
         return Job(file.pipeline(), file.inputs(entries), file)
 
 
+def find_pipeline(target: str, tools: Iterable[str] = ()) -> Pipeline:
+    """The pipeline of a target, in a file or in Python; the arguments are those of `load_job`."""
+    if is_file(target):
+        return load_steps(target, tools).pipeline()
+    if any(True for _ in tools):
+        raise UsageError(
+            "--tools is for pipelines in files; one in Python has imported what it needs"
+        )
+    return load_pipeline(target)
+
+
+def find_suite(target: str) -> Suite:
+    """The suite of a target: a file with phases, or one in Python.
+
+    Raises:
+        UsageError: if there is none; for a file with steps it says the command for that.
+    """
+    from graceline.bench import Suite  # noqa: PLC0415 - `graceline run` does not pay for it
+
+    if not is_file(target):
+        return load(target, Suite)
+    file = load_file(target)
+    if not file.is_suite:
+        raise UsageError(
+            f"{target} holds steps, so it is a pipeline; run it by: graceline run {target}"
+        )
+    return file.suite()
+
+
 def load_steps(target: str, tools: Iterable[str] = ()) -> PipelineFile:
-    """Load a file that holds steps; else as `load_file`."""
+    """Load a file that holds steps; else as `load_file`.
+
+    Raises:
+        UsageError: for a suite; it says the command for that.
+    """
     file = load_file(target, tools)
     if file.is_suite:
         raise UsageError(

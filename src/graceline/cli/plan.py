@@ -11,16 +11,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import attrs
 from cyclopts import Parameter
 from rich.console import Console
 
 from graceline.adaptive import MemoryStore
 from graceline.cli.ending import OK, USAGE, broken
 from graceline.cli.failures import UsageError
+from graceline.cli.files import find_pipeline
 from graceline.cli.guarding import guarded, output_aside
 from graceline.cli.keeping import default_path, open_history
-from graceline.cli.loading import as_number, load_pipeline, parse_timeout
-from graceline.cli.options import FLAG, Debug, Target
+from graceline.cli.loading import as_number, is_file, parse_timeout
+from graceline.cli.options import FLAG, Debug, Target, ToolModules
+from graceline.cli.plannable import plannable
 from graceline.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ was measured.
 PLAN_EPILOGUE = """\
 Examples:
 
+  graceline plan research.yaml --node search=20s
   graceline plan shop.py --timeout 250ms
   graceline plan shop.py --node search=80ms --target 99.9%
   graceline plan shop.py --history production.db --json
@@ -61,6 +65,7 @@ def plan(
     target: Target,
     /,
     *,
+    tools: ToolModules = None,
     file: Annotated[
         Path | None,
         Parameter(
@@ -134,7 +139,10 @@ def plan(
     if runs < 1:
         raise UsageError(f"--runs {runs}: at least 1 is replayed")
     with output_aside(wanted=as_json), guarded(USAGE, debug=debug):
-        pipeline = load_pipeline(target)
+        pipeline = find_pipeline(target, tools or ())
+    notes: tuple[str, ...] = ()
+    if is_file(target):
+        pipeline, notes = plannable(pipeline)
     # With the names of the options: in what is raised below they are those of arguments.
     by_stage(pipeline, stage_limits, "--stage")
     by_place(pipeline, node_limits, "--node")
@@ -167,6 +175,7 @@ def plan(
         ) from None
     except KeyboardInterrupt as error:
         return broken(error, USAGE, debug=debug)
+    made = attrs.evolve(made, notes=(*made.notes, *notes))
     if as_json:
         sys.stdout.write(json.dumps(made.to_dict(), indent=2) + "\n")
     else:
