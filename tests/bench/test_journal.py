@@ -88,6 +88,26 @@ def test_a_torn_line_spoils_no_other(tmp_path, monkeypatch):
     assert list(read_lines(tmp_path)) == [{"a": 1}, {"b": 2}]
 
 
+def test_a_journal_goes_on(tmp_path):
+    """Lines are appended behind those that are there; a torn end stays apart from them."""
+    with pytest.raises(GracelineError, match="cannot be written to: No such file"):
+        Journal(tmp_path / "none", append=True)
+    assert not (tmp_path / "none").exists()
+    for number in range(2):
+        journal = Journal(tmp_path, append=number > 0)
+        with pytest.raises(GracelineError, match="another run is writing"):
+            Journal(tmp_path, append=True)
+        journal.write({"number": number})
+        journal.close()
+        with journal_of(tmp_path).open("a") as file:
+            file.write('{"event": "torn')
+    journal = Journal(tmp_path, append=True)
+    journal.write({"number": 2})
+    journal.close()
+    assert list(read_lines(tmp_path)) == [{"number": 0}, {"number": 1}, {"number": 2}]
+    assert journal_of(tmp_path).read_bytes().count(b"\n") == 5
+
+
 def test_lines_are_json(tmp_path):
     """What JSON does not know is refused, and is not written as something that nobody can read."""
     journal = Journal(tmp_path)

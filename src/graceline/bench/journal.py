@@ -35,17 +35,21 @@ class Journal:
     Args:
         folder: the directory of results; it is made if there is none.
         force: replace a journal that is there.
+        append: go on behind the one that is there.
 
     Raises:
-        GracelineError: if there is a journal already, if another run writes to it, or if the
-            directory cannot be written to.
+        GracelineError: if there is a journal already, or with `append` if there is none, if
+            another run writes to it, or if the directory cannot be written to.
     """
 
-    def __init__(self, folder: Path, *, force: bool = False) -> None:
+    def __init__(self, folder: Path, *, force: bool = False, append: bool = False) -> None:
         path = journal_of(folder)
+        flags = os.O_RDWR | os.O_APPEND
+        if not append:
+            flags |= os.O_CREAT | (0 if force else os.O_EXCL)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if force else os.O_EXCL)
+            if not append:
+                folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, flags, 0o644)
         except FileExistsError:
             if not path.exists():
@@ -59,7 +63,11 @@ class Journal:
         self._torn = False
         try:
             self._lock(folder)
-            os.ftruncate(self._file, 0)
+            if append:
+                size = os.fstat(self._file).st_size
+                self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+            else:
+                os.ftruncate(self._file, 0)
             for place in (folder, folder.parent):  # else a power cut could lose the name
                 _sync_folder(place)
         except BaseException:
