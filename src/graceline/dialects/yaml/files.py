@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from graceline.definitions import Pipeline
     from graceline.dialects.yaml.bodies import ToolSource
     from graceline.dialects.yaml.limits import StepLimits
+    from graceline.dialects.yaml.running import Runs
 
 __all__ = ["Functions", "PipelineFile", "check", "load", "loads"]
 
@@ -40,18 +41,21 @@ class PipelineFile:
         keys: what it says.
         tree: the same with positions.
         links: which step needs which.
+        text: the text itself.
+        root: the directory of programs; None for this process's.
     """
 
     def __init__(
-        self, file: str, keys: FileKeys, tree: Tree, links: Links, tools: ToolSource,
+        self, file: str, text: str, keys: FileKeys, tree: Tree, links: Links, tools: ToolSource,
         root: Path | None,
     ) -> None:  # fmt: skip
         self.file: str = file
+        self.text: str = text
         self.keys: FileKeys = keys
         self.tree: Tree = tree
         self.links: Links = links
+        self.root: Path | None = root
         self._tools = tools
-        self._root = root
 
     @property
     def name(self) -> str:
@@ -91,6 +95,11 @@ class PipelineFile:
         """
         return coerce_inputs(self.keys.inputs, given, self.file)
 
+    @property
+    def runs(self) -> Runs:
+        """What the templates of its runs see, while these go on."""
+        return self._built.runs
+
     def limits(self) -> dict[str, StepLimits]:
         """For each step every limit that can cut it, and where these come from."""
         return dict(self._built.limits)
@@ -103,13 +112,13 @@ class PipelineFile:
     def _built(self) -> Built:
         if self.is_suite:
             raise GracelineError(f"{self.file} holds phases; run it with `graceline bench`")
-        return build(self.keys, self.tree, self.links, self.file, self._tools, self._root)
+        return build(self.keys, self.tree, self.links, self.file, self._tools, self.root)
 
     @cached_property
     def _suite(self) -> Suite:
         from graceline.dialects.yaml.suites import build_suite  # noqa: PLC0415 - few files need it
 
-        return build_suite(self.keys, self.tree, self.file, self._root)
+        return build_suite(self.keys, self.tree, self.file, self.root)
 
     def build(self) -> None:
         """Build what it stands for, so that nothing can be wrong with it later."""
@@ -165,7 +174,8 @@ def loads(
     if problems or keys is None:
         raise FileError(problems)
     place = None if root is None else Path(root)
-    read = PipelineFile(file, keys, tree, links, _source(tools, place), place)
+    plain = text if isinstance(text, str) else text.decode("utf-8-sig")
+    read = PipelineFile(file, plain, keys, tree, links, _source(tools, place), place)
     read.build()
     return read
 

@@ -20,7 +20,7 @@ from graceline.engine import current
 from graceline.errors import GracelineError
 from graceline.results import CommandOutput, NodeOutcome
 
-__all__ = ["Item", "Records", "Runs", "StepHooks"]
+__all__ = ["Item", "Records", "Runs", "StepHooks", "kept_record"]
 
 
 @attrs.frozen
@@ -50,6 +50,11 @@ class Item:
 
 def _record(status: str, result: Any = None, error: str | None = None) -> dict[str, Any]:
     return {"status": status, "result": result, "value": result, "error": error}
+
+
+def kept_record(status: str, value: Any) -> dict[str, Any]:
+    """What templates see of a step that ended well in an earlier run."""
+    return _record(status, _plain(value))
 
 
 @attrs.define(eq=False)
