@@ -111,7 +111,7 @@ def test_names_are_unique():
         """id: p
 inputs: {a: {}, steps: {}, "x-y": {}, ok: {}}
 stages:
-  - {id: s, steps: [{id: a, tool: t}, {id: item, tool: t}]}
+  - {id: s, steps: [{id: a, tool: t}, {id: item, tool: t}, {id: none, tool: t}]}
   - {id: s, steps: [{id: a, tool: t}]}
   - {id: outputs, steps: [{id: b, tool: t}]}
 """
@@ -119,6 +119,7 @@ stages:
         "f.yaml:5:10: stage 's': another stage has this id",
         "f.yaml:6:10: stage 'outputs': another stage has this id",
         "f.yaml:4:44: step 'item': this id means something in templates",
+        "f.yaml:4:65: step 'none': this id means something in templates",
         "f.yaml:5:26: step 'a': another step has this id, in line 4",
         "f.yaml:2:10: input 'a': a step has this name, too",
         "f.yaml:2:17: input 'steps': this name means something in templates",

@@ -35,7 +35,8 @@ RECORD_FIELDS = ("result", "error", "status", "value")
 ITEM_NAMES = ("item", "index", "is_first", "is_last", "length")
 """What templates of a step with `for_each` know besides."""
 _EXECUTION = ("id", "timestamp")
-RESERVED = ("inputs", "steps", "execution", "outputs", *ITEM_NAMES)
+_CONSTANTS = ("true", "True", "false", "False", "none", "None", "null")
+RESERVED = ("inputs", "steps", "execution", "outputs", *ITEM_NAMES, *_CONSTANTS)
 """Names that no step and no input can have."""
 
 MAX_STEPS = 2000
