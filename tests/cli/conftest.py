@@ -1,6 +1,7 @@
 """Files with pipelines for the command, and a way to call it in this process."""
 
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -73,3 +74,16 @@ def call(capsys, monkeypatch):
         return code, said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def start_file(program, tmp_path):
+    """Writes a file of the dialect, and starts it in a process of its own, with the tools of the tests."""
+    tools = Path(__file__).with_name("hanging_tools.py")
+
+    def start(text, *argv, folder=tmp_path):
+        folder.mkdir(exist_ok=True)
+        (folder / "p.yaml").write_text(dedent(text), "utf-8")
+        return program("run", "p.yaml", "--tools", tools, *argv, cwd=folder)
+
+    return start

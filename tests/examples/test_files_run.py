@@ -117,6 +117,17 @@ def test_build(program, tmp_path):
     ]  # fmt: skip
 
 
+def test_suite(program, tmp_path):
+    """The suite runs all its phases, and leaves its journal and its report."""
+    out = tmp_path / "out"
+    ran = program("bench", EXAMPLES / "suite.yaml", "--out", out, "--json").ended()
+    assert (ran.code, ran.err) == (0, "")
+    commands = {row["command"]: row["status"] for row in ran.document["commands"]}
+    assert commands == dict.fromkeys(("version", "dumps", "loads", "floats", "texts"), "ok")
+    assert ran.document == json.loads((out / "report.json").read_text("utf-8"))
+    assert {path.name for path in out.iterdir()} == {"journal.jsonl", "report.json", "report.html"}
+
+
 def bare(stage):
     """A stage of a document without what is measured."""
     nodes = {
