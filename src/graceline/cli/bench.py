@@ -30,7 +30,7 @@ from graceline.cli.failures import UsageError
 from graceline.cli.files import find_suite
 from graceline.cli.guarding import guarded, output_aside
 from graceline.cli.loading import parse_timeout
-from graceline.cli.options import FLAG, Debug
+from graceline.cli.options import FLAG, Debug, Word
 from graceline.cli.session import run_session
 from graceline.definitions import Timeouts
 from graceline.errors import DefinitionError, GracelineError
@@ -92,7 +92,7 @@ Exit codes: 0 if there is a report, whatever it says; 2 if DIR holds no journal.
 
 def bench(
     suite: Annotated[
-        str,
+        Word,
         Parameter(
             help="A file `path/file.yaml` with phases, or Python: `path/file.py:name` or "
             "`pkg.module:name`, with the name of the variable or of the suite. It may be left out "

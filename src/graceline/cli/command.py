@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, TextIO
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from graceline.cli.bench import BENCH_EPILOGUE, BENCH_HELP, REPORT_HELP, bench, report
+from graceline.cli.check import CHECK_EPILOGUE, CHECK_HELP, check
+from graceline.cli.completion import COMPLETION_EPILOGUE, COMPLETION_HELP, completion_of
 from graceline.cli.ending import OK, SEE_TRACEBACK, USAGE, complain, trace
 from graceline.cli.failures import Ended, ProblemsError, UsageError
 from graceline.cli.history.commands import HISTORY, history
 from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
 from graceline.cli.run import RUN_EPILOGUE, RUN_HELP, run
+from graceline.cli.schema import SCHEMA_EPILOGUE, SCHEMA_HELP, schema
 from graceline.cli.telemetry import TELEMETRY, telemetry
 from graceline.errors import DefinitionError
 from graceline.timelines.places import place_of
@@ -27,9 +30,12 @@ __all__ = ["dispatch"]
 _ABOUT = "Run pipelines that must answer in time."
 _TAKES = {
     "run": "one TARGET",
+    "check": "FILEs",
+    "schema": "no word",
     "plan": "one TARGET",
     "bench": "one SUITE",
     "report": "one DIR",
+    "completion": "one shell",
     **HISTORY,
     **TELEMETRY,
 }
@@ -42,11 +48,19 @@ _app = App(
     suppress_keyboard_interrupt=False,
 )
 _app.command(run, name="run", help=RUN_HELP, help_epilogue=RUN_EPILOGUE)
+_app.command(check, name="check", help=CHECK_HELP, help_epilogue=CHECK_EPILOGUE)
+_app.command(schema, name="schema", help=SCHEMA_HELP, help_epilogue=SCHEMA_EPILOGUE)
 _app.command(plan, name="plan", help=PLAN_HELP, help_epilogue=PLAN_EPILOGUE)
 _app.command(bench, name="bench", help=BENCH_HELP, help_epilogue=BENCH_EPILOGUE)
 _app.command(report, name="report", help=REPORT_HELP)
 _app.command(history)
 _app.command(telemetry)
+_app.command(
+    completion_of(_app),
+    name="completion",
+    help=COMPLETION_HELP,
+    help_epilogue=COMPLETION_EPILOGUE,
+)
 
 
 def dispatch(argv: list[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
@@ -20,13 +20,21 @@ __all__ = [
     "Target",
     "Timeout",
     "ToolModules",
+    "Word",
 ]
 
 FLAG = Parameter(negative=(), show_default=False)
 """An option that is there or not."""
 
+if TYPE_CHECKING:
+    _Files: TypeAlias = str
+else:
+    _Files = str | Path
+
+Word: TypeAlias = _Files
+"""A text, read as it stands, for which a shell completes the names of files."""
 Target = Annotated[
-    str,
+    Word,
     Parameter(
         help="A file `path/file.yaml`, or Python: `pkg.module:name` or `path/file.py:name`, with "
         "the name of the variable or of the pipeline. It may be left out if there is exactly one "
@@ -41,7 +49,7 @@ Timeout = Annotated[
     ),
 ]
 ToolModules = Annotated[
-    list[str] | None,
+    list[Word] | None,
     Parameter(
         name="--tools",
         negative=(),
