@@ -13,6 +13,7 @@ from graceline.cli.bench import BENCH_EPILOGUE, BENCH_HELP, REPORT_HELP, bench, 
 from graceline.cli.check import CHECK_EPILOGUE, CHECK_HELP, check
 from graceline.cli.completion import COMPLETION_EPILOGUE, COMPLETION_HELP, completion_of
 from graceline.cli.ending import OK, SEE_TRACEBACK, USAGE, complain, trace
+from graceline.cli.explain import EXPLAIN_EPILOGUE, EXPLAIN_HELP, explain
 from graceline.cli.failures import Ended, ProblemsError, UsageError
 from graceline.cli.history.commands import HISTORY, history
 from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
@@ -32,6 +33,7 @@ _TAKES = {
     "run": "one TARGET",
     "check": "FILEs",
     "schema": "no word",
+    "explain": "one FILE and one STEP",
     "plan": "one TARGET",
     "bench": "one SUITE",
     "report": "one DIR",
@@ -50,6 +52,7 @@ _app = App(
 _app.command(run, name="run", help=RUN_HELP, help_epilogue=RUN_EPILOGUE)
 _app.command(check, name="check", help=CHECK_HELP, help_epilogue=CHECK_EPILOGUE)
 _app.command(schema, name="schema", help=SCHEMA_HELP, help_epilogue=SCHEMA_EPILOGUE)
+_app.command(explain, name="explain", help=EXPLAIN_HELP, help_epilogue=EXPLAIN_EPILOGUE)
 _app.command(plan, name="plan", help=PLAN_HELP, help_epilogue=PLAN_EPILOGUE)
 _app.command(bench, name="bench", help=BENCH_HELP, help_epilogue=BENCH_EPILOGUE)
 _app.command(report, name="report", help=REPORT_HELP)

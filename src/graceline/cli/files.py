@@ -34,6 +34,7 @@ __all__ = [
     "load_job",
     "load_steps",
     "load_tools",
+    "outline_file",
     "read_inputs",
 ]
 
@@ -165,17 +166,39 @@ def load_file(target: str, tools: Iterable[str] = ()) -> PipelineFile:
         UsageError: if there is no such file, a package or module is missing, or tools are wrong.
         ProblemsError: with everything that is wrong with the file.
     """
+    path = _existing(target)
+    known = load_tools(tools)
+    with dialect():
+        from graceline.dialects.yaml import load as read  # noqa: PLC0415 - see above
+
+        return read(path, tools=known)
+
+
+def outline_file(target: str) -> PipelineFile:
+    """Read a file of the dialect to look at it; what its steps use need not be there.
+
+    Args:
+        target: its path.
+
+    Raises:
+        UsageError: if there is no such file, or a package is missing.
+        ProblemsError: with everything that is wrong with the file.
+    """
+    path = _existing(target)
+    with dialect():
+        from graceline.dialects.yaml import outline  # noqa: PLC0415 - see above
+
+        return outline(path)
+
+
+def _existing(target: str) -> Path:
     path = Path(target)
     if not path.exists():
         nearby = path.parent.iterdir() if path.parent.is_dir() else ()
         names = sorted(str(other) for other in nearby if is_file(other.name))
         hint = f"; {nearest(target, names)}" if names else ""
         raise UsageError(f"there is no file {target!r}{hint}")
-    known = load_tools(tools)
-    with dialect():
-        from graceline.dialects.yaml import load as read  # noqa: PLC0415 - see above
-
-        return read(path, tools=known)
+    return path
 
 
 def load_tools(targets: Iterable[str]) -> Tools | None:

@@ -9,13 +9,15 @@ needs which, `calls` looks at what tools are asked for, `building` makes the def
 keeps what the templates of a run see.
 """
 
-from graceline.dialects.yaml.files import PipelineFile, check, load, loads
+from graceline.dialects.yaml.explaining import Explanation
+from graceline.dialects.yaml.files import PipelineFile, check, load, loads, outline
 from graceline.dialects.yaml.jsonschema import json_schema, shipped_schema
 from graceline.dialects.yaml.limits import Candidate, Resolved, StepLimits
 from graceline.dialects.yaml.problems import FileError, Position, Problem
 
 __all__ = [
     "Candidate",
+    "Explanation",
     "FileError",
     "PipelineFile",
     "Position",
@@ -26,5 +28,6 @@ __all__ = [
     "json_schema",
     "load",
     "loads",
+    "outline",
     "shipped_schema",
 ]

@@ -12,6 +12,7 @@ from graceline.definitions.checks import brief
 from graceline.dialects.tools import Tools
 from graceline.dialects.yaml.building import Built, build
 from graceline.dialects.yaml.checking import warnings_of
+from graceline.dialects.yaml.explaining import Explanation, explain_step
 from graceline.dialects.yaml.inputs import check_defaults, coerce_inputs
 from graceline.dialects.yaml.linking import Links, link
 from graceline.dialects.yaml.problems import FileError, Problem
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from graceline.dialects.yaml.limits import StepLimits
     from graceline.dialects.yaml.running import Runs
 
-__all__ = ["Functions", "PipelineFile", "check", "load", "loads"]
+__all__ = ["Functions", "PipelineFile", "check", "load", "loads", "outline"]
 
 Functions: TypeAlias = Mapping[str, Callable[..., Any]]
 """Functions by the names that the steps of a file call them."""
@@ -104,6 +105,38 @@ class PipelineFile:
         """For each step every limit that can cut it, and where these come from."""
         return dict(self._built.limits)
 
+    def explain(
+        self,
+        step: str,
+        *,
+        into_stage: float = 0.0,
+        into_run: float = 0.0,
+        backoff: float = 1.0,
+    ) -> Explanation:
+        """Which limit applies to a step and where it comes from, with the whole resolution.
+
+        Args:
+            step: its id.
+            into_stage: seconds of its stage that have passed when it starts.
+            into_run: the same of the run, at least `into_stage`.
+            backoff: the share of each backoff that is waited, from 0 to 1.
+
+        Raises:
+            GracelineError: if there is no such step; if the file holds phases.
+        """
+        if self.is_suite:
+            raise GracelineError(f"{self.file} holds phases, and no steps to explain")
+        return explain_step(
+            self.keys,
+            self.tree,
+            self.links,
+            self.file,
+            step,
+            into_stage=into_stage,
+            into_run=into_run,
+            backoff=backoff,
+        )
+
     def warnings(self) -> list[Problem]:
         """What is valid, but hardly what was meant, in the order of the file."""
         return warnings_of(self.keys, self.tree, self.links, self.file)
@@ -165,6 +198,29 @@ def loads(
         FileError: with everything that is wrong, each at its line and column.
         DefinitionError: for `tools=` that are none.
     """
+    read = _read(text, file, tools, root)
+    read.build()
+    return read
+
+
+def outline(path: str | os.PathLike[str]) -> PipelineFile:
+    """Read a file to look at it: as `load`, but its tools need not be there.
+
+    Args:
+        path: as in `load`.
+
+    Raises:
+        FileError: with everything that is wrong apart from its tools.
+    """
+    return _read(read_bytes(path), os.fspath(path), None, None)
+
+
+def _read(
+    text: str | bytes,
+    file: str,
+    tools: ToolSource | Functions | None,
+    root: str | os.PathLike[str] | None,
+) -> PipelineFile:
     tree = parse(text, file)
     keys, problems = structure(tree, FileKeys, file)
     links = link(tree, file)
@@ -175,9 +231,7 @@ def loads(
         raise FileError(problems)
     place = None if root is None else Path(root)
     plain = text if isinstance(text, str) else text.decode("utf-8-sig")
-    read = PipelineFile(file, plain, keys, tree, links, _source(tools, place), place)
-    read.build()
-    return read
+    return PipelineFile(file, plain, keys, tree, links, _source(tools, place), place)
 
 
 def _source(tools: ToolSource | Functions | None, root: Path | None) -> ToolSource:
