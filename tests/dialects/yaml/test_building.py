@@ -38,7 +38,7 @@ async def test_a_name_alone_is_an_id(autojump_clock, run):
     assert (result.pipeline, result.node("a").status) == ("one", "ok")
 
 
-@pytest.mark.keys("file.stages", "stage.id", "stage.steps", "stage.timeout", "stage.grace")
+@pytest.mark.keys("file.stages", "stage.id", "stage.steps", "stage.timeout")
 async def test_stages_are_a_sequence(autojump_clock, run, tools):
     """A stage begins when the one before has ended; its limit is that of all its steps."""
     result = await run(
@@ -49,7 +49,6 @@ async def test_stages_are_a_sequence(autojump_clock, run, tools):
             steps: [{id: a, tool: work, parameters: {seconds: 3}}]
           - id: two
             timeout: 4s
-            grace: 1
             steps: [{id: b, tool: work, parameters: {seconds: 9}}]
         """
     )
@@ -75,13 +74,13 @@ async def test_a_stage_that_is_not_critical(autojump_clock, run):
     assert (result.status, result.degraded, result.value) == ("ok", ("one",), "failed 1 times")
 
 
-@pytest.mark.keys("file.config", "config.timeout", "config.grace")
+@pytest.mark.keys("file.config", "config.timeout")
 async def test_the_limit_of_the_whole(autojump_clock, run):
-    """`config.timeout` cuts the pipeline, and cleanup has `config.grace`."""
+    """`config.timeout` cuts the pipeline."""
     result = await run(
         """
         id: p
-        config: {timeout: 2s, grace: 3}
+        config: {timeout: 2s}
         steps: [{id: a, tool: work, parameters: {seconds: 9}}]
         """
     )
@@ -98,6 +97,26 @@ async def test_no_default_of_an_engine_applies(autojump_clock, read):
     assert (pipeline.grace, pipeline.timeout, pipeline.fail_fast) == (5, math.inf, True)
     assert (pipeline.strict, pipeline.retry, pipeline.attempt_timeout) == (False, None, None)
     assert (pipeline.breaker, pipeline.hedge, pipeline.limit) == (None, None, None)
+
+
+@pytest.mark.keys("config.grace", "stage.grace", "step.grace")
+@pytest.mark.parametrize("level", ["config", "stage", "step"])
+@pytest.mark.parametrize(("grace", "seconds"), [("", 5), (", grace: 7", 7)])
+async def test_time_for_cleanup_after_a_limit(autojump_clock, run, level, grace, seconds):
+    """`grace` is how long cleanup may take after the limit of its level; else it is 5 seconds."""
+    limits = dict.fromkeys(("config", "stage", "step"), "")
+    limits[level] = f"timeout: 9{grace}"
+    result = await run(
+        f"""
+        id: p
+        config: {{{limits["config"]}}}
+        stages:
+          - {{id: one, steps: [{{id: a, tool: work, parameters: {{seconds: 20}},
+               cleanup: {{tool: work, parameters: {{seconds: 20}}}}, {limits["step"]}}}],
+             {limits["stage"]}}}
+        """
+    )
+    assert (result.status, result.elapsed) == ("timed_out", 9 + seconds)
 
 
 @pytest.mark.keys("config.reserve", "stage.reserve", "step.reserve", "step.total_timeout")
@@ -152,16 +171,14 @@ async def test_steps_at_once(autojump_clock, run, tools):
     assert seconds_of(tools) == [0, 0, 2, 2, 4]
 
 
-@pytest.mark.keys("step.timeout", "step.grace")
+@pytest.mark.keys("step.timeout")
 async def test_the_limit_of_an_attempt(autojump_clock, run):
     """`timeout` is the limit of one attempt."""
-    result = await run(
-        "id: p\nsteps: [{id: a, tool: work, timeout: 2, grace: 1, parameters: {seconds: 9}}]"
-    )
+    result = await run("id: p\nsteps: [{id: a, tool: work, timeout: 2, parameters: {seconds: 9}}]")
     assert (result.status, result.blame.level, result.blame.limit) == ("timed_out", "attempt", 2)
 
 
-@pytest.mark.keys("step.max_retries", "step.backoff", "backoff.initial", "backoff.max")
+@pytest.mark.keys("step.max_retries")
 async def test_retries(autojump_clock, run, tools):
     """`max_retries` counts the tries after the first; they wait up to the backoff."""
     result = await run(
@@ -179,7 +196,7 @@ async def test_retries(autojump_clock, run, tools):
     assert 0 < seconds_of(tools)[-1] <= 0.5
 
 
-@pytest.mark.keys("backoff.factor")
+@pytest.mark.keys("step.backoff", "backoff.initial", "backoff.max", "backoff.factor")
 def test_a_backoff_is_that_of_a_retry(read):
     """All that a backoff says is handed to the policy."""
     file = read(
@@ -653,7 +670,7 @@ async def test_outputs_are_the_value_of_the_run(autojump_clock, run):
     assert (result.status, result.node("outputs").status) == ("failed", "failed")
 
 
-@pytest.mark.keys("file.inputs", "input.type", "input.default", "input.required")
+@pytest.mark.keys("file.inputs", "input.type", "input.default")
 async def test_inputs(autojump_clock, run):
     """Templates know inputs by name and under `inputs`, converted to what the file declares."""
     text = """
@@ -673,6 +690,18 @@ async def test_inputs(autojump_clock, run):
         "f.yaml: input 'topic' is missing, a value of type string",
         "f.yaml: there is no input 'dept'; did you mean 'depth'?",
     ]
+
+
+@pytest.mark.keys("input.required")
+async def test_what_has_to_be_given(autojump_clock, run):
+    """What is not required may be missing, and is none then."""
+    text = """
+        id: p
+        inputs: {{topic: {{required: {}}}}}
+        steps: [{{id: a, tool: note, parameters: {{gives: "{{{{ [topic] }}}}"}}}}]
+        """
+    assert (await run(text.format("false"))).value == [None]
+    assert (await run(text.format("true"))).status == "failed"
 
 
 async def test_runs_at_once_see_their_own(autojump_clock, read, engine):

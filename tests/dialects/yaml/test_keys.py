@@ -1,7 +1,12 @@
 """Every key of the dialect does something: each has a test that shows it."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from graceline.dialects.yaml.keys import sections, table
 from graceline.dialects.yaml.schema import FileKeys
@@ -53,3 +58,26 @@ def test_the_page_has_the_table():
     """`docs/files.md` holds every key as the schema has it."""
     page = PAGE.read_text("utf-8")
     assert page.partition(BEGIN)[2].partition(END)[0].strip() == table(FileKeys).strip()
+
+
+EVERY = sorted(keys())
+# Every key takes minutes: GRACELINE_KEYS=1 pytest tests/dialects/yaml/test_keys.py
+SOME = EVERY if "GRACELINE_KEYS" in os.environ else EVERY[:: len(EVERY) // 2 + 1]
+
+
+@pytest.mark.parametrize("key", SOME)
+def test_without_its_effect_a_test_of_the_key_fails(key):
+    """A test that only loads a file with the key does not count: it would pass without it, too."""
+    done = subprocess.run(  # noqa: S603 - pytest itself
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "without_key", HERE],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
+            "WITHOUT_KEY": key,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout
+    assert " failed" in done.stdout.splitlines()[-1]
