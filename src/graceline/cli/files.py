@@ -49,11 +49,13 @@ class Job:
         pipeline: the pipeline.
         value: its input.
         file: the file that it comes from; None for one in Python.
+        given: the inputs that were given to a file, without its defaults.
     """
 
     pipeline: Pipeline
     value: Any
     file: PipelineFile | None = None
+    given: dict[str, Any] = attrs.field(factory=dict)
 
 
 @contextlib.contextmanager
@@ -108,7 +110,7 @@ def load_job(
         # `-i topic=5` is the text "5" where the file wants a text.
         entries[key] = text if declared and declared.type == "string" else read_value(text)
     with dialect():
-        return Job(file.pipeline(), file.inputs(entries), file)
+        return Job(file.pipeline(), file.inputs(entries), file, entries)
 
 
 def find_pipeline(target: str, tools: Iterable[str] = ()) -> Pipeline:

@@ -13,6 +13,7 @@ from graceline.cli.guarding import guarded, output_aside
 from graceline.cli.keeping import history_place
 from graceline.cli.loading import parse_timeout, split_input
 from graceline.cli.options import (
+    FLAG,
     AllowDegraded,
     Debug,
     History,
@@ -25,6 +26,7 @@ from graceline.cli.options import (
     Timeout,
     ToolModules,
 )
+from graceline.cli.recorded import check_journal, run_new
 from graceline.cli.session import GRACE
 from graceline.cli.showing import Wanted, run_shown
 
@@ -57,6 +59,7 @@ Examples:
 
   graceline run research.yaml -i topic=trees --output result.json
   graceline run research.yaml --inputs trees.yaml --tools tools.py
+  graceline run nightly.yaml --journal out
   graceline run jobs.py:nightly
   graceline run shop.pipelines:assist -i query=hello -i top=5 --timeout 250ms
   graceline run jobs.py --json > result.json
@@ -92,6 +95,17 @@ def run(
         Parameter(help="Read the input from this file, in YAML or JSON; -i changes single ones."),
     ] = None,
     tools: ToolModules = None,
+    journal: Annotated[
+        Path | None,
+        Parameter(
+            name="--journal",
+            help="Keep a journal of a file's run in this directory, so that `graceline resume DIR` "
+            "can go on with it, whatever ends it.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, FLAG, Parameter(help="Replace the journal of an earlier run in that directory.")
+    ] = False,
     timeout: Timeout = None,
     as_json: Json = False,
     output: Output = None,
@@ -114,7 +128,13 @@ def run(
         debug=debug,
     )
     wanted.check()
+    check_journal(target, journal, force=force)
     place = history_place(file, none=no_history)
     with output_aside(wanted=as_json), guarded(USAGE, debug=debug):
         job = load_job(target, given, inputs, tools or ())
+    if journal is not None:
+        return run_new(
+            target, job, journal, wanted, tools=tools or (), timeout=seconds, history=place,
+            force=force,
+        )  # fmt: skip
     return run_shown(target, job.pipeline, job.value, wanted, timeout=seconds, history=place)

@@ -25,13 +25,14 @@ from graceline.cli.writing import check_places, write_file
 from graceline.timelines.waterfall import Waterfall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from graceline.cli.session import Session
     from graceline.definitions import Pipeline
+    from graceline.results import PipelineResult
     from graceline.telemetry.hub import Sink
+    from graceline.timelines import Drawn
 
-__all__ = ["Wanted", "run_shown"]
+__all__ = ["Wanted", "hand_out_result", "run_shown"]
 
 _VALUE_LINES = 40
 _highlight = ReprHighlighter()
@@ -75,6 +76,7 @@ def run_shown(
     timeout: float | None = None,
     history: Path | None = None,
     sinks: tuple[Sink, ...] = (),
+    ended: Callable[[PipelineResult], Iterable[str]] | None = None,
 ) -> int:
     """Run a pipeline, show what came of it, and return the exit code.
 
@@ -86,6 +88,7 @@ def run_shown(
         timeout: limit of this run in seconds, instead of the pipeline's own.
         history: the file with what runs have taught; None for none.
         sinks: subscribers of its events.
+        ended: is told the result before it is shown, and gives hints of its own.
 
     Raises:
         UsageError: if the definition shows itself to be wrong, or a file cannot be written.
@@ -101,36 +104,47 @@ def run_shown(
     ):
         work = partial(run_session, sinks=sinks, history=store)
         session = trio.run(work, pipeline, value, timeout, screen)
-    _hand_out(pipeline, value, session, wanted)
+    said = [*hints(pipeline, session, value, debug=wanted.debug)]
+    said += () if ended is None else ended(session.result)
+    _hand_out(session.result, session.timeline, said, wanted)
     return exit_code(session, allow_degraded=wanted.allow_degraded)
 
 
-def _hand_out(pipeline: Pipeline, value: Any, session: Session, wanted: Wanted) -> None:
+def hand_out_result(result: PipelineResult, wanted: Wanted, said: Iterable[str]) -> None:
+    """Show a result that was recorded, with hints, as if its run had just ended.
+
+    Raises:
+        UsageError: if a file could not be written; all else is done then.
+    """
+    _hand_out(result, result.timeline, said, wanted)
+
+
+def _hand_out(result: PipelineResult, timeline: Drawn, said: Iterable[str], wanted: Wanted) -> None:
     """The files first: standard output may be a pipe that nobody reads any more.
 
     Raises:
         UsageError: if a file could not be written; all else is done then.
     """
-    document = json.dumps(session.result.to_dict(), indent=2) + "\n"
-    problems = list(_written(session, document, wanted))
+    document = json.dumps(result.to_dict(), indent=2) + "\n"
+    problems = list(_written(timeline, document, wanted))
     if wanted.as_json:
         sys.stdout.write(document)
     else:
-        _show(Console(), session, hints(pipeline, session, value, debug=wanted.debug))
+        _show(Console(), result, timeline, said)
     if wanted.debug:
-        trace_result(session.result)
+        trace_result(result)
     if problems:
         raise UsageError("; ".join(problems))
 
 
-def _written(session: Session, document: str, wanted: Wanted) -> Iterator[str]:
+def _written(timeline: Drawn, document: str, wanted: Wanted) -> Iterator[str]:
     """Write the files; gives what was wrong with those that could not be written."""
     if wanted.output is not None:
         yield from _attempt(wanted.output, "result", document)
     if wanted.html is not None:
-        yield from _attempt(wanted.html, "waterfall", session.timeline.to_html())
+        yield from _attempt(wanted.html, "waterfall", timeline.to_html())
     if wanted.svg is not None:
-        yield from _attempt(wanted.svg, "waterfall", session.timeline.to_svg())
+        yield from _attempt(wanted.svg, "waterfall", timeline.to_svg())
 
 
 def _attempt(path: Path, what: str, text: str) -> Iterator[str]:
@@ -140,10 +154,9 @@ def _attempt(path: Path, what: str, text: str) -> Iterator[str]:
         yield f"the {what} could not be written: {error}"
 
 
-def _show(out: Console, session: Session, said: Iterable[str]) -> None:
+def _show(out: Console, result: PipelineResult, timeline: Drawn, said: Iterable[str]) -> None:
     """The waterfall and the hints; below them the value, cut where it is huge."""
-    result = session.result
-    out.print(Waterfall(session.timeline, result))
+    out.print(Waterfall(timeline, result))
     for hint in said:
         out.print(Text(f"hint      {hint}", style="dim"), soft_wrap=True)
     if not result.ok:
