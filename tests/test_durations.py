@@ -61,6 +61,9 @@ def test_every_way_to_write_a_duration_gives_seconds(written, seconds):
         ([1], "[1] is of type list, not a duration"),
         ([1] * 100, "[1, 1, 1, 1, 1, 1, ...] is of type list"),
         ("long " * 100, "is not a duration"),
+        ("1s" * 100, "repeats or reorders units"),
+        ("1" * 100, "has no unit"),
+        ("-" + "1" * 100 + "s", "is negative"),
         (10**400, "the number is too large; use math.inf"),
     ],
 )
@@ -70,6 +73,13 @@ def test_a_bad_duration_is_refused_with_what_would_be_right(written, message):
         parse_duration(written, "grace=")
     assert str(caught.value).startswith("grace=: ")
     assert message in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("written", [-0.0, "-0s", timedelta(0)])
+def test_zero_has_no_sign(written):
+    """Results would show it."""
+    assert str(parse_duration(written)) == "0.0"
 
 
 @pytest.mark.parametrize(("written", "seconds"), [(-1, -1.0), ("-1m30s", -90.0), ("5s", 5.0)])

@@ -42,10 +42,10 @@ def parse_duration(value: Duration, what: str = "duration", *, signed: bool = Fa
         raise DefinitionError(f"{what}: NaN is not a duration; write seconds such as 0.25")
     if seconds < 0 and not signed:
         raise DefinitionError(
-            f"{what}: {value!r} is negative; write 0 for 'already expired', "
+            f"{what}: {_brief.repr(value)} is negative; write 0 for 'already expired', "
             "or math.inf for 'unlimited'"
         )
-    return seconds
+    return seconds or 0.0  # and never -0.0, which results would show
 
 
 def _to_seconds(value: Duration, what: str) -> float:
@@ -75,7 +75,9 @@ def _parse_text(text: str, what: str) -> float:
     while match := _PART.match(stripped, position):
         unit = _UNITS[match[2]]
         if unit >= smallest:
-            raise DefinitionError(f"{what}: {text!r} repeats or reorders units; write '1m30s'")
+            raise DefinitionError(
+                f"{what}: {_brief.repr(text)} repeats or reorders units; write '1m30s'"
+            )
         smallest = unit
         total += float(match[1]) * unit
         position = match.end()
@@ -84,8 +86,8 @@ def _parse_text(text: str, what: str) -> float:
     if _NUMBER.fullmatch(stripped):
         number = f"{float(stripped):.15g}"
         raise DefinitionError(
-            f"{what}: {text!r} has no unit; write '{number}s', '{number}ms' or a number, without "
-            "quotes"
+            f"{what}: {_brief.repr(text)} has no unit; write '{number}s', '{number}ms' or a number, "
+            "without quotes"
         )
     raise DefinitionError(
         f"{what}: {_brief.repr(text)} is not a duration; write '250ms', '30s', '2m' or '1h30m'"

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import attrs
 import pytest
@@ -170,7 +171,7 @@ async def test_the_response_of_a_workflow_that_fails(agents, autojump_clock):
         ({"type": ""}, "characters, not one of 0"),
         ({"type": "x" * 10**7}, "characters, not one of 10000000"),
         (None, "a message is a mapping with the key 'type', not None"),
-        ('{"type": "search"}', "a message is a mapping with the key 'type', not one of 18"),
+        ('{"type": "search"}', "a message is a mapping with the key 'type', not a str"),
         ([("type", "search")], "not a list"),
     ],
     ids=repr,
@@ -857,6 +858,53 @@ def test_an_agent_that_blocks_its_thread_holds_up_no_response():
         release.set()
 
 
+async def test_an_agent_that_shields_itself_holds_up_its_own_response(agents, autojump_clock):
+    """No task can be left behind: the response comes when it has returned, and others are not held."""
+
+    @agents.agent("stubborn")
+    async def stubborn(request):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(60)
+        await trio.sleep_forever()
+
+    @agents.agent("well")
+    async def well(request):
+        return "well"
+
+    responses = {}
+
+    async def send(name, timeout):
+        response = await agents.process_async({"type": name}, timeout)
+        responses[name] = trio.current_time(), response["steps"][0]["status"]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send, "stubborn", 2)
+        nursery.start_soon(send, "well", 2)
+    assert responses == {"well": (0, "ok"), "stubborn": (60, "timed_out")}
+    assert agents._engine.runs() == ()
+
+
+def alive(pid):
+    """Whether a process is there and is no zombie, which waits for nobody but its new parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_no_program_outlives_the_response(tmp_path):
+    """What an agent has started, and what that has started, are gone when the response comes."""
+    pids = tmp_path / "pids"
+    program = Command(f"sleep 1000 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait")
+    with Dispatcher() as agents:
+        agents.register("program", Pipeline("p", [program]))
+        while not pids.exists():  # a program may take longer to start
+            response = agents.process({"type": "program"}, timeout=0.1)
+            left = [pid for pid in pids.read_text().split() if alive(pid)] if pids.exists() else []
+    assert response["status"] == "timed_out"
+    assert left == []
+
+
 def test_a_plain_agent_that_gives_a_coroutine_has_failed():
     """Nobody would run it; the error says what to register, and nothing is left un-awaited."""
 
@@ -943,7 +991,7 @@ def test_threads_beside_the_loop_use_process():
             message = {"type": "search", "topic": "x", "search": 0}
             response = await trio.to_thread.run_sync(agents.process, message)
             assert "status" not in response
-            with pytest.raises(GracelineError, match="this call blocks"):
+            with pytest.raises(GracelineError, match=r"write await agents\.process_async"):
                 agents.process(message)
 
     trio.run(main)
@@ -1072,6 +1120,26 @@ def test_a_dispatcher_has_one_engine_at_a_time():
             Dispatcher(engine, lane="x")
     with pytest.raises(DefinitionError, match="5 is no engine"):
         Dispatcher(5)
+
+
+def test_while_the_block_opens_there_is_no_engine_yet(monkeypatch):
+    """Another thread is told the same as before the block, and a second one cannot open it."""
+    errors = []
+    enter = BlockingEngine.__enter__
+
+    def entering(engine):
+        for call in (lambda: agents.process({"type": "a"}), agents.__enter__):
+            with pytest.raises(GracelineError) as caught:
+                call()
+            errors.append(str(caught.value))
+        return enter(engine)
+
+    agents = Dispatcher()
+    monkeypatch.setattr(BlockingEngine, "__enter__", entering)
+    with agents:
+        assert len(errors) == 2
+    assert "this dispatcher has no open engine" in errors[0]
+    assert "one engine at a time" in errors[1]
 
 
 def test_a_block_that_cannot_open_leaves_the_dispatcher_as_it_was():

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from graceline.results import PipelineResult
     from graceline.telemetry.timeline import Timeline
 
-__all__ = ["BENCH_EPILOGUE", "BENCH_HELP", "REPORT_HELP", "bench", "report"]
+__all__ = ["BENCH_EPILOGUE", "BENCH_HELP", "REPORT_EPILOGUE", "REPORT_HELP", "bench", "report"]
 
 _GRACE = Timeouts.batch().grace
 _LAST_WORDS = 8
@@ -85,6 +85,12 @@ Make the report of a suite again from its journal, and show it.
 
 It works at any time: while the suite runs, after its end, and after its \
 runner was killed. What had finished is there with all it wrote.
+"""
+REPORT_EPILOGUE = """\
+Examples:
+
+  graceline report out/nightly
+  graceline report out/nightly --json
 
 Exit codes: 0 if there is a report, whatever it says; 2 if DIR holds no journal.
 """

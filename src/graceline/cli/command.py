@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING, TextIO
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
-from graceline.cli.bench import BENCH_EPILOGUE, BENCH_HELP, REPORT_HELP, bench, report
+from graceline.cli.bench import (
+    BENCH_EPILOGUE,
+    BENCH_HELP,
+    REPORT_EPILOGUE,
+    REPORT_HELP,
+    bench,
+    report,
+)
 from graceline.cli.check import CHECK_EPILOGUE, CHECK_HELP, check
 from graceline.cli.completion import COMPLETION_EPILOGUE, COMPLETION_HELP, completion_of
-from graceline.cli.ending import OK, SEE_TRACEBACK, USAGE, complain, trace
+from graceline.cli.ending import NOT_OK, OK, SEE_TRACEBACK, USAGE, broken, complain, trace
 from graceline.cli.explain import EXPLAIN_EPILOGUE, EXPLAIN_HELP, explain
 from graceline.cli.failures import Ended, ProblemsError, UsageError
 from graceline.cli.history.commands import HISTORY, history
@@ -58,7 +67,7 @@ _app.command(explain, name="explain", help=EXPLAIN_HELP, help_epilogue=EXPLAIN_E
 _app.command(resume, name="resume", help=RESUME_HELP, help_epilogue=RESUME_EPILOGUE)
 _app.command(plan, name="plan", help=PLAN_HELP, help_epilogue=PLAN_EPILOGUE)
 _app.command(bench, name="bench", help=BENCH_HELP, help_epilogue=BENCH_EPILOGUE)
-_app.command(report, name="report", help=REPORT_HELP)
+_app.command(report, name="report", help=REPORT_HELP, help_epilogue=REPORT_EPILOGUE)
 _app.command(history)
 _app.command(telemetry)
 _app.command(
@@ -97,6 +106,12 @@ def _dispatch(argv: list[str]) -> int:
         code = _app(argv, exit_on_error=False, print_error=False)
     except Ended as ended:
         return ended.code
+    except KeyboardInterrupt as error:
+        return broken(error, NOT_OK, debug=debug)
+    except BrokenPipeError:
+        # Nobody reads any more; what Python would still write at its end has no place either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except UnusedCliTokensError as error:
         words = ", ".join(map(repr, error.unused_tokens or ()))
         takes = f"; {name} takes {_TAKES[name]}" if name else ""

@@ -110,8 +110,33 @@ def test_bad_files_cost_little(name, tmp_path, monkeypatch):
 
 async def test_a_huge_list_in_a_template_fails_its_step(autojump_clock, run):
     """A template cannot exhaust the process: its step fails, and nothing is done."""
-    result = await run("id: p\nsteps: [{id: a, tool: note, for_each: '{{ range(10**9) | list }}'}]")
+    result = await run(
+        "id: p\ninputs: {n: {}}\nsteps: [{id: a, tool: note, for_each: '{{ range(n) | list }}'}]",
+        {"n": 10**9},
+    )
     assert result.node("a").status == "failed"
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ range(10**9) }}", "{{ n }} {% for i in range(2, 10**9) %}x{% endfor %}", "{{ 1 // 0 }}"],
+)
+def test_what_always_fails_is_told_at_once(problems, template):
+    """What a template makes of nothing but constants is tried when the file is read."""
+    text = f"id: p\ninputs: {{n: {{}}}}\nsteps:\n  - {{id: a, tool: plain, parameters: {{x: '{template}'}}}}"
+    (problem,) = problems(text)
+    assert problem.startswith("f.yaml:4:42: step 'a', parameters: template")
+
+
+def test_what_is_tried_is_bounded(read):
+    """Many templates that are each allowed do not add up: those that are left are tried in the run."""
+    one = "{{{{ range({}) | sum }}}}"
+    steps = "".join(
+        f"  - {{id: a{n}, tool: plain, parameters: {{x: '{one.format(90_000 + n)}'}}}}\n"
+        for n in range(50)
+    )
+    broken = "  - {id: b, tool: plain, parameters: {x: '{{ 1 // 0 }}'}}\n"
+    assert read(f"id: p\nsteps:\n{steps}{broken}").name == "p"
 
 
 WITH_TOOLS = """

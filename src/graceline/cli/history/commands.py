@@ -52,6 +52,14 @@ Its samples are the durations of its last calls. Those that were cut or \
 cancelled are censored: they would have taken longer. The quantiles are \
 Kaplan-Meier's, which count both. The limit is the newest that was learned.
 """
+_LIST_EPILOGUE = """\
+Examples:
+
+  graceline history list
+  graceline history list --history other.db --json
+
+Exit codes: 0; 2 if the file is no history.
+"""
 _KEY_HELP = (
     "What was measured, by its name: `pipeline.stage.node`, or a part of that such as "
     "`stage.node`, `node` or `pipeline` where only one fits."
@@ -74,18 +82,40 @@ Exit codes: 0; 2 if nothing of that name is known, or several are.
 _EXPORT_HELP = """\
 Write all that is known as lines of JSON, one per part.
 """
+_EXPORT_EPILOGUE = """\
+Examples:
+
+  graceline history export known.jsonl
+  graceline history export | grep '"node": "rank"'
+
+Exit codes: 0; 2 if there is no history, or the file cannot be written.
+"""
 _IMPORT_HELP = """\
 Merge lines that `graceline history export` wrote into what is known.
 
 Equal samples count once, so the same file may come twice, and the files of \
 several machines in any order. A file with a broken line changes nothing.
+"""
+_IMPORT_EPILOGUE = """\
+Examples:
 
-Exit codes: 0; 2 if a line is broken.
+  graceline history import known.jsonl
+  ssh host graceline history export | graceline history import -
+
+Exit codes: 0; 2 if a line is broken, or the file cannot be read.
 """
 _FORGET_HELP = """\
 Drop what is known of one part, or with --all of everything.
 
 A run that goes on meanwhile still knows it, and may write it again.
+"""
+_FORGET_EPILOGUE = """\
+Examples:
+
+  graceline history forget shop.search.rank
+  graceline history forget --all --history other.db
+
+Exit codes: 0; 2 if nothing of that name is known, or several are.
 """
 
 _History = Annotated[
@@ -103,7 +133,7 @@ history: App = App(
 )
 
 
-@history.command(name="list", help=_LIST_HELP)
+@history.command(name="list", help=_LIST_HELP, help_epilogue=_LIST_EPILOGUE)
 def _list(
     *,
     file: _History = None,
@@ -187,7 +217,7 @@ def _write(path: Path, text: str) -> None:
     sys.stderr.write(f"graceline: wrote {path}\n")
 
 
-@history.command(name="export", help=_EXPORT_HELP)
+@history.command(name="export", help=_EXPORT_HELP, help_epilogue=_EXPORT_EPILOGUE)
 def _export(
     target: Annotated[
         Path | None,
@@ -212,7 +242,7 @@ def _export(
     return OK
 
 
-@history.command(name="import", help=_IMPORT_HELP)
+@history.command(name="import", help=_IMPORT_HELP, help_epilogue=_IMPORT_EPILOGUE)
 def _import(
     source: Annotated[
         Path,
@@ -244,7 +274,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-@history.command(name="forget", help=_FORGET_HELP)
+@history.command(name="forget", help=_FORGET_HELP, help_epilogue=_FORGET_EPILOGUE)
 def _forget(
     name: Annotated[str | None, Parameter(name="KEY", help=_KEY_HELP)] = None,
     /,

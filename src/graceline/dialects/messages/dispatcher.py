@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -32,7 +32,6 @@ from graceline.saying import say
 from graceline.telemetry.payloads import one_line
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
     from typing import Unpack
 
 __all__ = ["Dispatcher"]
@@ -83,7 +82,7 @@ class Dispatcher:
         self._engine = engine
         self._given = engine is not None
         self._options = {"timeouts": Timeouts.interactive(), **options}
-        self._opening: AbstractAsyncContextManager[Engine] | None = None
+        self._opening: BlockingEngine | AbstractAsyncContextManager[Engine] | None = None
         self._lock = threading.Lock()
         self._agents: dict[str, Agent] = {}
         self._workflows: dict[str, Workflow] = {}
@@ -174,6 +173,11 @@ class Dispatcher:
         """
         patience = _patience(timeout)
         portal = self._opened().portal
+        if _is_home(portal):
+            raise GracelineError(
+                "process() blocks, and this is the thread of the engine's own loop, which would "
+                "wait for itself; write await agents.process_async(message)"
+            )
         try:
             workflow, request = self._understand(message)
         except _MalformedError as error:
@@ -221,11 +225,11 @@ class Dispatcher:
         engine = BlockingEngine(**self._options)
         with self._lock:
             self._check_unopened()
-            self._engine = engine
+            self._opening = engine
         try:
-            engine.__enter__()
+            self._engine = engine.__enter__()
         except BaseException:
-            self._engine = None
+            self._opening = None
             raise
         return self
 
@@ -236,11 +240,12 @@ class Dispatcher:
         traceback: TracebackType | None,
     ) -> None:
         """End the engine, as the end of the block of `BlockingEngine` does."""
+        opening = self._opening
+        assert isinstance(opening, BlockingEngine)  # noqa: S101 - `__enter__` has set it
         try:
-            if isinstance(self._engine, BlockingEngine):
-                self._engine.__exit__(kind, error, traceback)
+            opening.__exit__(kind, error, traceback)
         finally:
-            self._engine = None
+            self._engine = self._opening = None
 
     async def __aenter__(self) -> Self:
         """Open an engine in this loop.
@@ -273,7 +278,7 @@ class Dispatcher:
 
     async def _leave(self, *error: Any) -> bool | None:
         opening = self._opening
-        assert opening is not None  # noqa: S101 - `__aenter__` has set it
+        assert isinstance(opening, AbstractAsyncContextManager)  # noqa: S101 - as above
         try:
             return await opening.__aexit__(*error)
         finally:
@@ -316,7 +321,9 @@ class Dispatcher:
         """Who works on a message, and what they get."""
         if not isinstance(message, Mapping):
             raise _MalformedError(
-                "malformed", f"a message is a mapping with the key 'type', not {_kind(message)}"
+                "malformed",
+                "a message is a mapping with the key 'type', not "
+                f"{'None' if message is None else f'a {type(message).__name__}'}",
             )
         try:
             copy = dict(message)

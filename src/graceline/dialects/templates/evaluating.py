@@ -75,6 +75,10 @@ class Evaluation:
                 self._execute(statement, [])
         return self._value(only)
 
+    def value(self, node: nodes.Expr) -> Any:
+        """The value of one expression of a template."""
+        return self._value(node)
+
     # -- statements -----------------------------------------------------------------------------
 
     def _text(self, body: list[nodes.Node]) -> str:

@@ -7,13 +7,14 @@ A path ends where it stops being constant: `steps.a.result[0]` refers to `steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from jinja2 import nodes
 
 from graceline.dialects.templates.evaluating import NULL
+from graceline.dialects.templates.parsing import FUNCTIONS
 
-__all__ = ["paths_of"]
+__all__ = ["constant_calls", "paths_of"]
 
 _Path = tuple[str, ...]
 
@@ -23,6 +24,14 @@ def paths_of(tree: nodes.Template) -> frozenset[_Path]:
     found: set[_Path] = set()
     _statements(tree.body, set(), found)
     return frozenset(found)
+
+
+def constant_calls(tree: nodes.Template | None) -> Iterator[nodes.Call]:
+    """The calls of functions, such as `range(10)`, whose arguments refer to no name at all."""
+    for call in () if tree is None else tree.find_all(nodes.Call):
+        names = [name for name in call.find_all(nodes.Name) if name.name not in FUNCTIONS]
+        if isinstance(call.node, nodes.Name) and not names:
+            yield call
 
 
 def _statements(body: Iterable[nodes.Node], local: set[str], found: set[_Path]) -> None:

@@ -14,7 +14,7 @@ from graceline.definitions.checks import brief
 from graceline.dialects.templates.errors import TemplateError
 from graceline.dialects.templates.evaluating import Evaluation
 from graceline.dialects.templates.meter import Meter
-from graceline.dialects.templates.names import paths_of
+from graceline.dialects.templates.names import constant_calls, paths_of
 from graceline.dialects.templates.parsing import is_template, parse
 
 if TYPE_CHECKING:
@@ -81,6 +81,22 @@ class Template:
             TemplateError: if something is missing, is not offered, goes wrong, or takes too much.
         """
         return self.evaluate_within(scope, Meter())
+
+    def check(self, meter: Meter) -> None:
+        """Evaluate what needs no scope: all of it if it refers to nothing, else its ranges.
+
+        Raises:
+            TemplateError: if that goes wrong or takes too much, as it would in any scope.
+        """
+        if not self.paths:
+            self.evaluate_within({}, meter)
+            return
+        evaluation = Evaluation({}, meter)
+        for node in constant_calls(self._tree):
+            try:
+                evaluation.value(node)
+            except TemplateError as error:
+                raise TemplateError(f"{self._where(node.lineno)}: {error}") from error.__cause__
 
     def evaluate_within(self, scope: Mapping[str, Any], meter: Meter) -> Any:
         """The same, within what a meter has left for several templates."""

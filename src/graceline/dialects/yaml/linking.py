@@ -14,6 +14,8 @@ import attrs
 
 from graceline.definitions.checks import brief, nearest
 from graceline.dialects.templates import Template, TemplateError
+from graceline.dialects.templates.meter import MAX_STEPS as MAX_STEPS_OF_TEMPLATE
+from graceline.dialects.templates.meter import Meter
 from graceline.dialects.templates.parsing import is_template
 from graceline.dialects.yaml.problems import Position, Problem
 from graceline.dialects.yaml.reading import Tree
@@ -137,6 +139,7 @@ class _Linker:
         found = {} if inputs is None or not isinstance(inputs.value, dict) else inputs.keys
         self._inputs: dict[str, Position] = dict(found)
         self._read: dict[str, list[tuple[str, ...]]] = {}
+        self._spent = 0
 
     def link(self) -> Links:
         """All of it, or as much as anybody will want to read."""
@@ -263,7 +266,9 @@ class _Linker:
         if paths is None:  # aliases may repeat a text many times
             paths = []
             try:
-                paths = sorted(Template(text.value).paths)
+                template = Template(text.value)
+                paths = sorted(template.paths)
+                self._try(template)
             except TemplateError as error:
                 self._wrong(f"{where}: {error}", text.at)
             self._read[text.value] = paths
@@ -271,6 +276,15 @@ class _Linker:
                 self._wrong(f"there are more than {MAX_TEMPLATES} templates", text.at)
                 raise _EnoughError
         return paths
+
+    def _try(self, template: Template) -> None:
+        """Evaluate what is the same in every run, so that what always fails is told now."""
+        if self._spent < MAX_STEPS_OF_TEMPLATE:
+            meter = Meter()
+            try:
+                template.check(meter)
+            finally:
+                self._spent += meter.steps
 
     def _refer(
         self, path: tuple[str, ...], at: Position, where: str, *, items: bool, whole: bool = False
