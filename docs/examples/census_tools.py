@@ -19,8 +19,8 @@ def discover(limit: int | None, top: int) -> Any:
     return census.discover({key: value for key, value in options.items() if value is not None})
 
 
-@tools.tool("summarise")
-def summarise(shards: list[census.Tally]) -> dict[str, Any]:
+@tools.tool("add_shards")
+def add_shards(shards: list[census.Tally]) -> dict[str, Any]:
     """The sum of all shards."""
     return census.summary(shards)
 

@@ -60,3 +60,11 @@ def test_the_schema_of_an_example_is_found(path):
 def test_a_file_on_a_page_is_valid(value):
     """The JSON Schema finds every file valid that a page shows as a whole."""
     VALIDATOR.validate(value)
+
+
+def test_the_overview_leads_to_all_of_them():
+    """Every example has its line, and every link leads to a file."""
+    parts = (EXAMPLES / "README.md").read_text("utf-8").split("](")[1:]
+    links = {part.split(")")[0] for part in parts}
+    assert {path.name for path in EXAMPLES.glob("*.yaml")} <= links
+    assert [link for link in links if not (EXAMPLES / link).exists()] == []

@@ -86,6 +86,25 @@ def test_research_and_weather_another_way(program, web, tmp_path):
     assert ran.nodes["now"]["attempts"] == 3, "the breaker refuses the fourth one"
 
 
+def test_nothing_is_wrong(program):
+    """`graceline check` finds neither errors nor warnings in any of the examples."""
+    files = sorted(EXAMPLES.glob("*.yaml"))
+    tools = ("--tools", EXAMPLES / "research_tools.py", "--tools", EXAMPLES / "census_tools.py")
+    ran = program("check", *files, *tools, "--strict").ended()
+    assert (ran.code, ran.out, ran.err) == (0, "5 files are fine\n", "")
+
+
+def test_their_commands_are_right():
+    """What the comments and the overview say of running them names files and options that are there."""
+    pages = [*EXAMPLES.glob("*.yaml"), EXAMPLES / "README.md"]
+    words = [word.strip("`|") for page in pages for word in page.read_text("utf-8").split()]
+    named = {word for word in words if word.startswith("docs/examples/")}
+    assert {EXAMPLES.parents[1] / word for word in named if "." in word} >= {
+        *EXAMPLES.glob("*.yaml"), *EXAMPLES.glob("*_tools.py"), EXAMPLES / "local_web.py",
+    }  # fmt: skip
+    assert [word for word in named if not (EXAMPLES.parents[1] / word).exists()] == []
+
+
 def test_nothing_to_summarise(program, web):
     """A tool that answers `success: false` fails its step, and the run: exit code 1, with its words."""
     ran = program(*RESEARCH, "-i", "topic=cheese", "-i", f"web={web()}", "--json").ended()
