@@ -160,3 +160,16 @@ def test_no_progress_elsewhere(put, call, monkeypatch, words):
     code, out, err = call(*words)
     assert (code, err) == (0, "")
     assert not {"\x1b", "\r"} & set(out)
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+
+
+@named
+def test_the_page(shown, words):
+    """The page about the command line names every command and every option."""
+    page = PAGE.read_text("utf-8")
+    assert words[0] in page
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", shown(*words).partition("\nExample")[0]))
+    missing = sorted(one for one in options if one not in page)
+    assert missing == []

@@ -47,7 +47,7 @@ def compare_output(example):
 def run_command(example):
     """Run a command that ends by itself, and compare what it writes."""
     first, _, expected = textwrap.dedent(example.parsed).partition("\n")
-    if not first.startswith(("$ graceline history", "$ graceline telemetry")):
+    if not first.startswith(("$ graceline check", "$ graceline history", "$ graceline telemetry")):
         return
     written = io.StringIO()
     with redirect_stdout(written):
