@@ -86,8 +86,8 @@ def _parse_text(text: str, what: str) -> float:
     if _NUMBER.fullmatch(stripped):
         number = f"{float(stripped):.15g}"
         raise DefinitionError(
-            f"{what}: {_brief.repr(text)} has no unit; write '{number}s', '{number}ms' or a number, "
-            "without quotes"
+            f"{what}: {_brief.repr(text)} has no unit; write '{number}s', '{number}ms' or a "
+            "number, without quotes"
         )
     raise DefinitionError(
         f"{what}: {_brief.repr(text)} is not a duration; write '250ms', '30s', '2m' or '1h30m'"
