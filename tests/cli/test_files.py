@@ -429,3 +429,28 @@ def test_output_that_cannot_be_written(put, call, monkeypatch):
     assert (code, "echo  ok after" in out) == (2, True)
     assert err == "graceline: the result could not be written: the disk is full\n"
     assert [path for path in Path().iterdir() if "out.json" in path.name] == []
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_output_of_an_interrupted_run(put, call, name, code):
+    """A run that a signal cancels leaves its document too, with what was finished before."""
+    put("tools.py", f"""
+    import os, signal, trio
+    from graceline.dialects.tools import Tools
+    tools = Tools()
+
+    @tools.tool("hang")
+    async def hang():
+        os.kill(os.getpid(), signal.{name})
+        await trio.sleep_forever()
+    """)  # fmt: skip
+    target = put("a.yaml", """
+    id: a
+    steps:
+      - {id: first, command: [echo, hello]}
+      - {id: second, tool: hang, dependencies: [first]}
+    """)  # fmt: skip
+    argv = ("run", target, "--tools", "tools.py", "--output", "out.json")
+    assert call(*argv)[0] == code
+    document = json.loads(Path("out.json").read_text())
+    assert (document["status"], document["completed"]) == ("cancelled", ["first"])

@@ -133,17 +133,23 @@ def test_an_interrupt(put, call, monkeypatch):
     assert call("history", "list") == (130, "", "graceline: interrupted\n")
 
 
-def test_nobody_reads(put):
+@pytest.mark.parametrize("words", [("schema",), ("check", "a.yaml"), ("run", "a.yaml")])
+def test_nobody_reads(put, words):
     """A reader that goes away ends the command as a signal would, without a traceback."""
-    code = "import sys, time; time.sleep(0.2); from graceline.cli import main; sys.exit(main())"
+    put("a.yaml", "id: a\nsteps: [{id: s, command: [echo, x]}]")
     with subprocess.Popen(  # noqa: S603 - our own command
-        [sys.executable, "-c", code, "schema"],
+        [sys.executable, "-c", READ_LATER, *words],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as ran:
         ran.stdout.close()
+        ran.stdin.close()
         assert (ran.stderr.read(), ran.wait(60)) == ("", 128 + signal.SIGPIPE)
+
+
+READ_LATER = "import sys; sys.stdin.read(); from graceline.cli import main; sys.exit(main())"
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,9 @@ def _dispatch(argv: list[str]) -> int:
         return ended.code
     except KeyboardInterrupt as error:
         return broken(error, NOT_OK, debug=debug)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         # Nobody reads any more; what Python would still write at its end has no place either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
