@@ -181,3 +181,23 @@ def test_a_long_chain_is_no_recursion():
     made = links(f"id: p\nsteps:\n  - {{id: s0, tool: t}}\n{steps}")
     assert made.problems == []
     assert made.after["s1999"] == ("s1998",)
+
+
+def test_names_without_end_make_no_problem_without_end(problems):
+    """What is far too long is cut in every message."""
+    long = "long" * 200
+    found = problems(
+        f"""
+        id: p
+        inputs: {{ {long}: {{type: strin}} }}
+        stages:
+          - {{id: {long}, steps: [{{id: a, tool: {long}, parameters: {{"{{{{ a }}}}": 1}}}}]}}
+          - {{id: {long}, steps: [{{id: {long}, command: [x], dependencies: {long},
+             condition: "{{{{ {long} }}}}"}}]}}
+          - {{id: c, steps: [{{id: c, tool: note, condition: "{{{{ {long}.x | {long} }}}}"}},
+             {{id: d, tool: note, condition: "{{{{ __{long} }}}}", for_each: "{{{{ no{long} }}}}"}},
+             {{id: e, tool: note, condition: "{{{{ a.{long} and inputs.{long}x }}}}"}}]}}
+        """
+    )
+    assert len(found) > 8
+    assert max(map(len, found)) < 500

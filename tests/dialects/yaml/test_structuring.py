@@ -76,8 +76,8 @@ steps:
         "f.yaml:8:22: step 'a', tiemout: there is no such key; did you mean 'timeout'?",
         "f.yaml:8:69: step 'a', backoff.initial: -1 is not at least 0",
         (
-            "f.yaml:9:10: step 2, id: must be a name of letters, digits, _ and -, such as unit_tests, "
-            "not 3; quote it"
+            "f.yaml:9:10: step 2, id: must be a name of up to 100 letters, digits, _ and -, such as "
+            "unit_tests, not 3; quote it"
         ),
         (
             "f.yaml:9:22: step 2, command: must be a list of texts such as [make, all], or a line for "

@@ -32,7 +32,7 @@ _NEVER = object()
 def check_attribute(name: object) -> None:
     """Complain of a name that Python keeps to itself."""
     if isinstance(name, str) and name.startswith("__"):
-        raise TemplateError(f"{name!r} is private: names that begin with __ are not offered")
+        raise TemplateError(f"{brief(name)} is private: names that begin with __ are not offered")
 
 
 def missing(what: str, name: object, names: Iterable[Any]) -> MissingError:
@@ -58,11 +58,11 @@ def attribute(value: Any, name: str, label: str) -> Any:
     if name in METHODS and _offers(value, name):
         raise TemplateError(f"{label}.{name} is a method; write {label}.{name}(...)")
     if value is None:
-        raise MissingError(f"{label} is None, and has no {name!r}")
+        raise MissingError(f"{label} is None, and has no {brief(name)}")
     names = _names(value)
     if not names and not isinstance(value, Mapping):
-        raise MissingError(f"{label} is {_kind(value)}, and has no {name!r}")
-    raise missing(f"{label} has no {name!r}", name, names)
+        raise MissingError(f"{label} is {_kind(value)}, and has no {brief(name)}")
+    raise missing(f"{label} has no {brief(name)}", name, names)
 
 
 def item(value: Any, key: Any, label: str, meter: Meter) -> Any:

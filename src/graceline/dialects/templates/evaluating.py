@@ -196,7 +196,7 @@ class Evaluation:
             return self._scope[name]
         if name == NULL:
             return None
-        raise missing(f"there is no {name!r}", name, [*self._locals, *self._scope])
+        raise missing(f"there is no {brief(name)}", name, [*self._locals, *self._scope])
 
     def _attribute(self, node: nodes.Getattr) -> Any:
         return attribute(self._value(node.node), node.attr, _dotted(node.node))
@@ -271,7 +271,7 @@ class Evaluation:
         return self._filter(node, value)
 
     def _filter(self, node: nodes.Filter, value: Any) -> Any:
-        return self._apply(FILTERS[node.name], node, value, f"the filter {node.name!r}")
+        return self._apply(FILTERS[node.name], node, value, f"the filter {brief(node.name)}")
 
     def _tested(self, node: nodes.Test) -> Any:
         if node.name in ("defined", "undefined"):
@@ -281,7 +281,7 @@ class Evaluation:
                 return node.name == "undefined"
             return node.name == "defined"
         value = self._value(node.node)
-        return self._apply(TESTS[node.name], node, value, f"the test {node.name!r}")
+        return self._apply(TESTS[node.name], node, value, f"the test {brief(node.name)}")
 
     def _maybe(self, node: nodes.Node) -> Any:
         """A value that may be missing: what is missing elsewhere than in its path still counts."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from graceline.definitions.checks import nearest
+from graceline.definitions.checks import brief, nearest
 from graceline.dialects.templates.access import METHODS, check_attribute
 from graceline.dialects.templates.errors import TemplateError
 from graceline.dialects.templates.filters import FILTERS
@@ -130,7 +130,9 @@ def _check(node: nodes.Node) -> None:
     if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
         check_attribute(node.arg.value)
     if isinstance(node, nodes.Name) and node.name.startswith("__"):
-        raise TemplateError(f"{node.name!r} is private: names that begin with __ are not offered")
+        raise TemplateError(
+            f"{brief(node.name)} is private: names that begin with __ are not offered"
+        )
     if isinstance(node, nodes.Const) and isinstance(node.value, int):
         check_bits(node.value)
     if isinstance(node, nodes.Call):
@@ -149,7 +151,7 @@ def _check_call(called: nodes.Expr) -> None:
 
 def _check_known(name: str, known: Collection[str], what: str) -> None:
     if name not in known:
-        raise TemplateError(f"there is no {what} {name!r}; {nearest(name, sorted(known))}")
+        raise TemplateError(f"there is no {what} {brief(name)}; {nearest(name, sorted(known))}")
 
 
 def lone(tree: nodes.Template) -> nodes.Expr | None:

@@ -56,7 +56,7 @@ def check_call(found: Callable[..., Any], body: BodyKeys, name: str) -> None:
             for path, message in wrong_arguments(found, given, repr(name))
         )
         if body.tool is not None and body.action is not None:
-            message = f"tool {body.tool!r} is a function, which has no actions"
+            message = f"tool {brief(body.tool)} is a function, which has no actions"
             wrong = ((("action",), message), *wrong)
     if wrong:
         raise CallError(wrong)
@@ -77,7 +77,8 @@ def _ask(tool: Any, body: BodyKeys, given: Mapping[str, Any]) -> Iterator[Wrong]
     except Exception as error:
         # The tool is the program's; a mistake in it must not look like one of this library.
         raise DefinitionError(
-            f"tool {called!r}: its check_call() failed: {type(error).__name__}: {brief(str(error))}"
+            f"tool {brief(called)}: its check_call() failed: {type(error).__name__}: "
+            f"{brief(str(error))}"
         ) from error
 
 

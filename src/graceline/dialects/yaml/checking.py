@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import attrs
 
 from graceline.definitions import Adaptive
+from graceline.definitions.checks import brief
 from graceline.dialects.yaml.limits import Resolved, resolve_limits
 from graceline.dialects.yaml.linking import Links
 from graceline.dialects.yaml.policies import AdaptiveKeys
@@ -65,7 +66,7 @@ class _Checker:
             for place, one in enumerate(phase.commands):
                 path = ("phases", number, "commands", place)
                 if isinstance(one.command, str):
-                    yield self._shell(f"command {one.name or one.command!r}", *path)
+                    yield self._shell(f"command {one.name or brief(one.command)}", *path)
 
     def _shell(self, what: str, *path: str | int) -> _Warning:
         found = self.tree.get(*path, "command")

@@ -38,6 +38,7 @@ __all__ = [
     "Form",
     "WrongError",
     "choice",
+    "is_name",
 ]
 
 
@@ -115,7 +116,8 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
+    """Whether steps and stages can be called so."""
     return isinstance(value, str) and len(value) <= 100 and bool(_NAME.fullmatch(value))
 
 
@@ -144,7 +146,9 @@ def _is_codes(value: Any) -> bool:
 TEXT = _form("a text", _is_text, {"type": "string", "minLength": 1, "pattern": r"\S"})
 """Any text that says something."""
 
-NAME = _form("a name of letters, digits, _ and -, such as unit_tests", _is_name, _NAME_SCHEMA)
+NAME = _form(
+    "a name of up to 100 letters, digits, _ and -, such as unit_tests", is_name, _NAME_SCHEMA
+)
 """What templates can refer to."""
 
 FLAG = _form("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
@@ -255,7 +259,7 @@ CODES = _form(
 
 def _names(value: Any) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(map(_is_name, names)):
+    if not isinstance(names, list) or not all(map(is_name, names)):
         raise WrongError(_refusal("a name, or a list of names", value))
     return tuple(dict.fromkeys(names))
 

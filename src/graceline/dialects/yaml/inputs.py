@@ -43,12 +43,12 @@ def coerce_inputs(declared: Mapping[str, InputKeys], given: Any, file: str) -> d
             inputs[name] = _default(one)
             if one.required or (one.required is None and one.default is None):
                 what = "" if one.type == "any" else f", a value of type {one.type}"
-                problems.append(Problem(f"input {name!r} is missing{what}", file))
+                problems.append(Problem(f"input {brief(name)} is missing{what}", file))
             continue
         try:
             inputs[name] = _coerce(given[name], one.type)
         except WrongError as error:
-            problems.append(Problem(f"input {name!r}: {error}", file))
+            problems.append(Problem(f"input {brief(name)}: {error}", file))
     if problems:
         raise FileError(problems)
     return inputs

@@ -17,6 +17,7 @@ from graceline.dialects.templates import Template, TemplateError
 from graceline.dialects.templates.meter import MAX_STEPS as MAX_STEPS_OF_TEMPLATE
 from graceline.dialects.templates.meter import Meter
 from graceline.dialects.templates.parsing import is_template
+from graceline.dialects.yaml.forms import is_name
 from graceline.dialects.yaml.problems import Position, Problem
 from graceline.dialects.yaml.reading import Tree
 
@@ -174,13 +175,13 @@ class _Linker:
             name = stage.get("id") or stage.get("name")
             text = _text(name)
             if name is not None and text in seen:
-                self._wrong(f"stage {text!r}: another stage has this id", name.at)
+                self._wrong(f"stage {brief(text)}: another stage has this id", name.at)
             seen.add(text or "")
         for number, path, step in steps_of(self._tree):
             name = step.get("id") or step.get("name")
             text = _text(name)
-            if name is None or text is None:
-                continue
+            if name is None or text is None or not is_name(text):
+                continue  # which has been noted by the reading of the schema
             if len(self._links.steps) >= MAX_STEPS:
                 self._wrong(f"there are more than {MAX_STEPS} steps", name.at)
                 raise _EnoughError
@@ -312,13 +313,13 @@ class _Linker:
                 self._wrong(f"{where}: {root!r} is known to the items of for_each only", at)
         elif root not in self._inputs:
             valid = [*self._inputs, *steps, "inputs", "steps", "execution"]
-            self._wrong(f"{where}: nothing is called {root!r}; {_near(root, valid)}", at)
+            self._wrong(f"{where}: nothing is called {brief(root)}; {_near(root, valid)}", at)
         return None
 
     def _check(self, names: list[str], valid: tuple[str, ...], what: str, at: Position) -> bool:
         """Whether a name, if there is one, is a valid one; else it is noted."""
         if names and names[0] not in valid:
-            self._wrong(f"{what} {names[0]!r}; {_near(names[0], valid)}", at)
+            self._wrong(f"{what} {brief(names[0])}; {_near(names[0], valid)}", at)
             return False
         return True
 

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _ENOUGH = 200
 """So many mistakes are looked at: near names are slow to find."""
+_SHOWN = 60
+"""So many characters of a key are shown."""
 
 _Path = tuple[str | int, ...]
 
@@ -57,7 +59,7 @@ def where_of(tree: Tree, path: _Path) -> str:
     for index, step in enumerate(path):
         here = None if here is None else here.get(step)
         if isinstance(step, str):
-            keys.append(step)
+            keys.append(step if len(step) <= _SHOWN else f"{step[:_SHOWN]}...")
             continue
         kind = str(path[index - 1]).removesuffix("s")
         named = here and (here.get("id") or here.get("name"))
