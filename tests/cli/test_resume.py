@@ -323,12 +323,3 @@ def test_the_extra_is_missing(flow, call, monkeypatch):
         2,
         "graceline: yaml is not installed; run: pip install 'graceline[yaml]'\n",
     )
-
-
-def test_help(call):
-    """Both commands explain themselves, with examples and exit codes."""
-    code, out, _ = call("resume", "--help")
-    assert code == 0
-    for word in ("--again", "--force", "--timeout", "graceline resume out", "130  interrupted"):
-        assert word in out
-    assert "--journal" in call("run", "--help")[1]
