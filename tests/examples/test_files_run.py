@@ -174,10 +174,16 @@ def test_census(program):
     assert one.document["value"]["files"] == 12
 
 
-def test_the_census_is_cut(program):
-    """Cut in between it exits with 1, as the one in Python, and says whose limit it was."""
+def test_the_census_goes_on(program, tmp_path):
+    """Cut in between it says whose limit it was, and exits with 1; its journal has what is finished."""
     tools = ("--tools", EXAMPLES / "census_tools.py")
-    ran = program("run", EXAMPLES / "census.yaml", *tools, "--timeout", "300ms", "--json").ended()
+    options = ("-i", "limit=30", "--timeout", "100ms", "--journal", tmp_path / "out", "--json")
+    ran = program("run", EXAMPLES / "census.yaml", *tools, *options).ended()
     assert (ran.code, ran.document["status"]) == (1, "timed_out")
     blame = ran.document["blame"]
     assert (blame["level"], blame["name"], blame["source"]) == ("pipeline", "census", "call")
+
+    ran = program("resume", tmp_path / "out", "--timeout", "1m", "--json").ended()
+    assert (ran.code, ran.document["status"]) == (0, "ok")
+    assert ran.document["value"]["files"] == 30
+    assert ran.document["value"]["crosscheck"] == {"modules": 10, "differences": {}}
