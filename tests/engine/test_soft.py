@@ -5,6 +5,7 @@ import trio
 import trio.testing
 
 from graceline import (
+    Breaker,
     Node,
     Pipeline,
     Stage,
@@ -12,6 +13,7 @@ from graceline import (
     save_partial,
     sequence,
 )
+from graceline.engine.surrounded import StandIn
 
 
 async def forever(_):
@@ -65,6 +67,23 @@ async def test_fallback_that_raises_is_a_failure(autojump_clock, engine):
     assert (result.status, type(result.error)) == ("failed", AttributeError)
     assert [type(e) for e in result.node("fail").secondary] == [ValueError]
     assert result.node("add").status == "skipped"
+
+
+async def test_a_stand_in_knows_what_it_stands_in_for(autojump_clock, engine):
+    """It gets the outcome instead of the input: of what failed, and of what was never started."""
+
+    class Told(StandIn):
+        def __call__(self, outcome):
+            return f"{outcome.name} {outcome.status}"
+
+    refused = Breaker(mode="forced_open")
+    nodes = [
+        Node(fail, critical=False, fallback=Told()),
+        Node(add, critical=False, fallback=Told(), breaker=refused),
+        Node(joined, name="join", after=("fail", "add")),
+    ]
+    result = await engine.run(Pipeline("p", nodes), 1)
+    assert result.value == {"fail": "fail failed", "add": "add rejected"}
 
 
 async def test_soft_node_in_a_graph(autojump_clock, engine):

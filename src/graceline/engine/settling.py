@@ -20,6 +20,7 @@ from graceline.engine.outcomes import Outcome, node_outcome, stage_outcome, tell
 from graceline.engine.plan import NodePlan
 from graceline.engine.state import NOTHING, RunState
 from graceline.engine.strand import Strand
+from graceline.engine.surrounded import StandIn
 from graceline.errors import (
     CircuitOpenError,
     OverloadedError,
@@ -321,7 +322,7 @@ def _route(
             value = plan.fallback
             if callable(value):
                 try:
-                    value = value(level.input)
+                    value = value(outcome if isinstance(value, StandIn) else level.input)
                 except Exception as error:  # noqa: BLE001 - becomes the part's failure
                     message = (
                         f"fallback= of {level.limit.level} {plan.name!r} raised "

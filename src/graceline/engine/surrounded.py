@@ -1,4 +1,4 @@
-"""A node's function with something done around its work, such as the disturbances of a test."""
+"""What a definition may hold that knows more of the engine than a function of an input does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, cast
 from graceline.definitions import Command
 from graceline.work import Bound
 
-__all__ = ["Surrounded"]
+__all__ = ["StandIn", "Surrounded"]
 
 
 class Surrounded:
@@ -26,3 +26,11 @@ class Surrounded:
     def around(self, work: Bound) -> Bound:
         """What is awaited in place of `work`, which is this function, bound."""
         return work
+
+
+class StandIn:
+    """A part's fallback that is called with what became of the part, instead of with its input."""
+
+    def __call__(self, outcome: Any) -> Any:
+        """What dependents get."""
+        raise NotImplementedError

@@ -418,7 +418,7 @@ async def test_a_failure_ends_the_run(autojump_clock, run):
 
 
 async def test_a_refused_step_can_be_looked_at(autojump_clock, run):
-    """A step that never started has an error too, where it may fail."""
+    """A step that never started says what refused it, where it may fail."""
     result = await run(
         """
         id: p
@@ -427,7 +427,24 @@ async def test_a_refused_step_can_be_looked_at(autojump_clock, run):
           - {id: b, tool: note, parameters: {gives: "{{ a.status }}: {{ a.error }}"}}
         """
     )
-    assert result.node("b").value == "rejected: step 'a' never started"
+    assert result.node("b").value == "rejected: breaker 'p.p.a' is open by mode='forced_open'"
+
+
+async def test_a_breaker_that_has_opened_is_the_error_of_the_step(autojump_clock, read, engine):
+    """A run after the failures sees why nothing was tried; the same where only outputs look."""
+    file = read(
+        """
+        id: p
+        steps:
+          - {id: a, tool: work, parameters: {fail: 9}, on_error: continue,
+             breaker: {consecutive: 1, open_for: 60}}
+        outputs: {a: "{{ a.status }}: {{ a.error }}"}
+        """
+    )
+    first = await engine.run(file.pipeline())
+    second = await engine.run(file.pipeline())
+    assert first.value == {"a": "failed: failed 1 times"}
+    assert second.value["a"].startswith("rejected: breaker 'p.p.a' is open")
 
 
 @pytest.mark.keys("step.for_each", "step.max_parallel")

@@ -21,7 +21,7 @@ from graceline.dialects.yaml.linking import Links
 from graceline.dialects.yaml.policies import AdaptiveKeys, BackoffKeys
 from graceline.dialects.yaml.problems import FileError, Position, Problem
 from graceline.dialects.yaml.reading import Tree
-from graceline.dialects.yaml.running import Runs, StepHooks
+from graceline.dialects.yaml.running import Absence, Runs, StepHooks
 from graceline.dialects.yaml.schema import FileKeys, StageKeys, StepKeys
 from graceline.errors import DefinitionWarning, GracelineError
 
@@ -203,7 +203,7 @@ class _Builder:
     ) -> Node:
         options: dict[str, Any] = {}
         if step.on_error != "fail":
-            options |= {"critical": False, "fallback": hooks.stood_in}
+            options |= {"critical": False, "fallback": Absence(hooks)}
         if step.condition is not None or hooks.blockers:
             options["when"] = hooks.wanted
         if step.max_retries:

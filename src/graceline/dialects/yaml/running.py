@@ -17,10 +17,11 @@ from graceline.deadlines import Status
 from graceline.dialects.templates import Value
 from graceline.dialects.tools import ToolFailedError
 from graceline.engine import current
+from graceline.engine.surrounded import StandIn
 from graceline.errors import GracelineError
 from graceline.results import CommandOutput, NodeOutcome
 
-__all__ = ["Item", "Records", "Runs", "StepHooks", "kept_record"]
+__all__ = ["Absence", "Item", "Records", "Runs", "StepHooks", "kept_record"]
 
 
 @attrs.frozen
@@ -173,14 +174,21 @@ class StepHooks:
         error = None if outcome.completed else _why(outcome)
         self.runs.records().steps[self.id] = _record(str(outcome.status), _plain(result), error)
 
-    def stood_in(self, _: Any) -> None:
-        """What its dependents get when it has failed and may: nothing.
 
-        Of a step that never started no handler is told.
-        """
-        record = self.runs.records().steps[self.id]
+@attrs.frozen(eq=False)
+class Absence(StandIn):
+    """What dependents get of a step that has failed and may: nothing.
+
+    Of a step that never started no handler is told: what became of it is written down here.
+    """
+
+    hooks: StepHooks
+
+    def __call__(self, outcome: NodeOutcome) -> None:
+        """Write down why it never started, if that is so."""
+        record = self.hooks.runs.records().steps[self.hooks.id]
         if record["status"] == Status.SKIPPED:
-            record.update(_record(str(Status.REJECTED), error=f"step {self.id!r} never started"))
+            record.update(_record(str(outcome.status), error=_why(outcome)))
 
 
 def _truth(value: Any) -> bool:
