@@ -1,5 +1,6 @@
 """What holds for every command: its help, its errors, and what it writes where nobody looks."""
 
+import functools
 import os
 import re
 import signal
@@ -37,6 +38,9 @@ def shown(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
 
     def show(*words):
+        app = functools.reduce(App.__getitem__, words, _app)
+        # It keeps the width that it had in an earlier test of this process.
+        monkeypatch.setattr(app, "_fallback_console", None)
         assert main([*words, "--help"]) == 0
         return capsys.readouterr().out
 
