@@ -394,10 +394,17 @@ def test_output_replaces_what_a_link_names(put, call, tmp_path):
     assert (json.loads(real.read_text())["status"], real.stat().st_mode & 0o777) == ("ok", 0o640)
 
 
-def test_output_to_a_device(put, call):
-    """A device is written to, and not replaced."""
-    assert call("run", put("a.yaml", ECHO), "--output", "/dev/null")[0] == 0
-    assert Path("/dev/null").is_char_device()
+def test_output_to_a_pipe(put, call, tmp_path):
+    """What is no regular file is written to, and not replaced."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert call("run", put("a.yaml", ECHO), "--output", "pipe")[0] == 0
+        assert pipe.is_fifo()
+        assert json.loads(os.read(reader, 1 << 16))["status"] == "ok"
+    finally:
+        os.close(reader)
 
 
 @pytest.mark.parametrize(
