@@ -300,6 +300,16 @@ def test_a_copy_that_is_learned_may_double_an_attempt():
     assert explained(text).retries.hanging.after == 6
 
 
+def test_the_retry_budget_counts_in_seconds_of_the_clock():
+    """A retry is given back after more than nine seconds and up to ten: it depends on the start."""
+    step = "{id: a, tool: stuck, timeout: 2.75, max_retries: 4, backoff: {initial: 0.5, max: 1}}"
+    said = [
+        explained(f"id: p\nsteps: [{step}]", into_run=start, backoff=0.5).retries.hanging
+        for start in (0, 0.25)
+    ]
+    assert [(one.attempts, one.why) for one in said] == [(5, "attempts"), (4, "budget")]
+
+
 def test_so_many_attempts_are_looked_at():
     """Retries that go on for weeks are not counted to the end."""
     text = "id: p\nsteps: [{id: a, tool: stuck, timeout: 9, max_retries: 1000000}]"

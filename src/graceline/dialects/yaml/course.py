@@ -1,6 +1,7 @@
 """The course of a step that never succeeds: how often it is tried, when it ends, and by whom.
 
 The decisions are those of `graceline.resilience`, with a budget of which nothing was taken yet.
+That counts in whole seconds of the clock; the run is taken to begin with one.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Course:
         above: the levels above, from the outside in: level, name and seconds left, or `inf`.
         copy: seconds that a second copy prolongs an attempt that hangs; 0 if none is sent.
         share: the share of each backoff that is waited.
+        start: seconds of the run that have passed when the step starts.
     """
 
     retry: Retry
@@ -60,6 +62,7 @@ class Course:
     above: list[tuple[str, str, float]]
     copy: float
     share: float
+    start: float = 0.0
 
     def end(self, step: str, takes: float = math.inf) -> Ended:
         """The end of it.
@@ -97,7 +100,7 @@ class Course:
                 p50=None,
                 successes=0,
                 budget=budget,
-                now=now,
+                now=self.start + now,
                 random=lambda: self.share,
             )
             if not isinstance(next_one, Go):

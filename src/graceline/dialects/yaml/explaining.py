@@ -404,6 +404,7 @@ class _Asked:
             above=[(one.level, one.name, self._left(one)) for one in reversed(levels[1:])],
             copy=self._copy(levels[0].limit or 0.0),
             share=share,
+            start=self.into_run,
         )
         return Retries(
             attempts=retry.attempts,
