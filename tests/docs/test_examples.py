@@ -24,6 +24,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REAL_CLOCK = "<!-- real clock -->"
 """Stands before a block with worker threads, which virtual time takes for idle."""
 
+COMMANDS = ("check", "explain", "graph", "history", "telemetry")
+RUN = tuple(f"$ graceline {name} " for name in COMMANDS)
+"""Commands that are run as they stand on a page."""
+
 
 def run_python(example):
     """Run a block; its `trio.run` has virtual time, and what it prints is kept."""
@@ -47,12 +51,13 @@ def compare_output(example):
 def run_command(example):
     """Run a command that ends by itself, and compare what it writes."""
     first, _, expected = textwrap.dedent(example.parsed).partition("\n")
-    if not first.startswith(("$ graceline check", "$ graceline history", "$ graceline telemetry")):
+    if not first.startswith(RUN):
         return
     written = io.StringIO()
     with redirect_stdout(written):
         assert main(shlex.split(first)[2:]) == 0
-    assert expected == written.getvalue()
+    lines = (line.rstrip() for line in written.getvalue().splitlines())
+    assert expected.splitlines() == list(lines)
 
 
 def write_file(example):
@@ -137,3 +142,13 @@ def test_picture(tmp_path, monkeypatch):
     first.evaluate()
     drawn = (tmp_path / "waterfall.svg").read_text("utf-8")
     assert drawn == (page.parent / "waterfall.svg").read_text("utf-8")
+
+
+def test_picture_of_a_graph(tmp_path, monkeypatch):
+    """The picture on the page about graphs is the one of its example."""
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "graph.md"
+    next(iter(SYBIL.parse(page).examples())).evaluate()
+    assert main(["graph", "release.yaml", "--svg", "graph.svg"]) == 0
+    drawn = (tmp_path / "graph.svg").read_text("utf-8")
+    assert drawn == (page.parent / "graph.svg").read_text("utf-8")

@@ -24,6 +24,7 @@ from graceline.cli.completion import COMPLETION_EPILOGUE, COMPLETION_HELP, compl
 from graceline.cli.ending import NOT_OK, OK, SEE_TRACEBACK, USAGE, broken, complain, trace
 from graceline.cli.explain import EXPLAIN_EPILOGUE, EXPLAIN_HELP, explain
 from graceline.cli.failures import Ended, ProblemsError, UsageError
+from graceline.cli.graph import GRAPH_EPILOGUE, GRAPH_HELP, graph
 from graceline.cli.history.commands import HISTORY, history
 from graceline.cli.plan import PLAN_EPILOGUE, PLAN_HELP, plan
 from graceline.cli.resume import RESUME_EPILOGUE, RESUME_HELP, resume
@@ -44,6 +45,7 @@ _TAKES = {
     "check": "FILEs",
     "schema": "no word",
     "explain": "one FILE and one STEP",
+    "graph": "one TARGET",
     "plan": "one TARGET",
     "bench": "one SUITE",
     "report": "one DIR",
@@ -65,6 +67,7 @@ _app.command(check, name="check", help=CHECK_HELP, help_epilogue=CHECK_EPILOGUE)
 _app.command(schema, name="schema", help=SCHEMA_HELP, help_epilogue=SCHEMA_EPILOGUE)
 _app.command(explain, name="explain", help=EXPLAIN_HELP, help_epilogue=EXPLAIN_EPILOGUE)
 _app.command(resume, name="resume", help=RESUME_HELP, help_epilogue=RESUME_EPILOGUE)
+_app.command(graph, name="graph", help=GRAPH_HELP, help_epilogue=GRAPH_EPILOGUE)
 _app.command(plan, name="plan", help=PLAN_HELP, help_epilogue=PLAN_EPILOGUE)
 _app.command(bench, name="bench", help=BENCH_HELP, help_epilogue=BENCH_EPILOGUE)
 _app.command(report, name="report", help=REPORT_HELP, help_epilogue=REPORT_EPILOGUE)

@@ -17,7 +17,7 @@ from graceline.cli.ending import OK
 from graceline.cli.failures import UsageError
 from graceline.cli.files import outline_file
 from graceline.cli.loading import is_file
-from graceline.cli.options import FLAG, Debug
+from graceline.cli.options import FLAG, Debug, Word
 from graceline.durations import format_duration
 from graceline.timelines.lettering import shown
 
@@ -53,7 +53,7 @@ Exit codes:
 
 def explain(
     file: Annotated[
-        str, Parameter(name="FILE", help="A pipeline as a file, such as research.yaml.")
+        Word, Parameter(name="FILE", help="A pipeline as a file, such as research.yaml.")
     ],
     step: Annotated[str | None, Parameter(name="STEP", help="The id of one of its steps.")] = None,
     /,

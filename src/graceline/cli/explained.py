@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from graceline.dialects.yaml import Explanation
     from graceline.dialects.yaml.course import Ended
-    from graceline.dialects.yaml.explaining import Cleanup, LevelLimit, Retries, Statement
+    from graceline.dialects.yaml.explanations import Cleanup, LevelLimit, Retries, Statement
 
 __all__ = ["show_step"]
 

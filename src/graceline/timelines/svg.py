@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from math import inf
 from typing import TYPE_CHECKING
-from unicodedata import east_asian_width
 from xml.etree import ElementTree as ET
 
 from graceline.errors import DefinitionError
 from graceline.timelines.axis import brief, share, ticks
 from graceline.timelines.burning import common_scale, known_until
 from graceline.timelines.lines import density, facts_of, groups_of, legible, status_of, word_of
-from graceline.timelines.look import DARK, LIGHT, MARKS, STATUSES
+from graceline.timelines.look import MARKS
+from graceline.timelines.printing import BOLD, cropped, style, wide
 from graceline.timelines.segments import Segment
 from graceline.timelines.track import cut_above, limit_share, visible
 
@@ -30,8 +30,6 @@ _LEAST = 400
 _PAD, _GAP = 20.0, 32.0
 _HEIGHTS = {"attempt": 20.0, "more": 20.0}
 _HEIGHT, _TALL, _FACT, _AXIS = 26.0, 38.0, 20.0, 28.0
-_BOLD = 1.15  # times as wide as other letters are
-_CHAR = 0.6  # of the size of the font that a character is wide, by and large
 
 
 def picture(
@@ -62,7 +60,7 @@ def picture(
         "viewBox": f"0 0 {width} {height:g}", "role": "group",
         "aria-label": " and ".join(run.title for run in runs),
     })  # fmt: skip
-    ET.SubElement(root, "style").text = _style()
+    ET.SubElement(root, "style").text = style()
     hatch = ET.SubElement(ET.SubElement(root, "defs"), "pattern", {
         "id": "graceline-hatch", "width": "5", "height": "5", "patternUnits": "userSpaceOnUse",
         "patternTransform": "rotate(45)",
@@ -74,24 +72,6 @@ def picture(
         run.group.set("transform", f"translate({x:g} {_PAD:g})")
         root.append(run.group)
     return ET.tostring(root, encoding="unicode")
-
-
-def _style() -> str:
-    """Colours as classes: programs that know no custom properties draw it all the same."""
-
-    def rules(palette: dict[str, str]) -> str:
-        return " ".join(
-            f".f-{name} {{ fill: {colour}; }} .s-{name} {{ stroke: {colour}; }}"
-            for name, colour in palette.items()
-            if name in ("page", "card", "ink", "soft", "line", "grid", *STATUSES)
-        )
-
-    return (
-        "text { font: 13px system-ui, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif; }"
-        " .c { font-size: 13px; } .e { text-anchor: end; } .m { font-size: 11px; } "
-        ".h { font-size: 19px; font-weight: 650; } .b { font-weight: 600; } .n { fill: none; }"
-        f" {rules(LIGHT)} @media (prefers-color-scheme: dark) {{ {rules(DARK)} }}"
-    )
 
 
 class _Run:
@@ -121,7 +101,7 @@ class _Run:
             self._text(0, self.y + 12, legible(called), "f-soft b")
             self.y += 22
         soft = ", degraded" if timeline.degraded and status in ("ok", "late") else ""
-        shown = _cropped(name, self._width * 0.6, 19 * _BOLD)
+        shown = cropped(name, self._width * 0.6, 19 * BOLD)
         tone = "late" if soft else status
         title = self._text(0, self.y + 18, shown, "f-ink h", name)
         badge = ET.SubElement(title, "tspan", {"dx": "14", "class": f"f-{tone} c"})
@@ -131,7 +111,7 @@ class _Run:
         for word, what in facts_of(run, timeline, self._now):
             if word != before:
                 self._text(0, self.y + 14, word, "f-soft")
-            self._text(84, self.y + 14, _cropped(what, self._width - 84), "f-ink")
+            self._text(84, self.y + 14, cropped(what, self._width - 84), "f-ink")
             self.y, before = self.y + _FACT, word
         return self.y
 
@@ -167,7 +147,7 @@ class _Run:
         for at, word in ticks(self._scale):
             x = self._at(at)
             grid.append(self._rule(x, self.y + _AXIS, 0, "s-grid"))
-            size = _wide(word, 11)
+            size = wide(word, 11)
             left = min(max(x - size / 2, self._left), self._left + self._track - size)
             if left >= end or at == 0:  # labels must not touch
                 self._text(left, self.y + 18, word, "f-soft m")
@@ -193,10 +173,10 @@ class _Run:
         up = 5 if folds else 0
         name = f"… {line.name}" if row.level == "more" else line.name
         room = self._left - indent - 10
-        size = 13 if line.indent else 13 * _BOLD
-        self._text(indent, middle + 4 - up, _cropped(name, room, size), weight)
+        size = 13 if line.indent else 13 * BOLD
+        self._text(indent, middle + 4 - up, cropped(name, room, size), weight)
         if folds:
-            self._text(indent, middle + 14, _cropped(told, room, 10), "f-soft m")
+            self._text(indent, middle + 14, cropped(told, room, 10), "f-soft m")
         seen = self._bar(line, group, middle) if row.level != "more" else set[str]()
         if folds and group is not None:
             self._density(group, line.status, self.y + 3, height - 6)
@@ -219,8 +199,8 @@ class _Run:
             self._text(x, middle + 14, blame[0], f"f-{line.status} b")
         elif notes:
             more = ", …" if len(notes) > 1 else ""
-            beside = 0 if row.limit is None else _wide(f"limit {brief(row.limit)}", 11)
-            text = _cropped(notes[0] + more, end - x - beside - 6, 11)
+            beside = 0 if row.limit is None else wide(f"limit {brief(row.limit)}", 11)
+            text = cropped(notes[0] + more, end - x - beside - 6, 11)
             self._text(x, middle + 13, text, "f-soft m", ", ".join(notes))
         up = 5 if row.limit is not None and line.took else 0
         self._text(end, middle + 4 - up, line.took, "f-ink e")
@@ -287,11 +267,11 @@ class _Run:
         for kind, word in words.items():
             if kind not in seen:
                 continue
-            if x + 34 + _wide(word, 11) > self._width:
+            if x + 34 + wide(word, 11) > self._width:
                 x, self.y = 2.0, self.y + 20
             self._sample(kind, x)
             self._text(x + 28, self.y + 4, word, "f-soft m")
-            x += 46 + _wide(word, 11)
+            x += 46 + wide(word, 11)
         self.y += 8
 
     def _sample(self, kind: str, x: float) -> None:
@@ -342,22 +322,3 @@ class _Run:
             "x1": f"{left:.1f}", "x2": f"{right:.1f}", "y1": f"{y:.1f}", "y2": f"{y:.1f}",
             "class": classes, "stroke-width": "2", "stroke-dasharray": dashes,
         })  # fmt: skip
-
-
-def _wide(text: str, size: float) -> float:
-    """How wide a text is, more or less: nobody knows which font there will be."""
-    return sum(map(_factor, text)) * _CHAR * size
-
-
-def _factor(char: str) -> float:
-    return 1.8 if east_asian_width(char) in "WF" else 1.3 if char.isupper() else 1.0
-
-
-def _cropped(text: str, room: float, size: float = 13) -> str:
-    """A text that fits; its middle is left out, since ends tell names apart."""
-    if _wide(text, size) <= room:
-        return text
-    keep = max(2, int(room / (_CHAR * size)) - 1)
-    while keep > 2 and _wide(text[: keep - keep // 3] + "…" + text[-(keep // 3) :], size) > room:
-        keep -= 1
-    return f"{text[: keep - keep // 3]}…{text[len(text) - keep // 3 :]}"

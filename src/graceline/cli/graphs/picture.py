@@ -22,6 +22,7 @@ _PAD, _INSIDE, _HEAD, _BETWEEN = 20.0, 16.0, 30.0, 30.0
 _LINE, _TOP = 15.0, 30.0
 _LEAST, _MOST = 84.0, 230.0
 _LANE = 12.0
+_ASIDE = {"font-weight": "400"}
 
 
 def draw(sketch: Sketch) -> str:
@@ -59,7 +60,7 @@ class _Picture:
         ET.SubElement(root, "rect", {"class": "f-page", "width": "100%", "height": "100%"})
         y = _PAD
         name = _write(root, _PAD, y + 18, cropped(legible(sketch.name), 600, 19 * BOLD), "f-ink h")
-        facts = ET.SubElement(name, "tspan", {"dx": "14", "class": "f-soft c"})
+        facts = ET.SubElement(name, "tspan", {**_ASIDE, "dx": "14", "class": "f-soft c"})
         facts.text = legible(", ".join(sketch.facts))
         y += 40
         spots: dict[str, Spot] = {}
@@ -105,7 +106,7 @@ class _Picture:
         _rect(group, spot, "f-card s-line", 10, dashed=frame.soft)
         x, y = spot.x + _INSIDE, spot.y
         name = _write(group, x, y + 20, cropped(legible(frame.name), 400, 13 * BOLD), "f-ink b")
-        facts = ET.SubElement(name, "tspan", {"dx": "10", "class": "f-soft m"})
+        facts = ET.SubElement(name, "tspan", {**_ASIDE, "dx": "10", "class": "f-soft m"})
         facts.text = legible(", ".join(frame.facts))
         inside = ET.SubElement(group, "g", {"transform": f"translate({x:g} {y + _HEAD:g})"})
         for run in layout.edges.values():

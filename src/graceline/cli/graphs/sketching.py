@@ -144,7 +144,9 @@ def _of_step(step: StepKeys, attempt: Resolved, total: Resolved) -> Iterator[str
     if step.max_retries:
         yield f"{step.max_retries + 1} attempts"
     if step.for_each is not None:
-        yield f"for each {_words(step.for_each)}"
+        items = step.for_each
+        many = f"of {len(items)} items" if isinstance(items, list) else _words(items)
+        yield f"for each {many}"
     if step.condition is not None:
         yield f"if {_words(step.condition)}"
     if step.on_error != "fail":

@@ -9,7 +9,7 @@ needs which, `calls` looks at what tools are asked for, `building` makes the def
 keeps what the templates of a run see.
 """
 
-from graceline.dialects.yaml.explaining import Explanation
+from graceline.dialects.yaml.explanations import Explanation
 from graceline.dialects.yaml.files import PipelineFile, check, load, loads, outline
 from graceline.dialects.yaml.jsonschema import json_schema, shipped_schema
 from graceline.dialects.yaml.limits import Candidate, Resolved, StepLimits

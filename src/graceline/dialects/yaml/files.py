@@ -12,7 +12,8 @@ from graceline.definitions.checks import brief
 from graceline.dialects.tools import Tools
 from graceline.dialects.yaml.building import Built, build
 from graceline.dialects.yaml.checking import warnings_of
-from graceline.dialects.yaml.explaining import Explanation, explain_step
+from graceline.dialects.yaml.explaining import explain_step
+from graceline.dialects.yaml.explanations import Explanation
 from graceline.dialects.yaml.inputs import check_defaults, coerce_inputs
 from graceline.dialects.yaml.linking import Links, link
 from graceline.dialects.yaml.problems import FileError, Problem
