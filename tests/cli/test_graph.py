@@ -18,7 +18,8 @@ stages:
     steps:
       - id: summary
         tool: summarize
-        for_each: "{{ search.result or archive.result }}"
+        for_each: "{{ search.result }}"
+        dependencies: archive
         timeout: {initial: 5, ceiling: 20}
       - {id: free, command: [echo, "{{ steps.summary.result }}"], timeout: .inf}
 outputs: {text: "{{ steps.summary.result }}", why: "{{ search.error }}"}
@@ -69,8 +70,7 @@ def test_a_file_on_the_terminal(research, call):
         "│     ● archive   ← search            limit 40s, attempt 20s, if search.error != None",
         "│",
         "├ write                               not critical",
-        "│   ● summary     ← archive, search   attempt 5s, learned, for each search.result or "
-        "archive.result",
+        "│   ● summary     ← archive, search   attempt 5s, learned, for each search.result",
         "│     ● free      ← summary",
         "│",
         "╰ outputs",

@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["GRAPH_EPILOGUE", "GRAPH_HELP", "graph"]
 
 GRAPH_HELP = """\
-Draw what a pipeline is made of: stages, nodes, what each waits for, its limit.
+Draw what a pipeline is made of, and what waits for what.
 
-On the terminal what stands further to the right begins later, and what stands \
-in one column may run at once. Nothing is run; of a file not even the tools are \
-needed.
+On the terminal what stands further to the right begins later, and what has \
+one column may run at once. Nothing is run; the tools of a file may be missing.
 """
 GRAPH_EPILOGUE = """\
 Examples:
