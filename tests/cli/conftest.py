@@ -82,7 +82,7 @@ def start_file(program, tmp_path):
     tools = Path(__file__).with_name("hanging_tools.py")
 
     def start(text, *argv, folder=tmp_path):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "p.yaml").write_text(dedent(text), "utf-8")
         return program("run", "p.yaml", "--tools", tools, *argv, cwd=folder)
 

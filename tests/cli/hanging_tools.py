@@ -1,5 +1,6 @@
 """Tools for files of tests: they hang, answer late, fail, or say what they are given."""
 
+import os
 from collections import Counter
 
 import trio
@@ -51,3 +52,9 @@ async def say(value=None):
 def refuse(why):
     """Answers that it was no success."""
     return {"success": False, "error": why, "tray": 2}
+
+
+@tools.tool("square")
+def square(x):
+    """Says where it has run, too."""
+    return {"pid": os.getpid(), "y": x * x}
