@@ -109,6 +109,7 @@ class Engine(Functions):
             drain=self._drain,
             late=self._late,
             forget=self._register.forget,
+            workers=workers,
         )
         self._closed = False
         self._clock = trio.lowlevel.current_clock().current_time

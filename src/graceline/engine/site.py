@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graceline.engine.cleanup import Cleanup
 from graceline.engine.context import partial_kind, stop_at
@@ -11,7 +11,10 @@ from graceline.engine.levels import LevelRun, current_level
 from graceline.telemetry import events
 from graceline.work.luggage import Luggage
 
-__all__ = ["Site", "current_site"]
+if TYPE_CHECKING:
+    from graceline.work.guard import Guard
+
+__all__ = ["Site", "current_guard", "current_site"]
 
 
 class Site:
@@ -128,3 +131,8 @@ class Site:
 def current_site() -> Site:
     """The site of the work that is being started here."""
     return Site(current_level())
+
+
+def current_guard() -> Guard:
+    """The guard of the engine whose run goes on here."""
+    return current_level().run.shared.workers.guard

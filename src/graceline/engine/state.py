@@ -25,6 +25,7 @@ from graceline.results import PipelineResult
 from graceline.telemetry import events
 from graceline.telemetry.hub import Hub
 from graceline.telemetry.stats import Stats
+from graceline.work import Workers
 
 if TYPE_CHECKING:
     from graceline.engine.admission import Waiter
@@ -66,6 +67,7 @@ class Shared:
         drain: set when the engine drains.
         late: tells of parts that run late.
         forget: called with each run that has ended.
+        workers: where work runs that does not run in the event loop.
         pace: when the next full checkpoint is due.
     """
 
@@ -78,6 +80,7 @@ class Shared:
     drain: trio.Event
     late: LateWatch
     forget: Callable[[RunState], None]
+    workers: Workers
     pace: Pace = attrs.field(factory=Pace)
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from graceline import CommandFailedError, GracelineError, Node, Pipeline, Timeouts, open_engine
+from graceline import (
+    Command,
+    CommandFailedError,
+    GracelineError,
+    Node,
+    Pipeline,
+    Timeouts,
+    open_engine,
+)
 from graceline.dialects.tools import ToolRefusedError
 from graceline.dialects.tools.terminal import Terminal
 from graceline.telemetry.events import SignalSent
@@ -146,11 +154,16 @@ def is_running(pid):
         return False
 
 
-async def test_no_guard_is_left(engine, tmp_path):
-    """The process that watches over the program ends with the call."""
+async def test_programs_share_the_guard_of_their_engine(tmp_path):
+    """One process watches over all of them, those of commands included, and ends with the engine."""
     before = children()
-    await outcome(engine, Terminal(tmp_path), command=["true"])
-    await outcome(engine, Terminal(tmp_path), command=["false"])
+    async with open_engine(timeouts=NO_LIMITS) as engine:
+        await outcome(engine, Terminal(tmp_path), command=["true"])
+        guards = children() - before
+        assert len(guards) == 1
+        await outcome(engine, Terminal(tmp_path), command=["false"])
+        await engine.run(Pipeline("p", [Command("true")]))
+        assert children() - before == guards
     assert children() <= before
 
 

@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import trio
-
 from graceline.definitions import Command
 from graceline.dialects.tools.actions import Actions
 from graceline.dialects.tools.results import ToolRefusedError
-from graceline.engine.site import current_site
+from graceline.engine.site import current_guard, current_site
 from graceline.errors import DefinitionError
 from graceline.results import CommandOutput
-from graceline.work.guard import Guard
 from graceline.work.program import bind_command
 
 __all__ = ["Terminal"]
@@ -86,10 +83,5 @@ class Terminal(Actions):
             CommandFailedError: if it did not start, or did not end as it should.
         """
         definition = self.command(command, cwd, env, stdin, ok_codes, max_output)
-        guard = Guard()
-        try:
-            output: CommandOutput = await bind_command(definition, current_site, guard)(None)
-        finally:
-            with trio.CancelScope(shield=True):
-                await guard.aclose()
+        output: CommandOutput = await bind_command(definition, current_site, current_guard())(None)
         return output
