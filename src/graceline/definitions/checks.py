@@ -36,6 +36,9 @@ __all__ = [
     "positive_duration",
 ]
 
+_LONGEST_NAME = 200
+"""Characters of a name that may be near another one."""
+
 
 class _Brief(reprlib.Repr):
     """A short `repr` for messages: parts and functions by their names, all else cut."""
@@ -62,7 +65,8 @@ brief: Callable[[Any], str] = _Brief().repr
 def nearest(name: object, valid: Iterable[str]) -> str:
     """A hint that names the nearest valid name, or lists the valid ones."""
     names = list(valid)
-    close = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else None
+    short = isinstance(name, str) and len(name) <= _LONGEST_NAME  # others are slow to compare
+    close = difflib.get_close_matches(str(name), names, n=1) if short else None
     if close:
         return f"did you mean {close[0]!r}?"
     return f"valid are: {', '.join(map(repr, names))}" if names else "there is none to choose from"

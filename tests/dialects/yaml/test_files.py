@@ -1,5 +1,6 @@
 """Files are loaded and checked, and nothing happens meanwhile."""
 
+import os
 import sys
 import tracemalloc
 
@@ -212,3 +213,103 @@ def test_what_are_no_tools_is_refused(tools, error):
     with pytest.raises(DefinitionError, match=error) as caught:
         loads(GOOD, tools=tools)
     assert not isinstance(caught.value, FileError)
+
+
+def _special(tmp_path, name):
+    """What may stand at a path instead of a file."""
+    path = tmp_path / "f.yaml"
+    if name == "directory":
+        path.mkdir()
+    elif name == "pipe":
+        os.mkfifo(path)
+    elif name == "links":
+        path.symlink_to(tmp_path / "g.yaml")
+        (tmp_path / "g.yaml").symlink_to(path)
+    elif name == "dangling":
+        path.symlink_to(tmp_path / "nothing")
+    elif name == "large":
+        with path.open("wb") as file:
+            file.truncate(100 << 20)
+    elif name == "endless":
+        return "/dev/zero"
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("directory", "f.yaml: cannot be read: Is a directory"),
+        ("missing", "f.yaml: cannot be read: No such file or directory"),
+        ("dangling", "f.yaml: cannot be read: No such file or directory"),
+        ("links", "f.yaml: cannot be read: Too many levels of symbolic links"),
+        ("pipe", "f.yaml: is no regular file"),
+        ("endless", "/dev/zero: is no regular file"),
+        ("large", "f.yaml: is larger than 1 MiB, which no pipeline is"),
+    ],
+)
+def test_what_is_no_file_is_told_in_one_line(tmp_path, name, error):
+    """Nothing waits for a writer, follows links for ever, or reads without end."""
+    with pytest.raises(FileError) as caught:
+        load(_special(tmp_path, name))
+    assert str(caught.value).removeprefix(f"{tmp_path}/") == error
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", "is empty; a pipeline has at least a name and steps"),
+        (b"# one\n\n# two\n", "is empty; a pipeline has at least a name and steps"),
+        (b"id: p\nsteps:\n\t- id: a\n", ":3:1: a tab; indent with spaces"),
+        (GOOD.encode("utf-16"), ":1:1: is UTF-16; save it as UTF-8"),
+        ("id: p # \u00e9".encode("latin-1"), ":1:9: is not UTF-8: byte 0xe9; save it as UTF-8"),
+        (b"\xef\xbb\xbf" + GOOD.encode(), None),
+        (GOOD.replace("\n", "\r\n").encode(), None),
+        (GOOD.replace("\n", "\r").encode(), None),
+    ],
+    ids=["empty", "comments", "tab", "utf-16", "latin-1", "bom", "crlf", "cr"],
+)
+def test_what_editors_write(tmp_path, data, error):
+    """A byte order mark and any line ends are fine; what cannot be meant says what to do."""
+    path = tmp_path / "f.yaml"
+    path.write_bytes(data)
+    found = check(path)
+    assert [str(problem).removeprefix(str(path)).removeprefix(": ") for problem in found] == (
+        [] if error is None else [error]
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: load(None), r"load\(\): None is no path"),
+        (lambda: load(3), r"load\(\): 3 is no path"),
+        (lambda: load(b"f.yaml"), r"load\(\): b'f.yaml' is no path"),
+        (lambda: loads(None), r"loads\(\): None is no text"),
+        (lambda: loads(bytearray(b"id: p")), r"loads\(\): bytearray\(b'id: p'\) is no text"),
+        (lambda: loads(GOOD, root=3), "root= takes the path of a directory, not 3"),
+        (lambda: loads(GOOD, root=b"x"), "root= takes the path of a directory, not b'x'"),
+        (lambda: loads(GOOD, tools="find"), "tools= takes a Tools, or functions"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(call, error):
+    """They are the program's mistake, and say so."""
+    with pytest.raises(DefinitionError, match=error) as caught:
+        call()
+    assert not isinstance(caught.value, FileError)
+
+
+def test_a_name_of_a_file_makes_no_line_of_its_own():
+    """Newlines and escapes of a terminal in it are escaped, and so is what UTF-8 cannot write."""
+    with pytest.raises(FileError) as caught:
+        loads("id: p", file="a\nb\x1b[2J\udcff.yaml")
+    assert str(caught.value).startswith(r"a\nb\x1b[2J\udcff.yaml:1:1: ")
+
+
+def test_inputs_without_end_are_told_in_time(read):
+    """Neither a very long name nor very many make a message, or a wait, without end."""
+    file = read("id: p\ninputs: {topic: {}}\nsteps: [{id: a, tool: note}]")
+    for given in ({"x" * 1_000_000: 1}, dict.fromkeys(map(str, range(100_000)))):
+        with pytest.raises(FileError) as caught:
+            file.inputs(given)
+        assert len(caught.value.problems) <= 101
+        assert max(len(str(problem)) for problem in caught.value.problems) < 200

@@ -175,9 +175,11 @@ def load(
 
     Raises:
         FileError: with everything that is wrong, each at its line and column.
-        DefinitionError: for `tools=` that are none.
+        DefinitionError: for arguments of another type.
     """
-    return loads(read_bytes(path), file=os.fspath(path), tools=tools, root=root)
+    if not isinstance(path, str | os.PathLike):
+        raise DefinitionError(f"load(): {brief(path)} is no path; give one, or a text to loads()")
+    return loads(read_bytes(path), file=os.fsdecode(path), tools=tools, root=root)
 
 
 def loads(
@@ -197,7 +199,7 @@ def loads(
 
     Raises:
         FileError: with everything that is wrong, each at its line and column.
-        DefinitionError: for `tools=` that are none.
+        DefinitionError: for arguments of another type.
     """
     read = _read(text, file, tools, root)
     read.build()
@@ -222,6 +224,10 @@ def _read(
     tools: ToolSource | Functions | None,
     root: str | os.PathLike[str] | None,
 ) -> PipelineFile:
+    if not isinstance(text, str | bytes):
+        raise DefinitionError(f"loads(): {brief(text)} is no text; give a str, or UTF-8 as bytes")
+    if not isinstance(root, str | os.PathLike | None):
+        raise DefinitionError(f"root= takes the path of a directory, not {brief(root)}")
     tree = parse(text, file)
     keys, problems = structure(tree, FileKeys, file)
     links = link(tree, file)
@@ -239,7 +245,7 @@ def _source(tools: ToolSource | Functions | None, root: Path | None) -> ToolSour
     """What finds the tools of a file."""
     if tools is None or isinstance(tools, Mapping):
         return Tools.default(Path() if root is None else root, tools or {})
-    if not callable(getattr(tools, "find", None)):
+    if isinstance(tools, str | bytes) or not callable(getattr(tools, "find", None)):
         raise DefinitionError(
             f"tools= takes a Tools, or functions by their names such as engine.tools, not "
             f"{brief(tools)}"

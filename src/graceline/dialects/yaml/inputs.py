@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from graceline.definitions.checks import brief, nearest
@@ -18,6 +19,9 @@ from graceline.dialects.yaml.scalars import resolve_scalar
 from graceline.dialects.yaml.schema import InputKeys
 
 __all__ = ["check_defaults", "coerce_inputs"]
+
+_ENOUGH = 100
+"""So many inputs that there are not are told."""
 
 
 def coerce_inputs(declared: Mapping[str, InputKeys], given: Any, file: str) -> dict[str, Any]:
@@ -33,8 +37,7 @@ def coerce_inputs(declared: Mapping[str, InputKeys], given: Any, file: str) -> d
         raise FileError([Problem(message, file)])
     problems = [
         Problem(f"there is no input {brief(name)}; {nearest(name, declared)}", file)
-        for name in given
-        if name not in declared
+        for name in islice((name for name in given if name not in declared), _ENOUGH)
     ]
     inputs: dict[str, Any] = {}
     for name, one in declared.items():

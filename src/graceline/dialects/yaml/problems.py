@@ -50,7 +50,8 @@ class Problem:
 
     def __str__(self) -> str:
         """One line: `file:line:column: what is wrong`."""
-        place = self.file if self.at is None else f"{self.file}:{self.at}"
+        file = self.file if self.file.isprintable() else repr(self.file)[1:-1]
+        place = file if self.at is None else f"{file}:{self.at}"
         return f"{place}: {'warning: ' * (self.severity == 'warning')}{self.message}"
 
 
