@@ -424,6 +424,15 @@ def test_output_that_has_no_place(put, call, argv, message):
     assert not Path("hello").exists()
 
 
+def test_output_where_nobody_may_write(put, call, tmp_path, monkeypatch):
+    """A directory that is not ours to write to is said before anything is run."""
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)  # to root all are open
+    target = put("a.yaml", ECHO.replace("[echo,", "[touch,"))
+    code, _, err = call("run", target, "--output", "out.json")
+    assert (code, f"--output out.json: {tmp_path} cannot be written to" in err) == (2, True)
+    assert not Path("hello").exists()
+
+
 def test_output_that_cannot_be_written(put, call, monkeypatch):
     """A disk that is full after the run is said, after the run has been shown."""
 

@@ -36,11 +36,12 @@ def check_places(places: Mapping[str, Path | None]) -> None:
         if not path.parent.is_dir():
             raise UsageError(f"{what}: there is no directory {path.parent}")
         real = _real(path)
-        place = real.parent if not real.exists() or real.is_file() else real
+        is_device = real.exists() and not real.is_file()
+        place = real if is_device else real.parent
         if not os.access(place, os.W_OK):
             raise UsageError(f"{what}: {place} cannot be written to")
         other = taken.setdefault(str(real), option)
-        if other != option and real.parent != Path("/dev"):
+        if other != option and not is_device:
             raise UsageError(f"{what}: {other} names the same file; name another one")
 
 
