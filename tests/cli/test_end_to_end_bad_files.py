@@ -12,6 +12,10 @@ LIMITED = Path(__file__).with_name("limited.py")
 MEMORY = 160 << 20
 """Bytes of address space for all that is read and evaluated; one template may make 64 MiB."""
 COMMANDS = ("run", "check")
+REFUSING = ("run --journal out --output out.json --html out.html", "bench --out out", "plan")
+LOOKING = ("explain first", "graph")
+OF_TOOLS = ("unknown-tool", "unknown-action", "does-not-run-there")
+"""Files that can be looked at where the tools of their program are not known."""
 
 
 @pytest.fixture
@@ -34,8 +38,10 @@ def test_a_bad_file(call, folder, state, path):
     wrong = path.read_bytes().split(b"\n")[0].decode().removeprefix("# wrong: ")
     shutil.copy(path, folder / "bad.yaml")
     line = told("bad.yaml", wrong)
-    assert call("run", "bad.yaml", "--json") == (2, "", line)
     assert call("check", "bad.yaml") == (2, f"{line}1 file: 1 error\n", "")
+    for words in REFUSING if path.stem in OF_TOOLS else (*REFUSING, *LOOKING):
+        command, *options = words.split()
+        assert call(command, "bad.yaml", *options) == (2, "", line), words
     assert [path.name for path in folder.iterdir()] == ["bad.yaml"]
     assert not state.exists()
 
