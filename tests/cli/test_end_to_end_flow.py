@@ -2,6 +2,8 @@
 
 import pytest
 
+from graceline import PipelineResult
+
 FLOW = """
 id: flow
 inputs: {topic: {default: trees}}
@@ -62,6 +64,7 @@ def test_conditions_and_failures(start_file):
     ran = start_file(FLOW, "--json").ended()
     assert (ran.code, ran.err) == (1, "")
     assert (ran.document["status"], ran.document["blame"]) == ("ok", None)
+    assert PipelineResult.from_dict(ran.document).to_dict() == ran.document
     assert {name: node["status"] for name, node in ran.nodes.items()} == {
         **dict.fromkeys(ran.nodes, "ok"),
         **NOT_OK,
