@@ -91,6 +91,7 @@ def test_what_is_learned(research, call):
     said = " ".join(call("explain", research, "summary")[1].split())
     assert "cut after 5s by step timeout (learned), research.yaml:28:18" in said
     assert "> step timeout 5s, learned: 5ms to 20s research.yaml:28:18" in said
+    assert "one attempt of one item 5s" in said
     assert "hedge a second copy of an attempt after the p95 of the calls" in said
     assert "for each the items of a list, 8 at once" in said
     assert "waits for search, stage gather" in said
@@ -140,6 +141,51 @@ def test_a_step_that_nothing_cuts(tmp_path, monkeypatch, call):
     assert "a never no limit is stated" in " ".join(call("explain", "p.yml")[1].split())
 
 
+TOOLS = """
+import trio
+from graceline.dialects.tools import Tools
+
+tools = Tools()
+
+@tools.tool("hang")
+async def hang():
+    await trio.sleep_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "stage", "config"),
+    [
+        ("timeout: 2", "timeout: 9", "timeout: 9"),
+        ("metadata: {timeout: 3}, total_timeout: 8", "default_timeout: 2", "default_timeout: 1"),
+        ("total_timeout: 2, reserve: 0.5", "timeout: 9", "default_timeout: 2"),
+        ("timeout: 9", "timeout: 4, reserve: 1", "timeout: 9, default_timeout: 1"),
+        ("timeout: 9", "timeout: 8", "timeout: 7"),
+        ("max_retries: 2, backoff: {initial: 0}", "default_timeout: 3", "timeout: 7"),
+        ("max_retries: 2, backoff: {initial: 0}", "default_timeout: 2", "timeout: 7"),
+    ],
+)
+def test_what_is_explained_is_what_the_command_runs(write, put, virtual, call, step, stage, config):
+    """The blame of a run, and when it ends, are what was explained."""
+    write(TOOLS, "tools.py")
+    put(
+        "p.yaml",
+        f"id: p\nconfig: {{{config}}}\n"
+        f"stages:\n- {{id: s, {stage}, steps: [{{id: a, tool: hang, {step}}}]}}",
+    )
+    code, out, err = call("explain", "p.yaml", "a", "--json")
+    assert (code, err) == (0, "")
+    hanging = json.loads(out)["retries"]["hanging"]
+    code, out, err = call("run", "p.yaml", "--tools", "tools.py", "--json")
+    result = json.loads(out)
+    assert (code, err) == (1, "")
+    assert (result["blame"]["level"], result["blame"]["name"]) == (
+        hanging["level"],
+        hanging["name"],
+    )
+    assert result["elapsed"] == hanging["after"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -173,6 +219,10 @@ def test_mistakes(research, tmp_path, call, words, message):
         ("timeout: 9, grace: 5, total_timeout: 9.5", "9s by step timeout"),
         ("hedge: {delay: 2}, idempotent: true", "hedge a second copy of an attempt after 2s"),
         ("for_each: [1, 2]", "for each 2 items, 8 at once"),
+        (
+            "timeout: {initial: 1, ceiling: 9}, total_timeout: 8",
+            "one attempt 1s never above 8s: total_timeout comes first",
+        ),
     ],
 )
 def test_every_word(step, said):

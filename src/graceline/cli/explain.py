@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from graceline.cli.ending import OK
 from graceline.cli.failures import UsageError
@@ -98,9 +99,10 @@ def _show_all(out: Console, found: list[Explanation]) -> None:
     for name in ("step", "cut after", "by", "where"):
         table.add_column(name, overflow="fold", justify="right" if name == "cut after" else "left")
     for one in found:
-        if one.first is None:
+        first = one.first
+        if first is None:
             table.add_row(one.step, "never", "no limit is stated", "", style="yellow")
             continue
-        after = format_duration(max(one.first.after, 0.0))
-        table.add_row(one.step, after, one.first.key, shown(one.first.at or "", out.encoding))
+        place = Text(shown(first.at or "", out.encoding))
+        table.add_row(one.step, format_duration(max(first.after, 0.0)), first.key, place)
     out.print(table)

@@ -94,6 +94,12 @@ def _notes(said: Explanation, level: LevelLimit) -> Iterator[str]:
         yield f"work is cut after {cut}, {reserve} are kept for cleanup"
     if level.clamped_by is not None:
         yield f"never reached: {_ABOVE[level.clamped_by]} comes first"
+    elif level.learned is not None:
+        above = said.levels[said.levels.index(level) + 1 :]
+        ends = [(one.cut_after, one.level) for one in above if one.cut_after is not None]
+        if ends and min(ends)[0] < level.learned.ceiling:
+            least, by = min(ends)
+            yield f"never above {format_duration(least)}: {_ABOVE[by]} comes first"
     first = said.first
     if level.overtakes_after is not None and first is not None:
         what = first.level if first.level == "stage" else "step"

@@ -16,7 +16,7 @@ from graceline.resilience import Attempt, Go, RetryBudget, decide_retry
 
 __all__ = ["Course", "Ended"]
 
-_MOST = 1000
+_MOST = 100
 """So many attempts are looked at."""
 
 
@@ -26,7 +26,7 @@ class Ended:
 
     Attributes:
         attempts: how many were made.
-        after: seconds from its start, cleanup aside; None for never, or for later than 1000
+        after: seconds from its start, cleanup aside; None for never, or for later than 100
             attempts take.
         level: the level that is to blame; None if the step never ends.
         name: its name.
