@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import itertools
 import json
 import logging
 import math
@@ -1069,6 +1070,38 @@ def test_ctrl_c_ends_the_work(interrupt, through):
                 trio.run(agents.process_async, {"type": "hang"}, 3600)
         assert cleaned == [True]
         assert agents._engine.runs() == ()
+
+
+def test_leaving_the_block_answers_what_has_started():
+    """Callers in other threads get whole responses until it is closed, and then an error each."""
+    started = threading.Barrier(4)
+    statuses, errors = [], []
+    agents = Dispatcher()
+
+    @agents.agent("work")
+    async def work(request):
+        await trio.sleep(0.01)
+        return request.message["n"]
+
+    def call():
+        started.wait(PATIENCE)
+        for n in itertools.count():
+            try:
+                response = agents.process({"type": "work", "n": n}, PATIENCE)
+            except GracelineError as error:
+                errors.append(str(error))
+                return
+            statuses.append(response["steps"] == [{"step": "work", "status": "ok", "result": n}])
+
+    with agents:
+        threads = spawn(call, call, call)
+        started.wait(PATIENCE)
+        agents.process({"type": "work", "n": 0}, PATIENCE)
+    join(threads)
+    assert all(statuses)
+    assert len(errors) == 3
+    for error in errors:
+        assert "the engine is closed" in error or "has no open engine" in error
 
 
 def test_leaving_the_block_by_an_error_cuts_what_runs():
