@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -28,9 +29,9 @@ class Surrounded:
         return work
 
 
-class StandIn:
+class StandIn(ABC):
     """A part's fallback that is called with what became of the part, instead of with its input."""
 
+    @abstractmethod
     def __call__(self, outcome: Any) -> Any:
         """What dependents get."""
-        raise NotImplementedError
