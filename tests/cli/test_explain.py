@@ -218,6 +218,7 @@ def test_mistakes(research, tmp_path, call, words, message):
         ("max_retries: 1, timeout: 9, total_timeout: 9", "cut after 9s by total_timeout"),
         ("timeout: 9, grace: 5, total_timeout: 9.5", "9s by step timeout"),
         ("hedge: {delay: 2}, idempotent: true", "hedge a second copy of an attempt after 2s"),
+        ("breaker: {min_calls: 3}", "opens when 50% of at least 3 calls fail; then attempts"),
         ("for_each: [1, 2]", "for each 2 items, 8 at once"),
         (
             "timeout: {initial: 1, ceiling: 9}, total_timeout: 8",
@@ -231,3 +232,15 @@ def test_every_word(step, said):
     out = io.StringIO()
     show_step(Console(width=100, file=out), read.explain("a"))
     assert said in " ".join(out.getvalue().split())
+
+
+def test_cleanup_that_a_level_above_ends():
+    """What is left of the grace after the first cut is said, and which level ends it."""
+    read = loads(
+        "id: p\nconfig: {timeout: 9, grace: 1}\n"
+        "steps: [{id: a, command: [x], timeout: 8, grace: 4}]"
+    )
+    out = io.StringIO()
+    show_step(Console(width=100, file=out), read.explain("a"))
+    said = " ".join(out.getvalue().split())
+    assert "cleanup 4s 2s after the first cut: the cleanup of the pipeline ends then" in said

@@ -310,6 +310,14 @@ def test_the_retry_budget_counts_in_seconds_of_the_clock():
     assert [(one.attempts, one.why) for one in said] == [(5, "attempts"), (4, "budget")]
 
 
+def test_a_step_whose_time_is_over_before_it_starts():
+    """It is never tried; the level that has ended is to blame."""
+    text = "id: p\nconfig: {timeout: 9}\nsteps: [{id: a, tool: stuck, timeout: 3}]"
+    said = explained(text, into_run=9.5)
+    assert (said.first.level, said.retries.hanging.attempts) == ("pipeline", 0)
+    assert said.summary == "cut after 0s by config timeout, f.yaml:2:19"
+
+
 def test_so_many_attempts_are_looked_at():
     """Retries that go on for weeks are not counted to the end."""
     text = "id: p\nsteps: [{id: a, tool: stuck, timeout: 9, max_retries: 1000000}]"
