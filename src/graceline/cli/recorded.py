@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,7 @@ class _End:
 
     def __init__(self, run: Recording, folder: Path) -> None:
         self._run = run
-        self._folder = folder
+        self._folder = shlex.quote(str(folder))
         self.problem: GracelineError | None = None
 
     def __call__(self, result: PipelineResult) -> list[str]:

@@ -256,6 +256,22 @@ async def test_cleanup_that_was_cut_is_run_again(autojump_clock, desk):
     assert [line["step"] for line in desk.lines("cleanup_ended")] == ["a"]
 
 
+async def test_cleanup_belongs_to_one_go(autojump_clock, desk):
+    """The cleanup of a go that failed does not stand for that of the next one."""
+    desk.write(CLEANUP)
+    desk.failing.add("a")
+    await desk.run()
+    desk.failing.clear()
+    await desk.resume()
+    lines = desk.lines()
+    cleaned = [number for number, line in enumerate(lines) if line["event"] == "cleanup_ended"]
+    assert len(cleaned) == 2
+    desk.cut(cleaned[1])
+    desk.done.clear()
+    await desk.resume()
+    assert desk.done == ["clean a a", "b"]
+
+
 async def test_cleanup_that_failed_has_ended(autojump_clock, desk):
     """A cleanup that came to its end is over, even if it failed; the journal has its error."""
     desk.write(CLEANUP)
@@ -308,6 +324,18 @@ async def test_steps_again(autojump_clock, desk):
     assert desk.recording.again == ("b", "c")
     with pytest.raises(GracelineError, match="--again d: there is no step 'd'"):
         await desk.resume(again=["d"])
+
+
+async def test_what_is_to_be_done_again_stays_so(autojump_clock, desk):
+    """A step that was to be done again, and was not, has lost its old value; so have its dependents."""
+    desk.write(CHAIN)
+    await desk.run()
+    desk.failing.add("b")
+    assert (await desk.resume(again=["b"])).status == "failed"
+    desk.failing.clear()
+    assert (await desk.resume()).status == "ok"
+    assert desk.recording.kept == ("a",)
+    assert desk.done == ["a", "b", "c", "b", "b", "c"]
 
 
 CHANGES = {

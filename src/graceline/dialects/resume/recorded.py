@@ -198,7 +198,7 @@ def _version(first: Mapping[str, Any]) -> Any:
 
 
 def _read(folder: Path, first: Mapping[str, Any], lines: Any) -> RecordedRun:
-    if first["event"] != "run_begun":
+    if first["event"] != "run_begun" or not isinstance(first["format"], int):
         raise KeyError("run_begun")
     run = RecordedRun(
         folder=folder,
