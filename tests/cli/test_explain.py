@@ -234,6 +234,14 @@ def test_every_word(step, said):
     assert said in " ".join(out.getvalue().split())
 
 
+class Anything:
+    def find(self, name):
+        async def tool(action, parameters):
+            raise AssertionError(name)
+
+        return tool
+
+
 def test_cleanup_that_a_level_above_ends():
     """What is left of the grace after the first cut is said, and which level ends it."""
     read = loads(
@@ -244,3 +252,14 @@ def test_cleanup_that_a_level_above_ends():
     show_step(Console(width=100, file=out), read.explain("a"))
     said = " ".join(out.getvalue().split())
     assert "cleanup 4s 2s after the first cut: the cleanup of the pipeline ends then" in said
+
+
+@pytest.mark.parametrize("width", [50, 64, 80])
+def test_places_are_shown_on_narrow_terminals(width):
+    """However little room there is, the line and the column of what holds are there."""
+    read = loads(FILE, file="research.yaml", tools=Anything())
+    out = io.StringIO()
+    show_step(Console(width=width, file=out), read.explain("summary"))
+    lines = out.getvalue().splitlines()[2:]
+    shown = "".join(line[26:].replace(" ", "") for line in lines)
+    assert ":28:18" in shown

@@ -152,3 +152,10 @@ def test_a_picture_that_cannot_be_written(research, call, monkeypatch):
     monkeypatch.setattr("graceline.cli.graph.write_file", full)
     code, _, err = call("graph", research, "--svg", "r.svg")
     assert (code, err) == (2, "graceline: r.svg cannot be written: No space left on device\n")
+
+
+def test_a_narrow_terminal(research, call, monkeypatch):
+    """Names stay in one piece where there is room for them; other words are folded."""
+    monkeypatch.setenv("COLUMNS", "44")
+    out = call("graph", research)[1]
+    assert "│     ● archive   ←" in out

@@ -61,8 +61,8 @@ def _levels(out: Console, said: Explanation) -> Table:
     """Each level, from the inside out, with what was looked at for its limit."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    table.add_column(overflow="fold", min_width=min(16, out.width // 4))
 
     def add(what: str, limit: str, note: str, statements: tuple[Statement, ...]) -> None:
         table.add_row(Text(what, "bold"), Text(limit, "bold"), Text(note, "dim"))

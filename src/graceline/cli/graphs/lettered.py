@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -32,8 +33,14 @@ def show_sketch(out: Console, sketch: Sketch) -> None:
     head = Text.assemble((legible(sketch.name), "bold"), (f"  {legible(*sketch.facts)}", "dim"))
     out.print(head, soft_wrap=True)
     table = Table.grid(padding=(0, 3, 0, 0))
-    for _ in range(3):
-        table.add_column(overflow="fold")
+    longest = max(
+        2 * min(depth, _DEEPEST) + cell_len(name)
+        for frame in sketch.frames
+        for name, depth in _depths(frame)
+    )
+    table.add_column(overflow="fold", no_wrap=longest + 6 <= out.width // 2)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for number, frame in enumerate(sketch.frames):
         last = number == len(sketch.frames) - 1
         previous = (sketch.frames[number - 1].name,) if number else ()
