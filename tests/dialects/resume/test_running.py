@@ -632,3 +632,39 @@ async def test_a_cancel_from_outside(desk, autojump_clock):
     assert [line["event"] for line in desk.lines()][-1] == "run_ended"
     assert (await desk.resume()).status == "ok"
     assert desk.counts() == {"a": 1, "b": 2, "c": 1}
+
+
+async def test_an_end_is_told_once(autojump_clock, desk):
+    """What the block raises behind the end of its run does not end the run a second time."""
+    desk.write(CHAIN)
+    with suppress(KeyError), recording(desk.load(), desk.out) as run:
+        await desk.finish(run)
+        raise KeyError
+    assert [line["status"] for line in desk.lines("run_ended")] == ["ok"]
+
+
+async def test_items_of_a_finished_step_are_not_told(autojump_clock, desk):
+    """What a finished step has gives its value; its items are of no interest any more."""
+    desk.write(ITEMS)
+    desk.gives["list"] = [1, 2]
+    await desk.run()
+    await desk.resume()
+    assert (desk.recording.kept, desk.recording.items) == (("list", "each"), {})
+
+
+async def test_what_is_gone_is_not_asked_for(autojump_clock, desk):
+    """By force a run goes on without an input, and without a step whose value was not kept."""
+    text = """
+    id: p
+    inputs: {topic: {type: string}}
+    steps:
+      - {id: a, tool: do, parameters: {name: a, given: "{{ topic }}"}}
+      - {id: b, tool: do, parameters: {name: b}}
+    """
+    desk.write(text)
+    desk.gives["a"] = object()
+    desk.failing.add("b")
+    await desk.run({"topic": "x"})
+    desk.failing.clear()
+    desk.write("id: p\nsteps: [{id: b, tool: do, parameters: {name: b}}]")
+    assert (await desk.resume(force=True)).value == "b"
