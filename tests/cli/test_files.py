@@ -245,6 +245,26 @@ def test_the_root_of_a_module(put, tmp_path):
     assert (tmp_path / "work" / "x.txt").read_text() == "hello"
 
 
+def test_a_second_module_does_not_open_the_root(put, tmp_path, call):
+    """`filesystem` stays where one module confines it, whatever the other says nothing of."""
+    first = "from graceline.dialects.tools import Tools\nt = Tools.default(root='jail')\n"
+    put("jail.py", first)
+    put("more.py", first.replace("root='jail'", ""))
+    put("cell.py", first.replace("jail", "cell"))
+    put("secret.txt", "x")
+    (tmp_path / "jail").mkdir()
+    target = put("a.yaml", """
+    id: a
+    steps: [{id: get, tool: filesystem, action: read, parameters: {path: secret.txt}}]
+    """)  # fmt: skip
+    for order in (["jail.py", "more.py"], ["more.py", "jail.py"]):
+        code, out, _ = call("run", target, *(word for name in order for word in ("--tools", name)))
+        assert code == 1
+        assert "'secret.txt': No such file" in out
+    code, _, err = call("run", target, "--tools", "jail.py", "--tools", "cell.py")
+    assert (code, "--tools cell.py: the built-in tools have one root=" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -1,5 +1,7 @@
 """Tools by their names."""
 
+from pathlib import Path
+
 import pytest
 
 from graceline import DefinitionError, GracelineError
@@ -161,6 +163,36 @@ def test_what_another_registry_has():
     assert ours.find("python")._tools is ours
     with pytest.raises(DefinitionError, match="'shout' is registered already"):
         ours.include(theirs)
+
+
+def roots(*stated):
+    """The roots of `filesystem` and `terminal` where registries are included in this order."""
+    ours = Tools.default()
+    for root in stated:
+        ours.include(Tools.default(root) if root else Tools.default())
+    return {ours.find(name)._root for name in ("filesystem", "terminal")}
+
+
+@pytest.mark.parametrize("stated", [("jail",), ("jail", None), (None, "jail"), ("jail", "./jail")])
+def test_a_root_that_is_not_stated_never_opens_one_that_is(stated):
+    """Where one registry confines the built-in tools, one that says nothing leaves it at that."""
+    assert roots(*stated) == {Path("jail").absolute()}
+
+
+def test_no_root_is_the_working_directory(tmp_path, monkeypatch):
+    """Where nobody states a root, it is the directory where the tools are first used."""
+    monkeypatch.chdir(tmp_path)
+    assert roots() == roots(None) == {tmp_path}
+
+
+def test_two_roots_are_told():
+    """Nobody guesses which of two directories is meant, and nothing of the other is taken over."""
+    ours, theirs = Tools.default("one"), Tools.default("two")
+    theirs.add("shout", str.upper)
+    with pytest.raises(DefinitionError, match=r"two are stated: '.*/one' and '.*/two'"):
+        ours.include(theirs)
+    assert "shout" not in ours
+    assert ours.find("filesystem")._root == Path("one").absolute()
 
 
 def test_an_empty_registry_changes_no_root():

@@ -55,12 +55,13 @@ class Tools:
 
     @classmethod
     def default(
-        cls, root: Path | str = ".", functions: Mapping[str, Callable[..., Any]] = _NONE
+        cls, root: Path | str | None = None, functions: Mapping[str, Callable[..., Any]] = _NONE
     ) -> Tools:
         """The tools that are built in, and those of installed packages.
 
         Args:
-            root: the directory that `filesystem` does not leave, and where `terminal` starts.
+            root: the directory that `filesystem` does not leave, and where `terminal` starts; None
+                for the working directory, unless one that is included says another.
             functions: more of them by name, such as `engine.tools`; they are added as `add` does.
 
         Raises:
@@ -69,13 +70,14 @@ class Tools:
         tools = cls()
         for name, function in functions.items():
             tools.add(name, function)
-        tools._build_in(Path(root))
+        tools._root = None if root is None else Path(root).absolute()
+        tools._build_in()
         for entry in entry_points(group=GROUP):
             tools._entries.setdefault(entry.name, entry)
         return tools
 
-    def _build_in(self, root: Path) -> None:
-        self._root = root
+    def _build_in(self) -> None:
+        root = Path() if self._root is None else self._root
         for names, make in _BUILT_IN.items():
             for name in names:
                 self._makers[name] = _made_once(make, root, self)
@@ -109,16 +111,25 @@ class Tools:
         return lambda function: self.add(name, function)
 
     def include(self, other: Tools) -> None:
-        """Take over what another has; the root of its built-in tools counts here, too.
+        """Take over what another has, and the root if it states one for the built-in tools.
 
         Raises:
-            DefinitionError: if both have registered a function of the same name.
+            DefinitionError: if both have registered a function of the same name, or state roots
+                that differ.
         """
+        if None not in (self._root, other._root) and self._root != other._root:
+            raise DefinitionError(
+                f"the built-in tools have one root=, and two are stated: {str(self._root)!r} and "
+                f"{str(other._root)!r}"
+            )
         for name, function in other._functions.items():
             self.add(name, function)
         self._entries |= other._entries
-        if other._root is not None:
-            self._build_in(other._root)
+        stated = self._root is None and other._root is not None
+        if stated:
+            self._root = other._root
+        if stated or (other._makers and not self._makers):
+            self._build_in()
 
     def find(self, name: str) -> Found:
         """The tool or the function of a name.
