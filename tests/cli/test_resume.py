@@ -291,7 +291,8 @@ def test_interrupted_and_resumed(put, tmp_path, number):
 
 
 def test_timed_out_and_resumed(put, call, virtual):
-    """A run with a limit of the command line has it again, unless another one is given."""
+    """A limit of the command line holds again, as the hint says, unless another one is given."""
+    hint = "graceline resume out --timeout ... (without it, 1.5s again)\n"
     put("tools.py", TOOLS)
     flow = put(
         "slow.yaml",
@@ -304,9 +305,9 @@ def test_timed_out_and_resumed(put, call, virtual):
     )
     argv = ("run", flow, "--tools", "tools.py", "--journal", "out", "--timeout", "1500ms")
     code, out, _ = call(*argv)
-    assert (code, "timed_out after 1.5s, limit 1.5s" in out) == (1, True)
+    assert (code, "timed_out after 1.5s, limit 1.5s" in out, hint in out) == (1, True, True)
     code, out, _ = call("resume", "out")
-    assert (code, "timed_out after 1.5s, limit 1.5s" in out) == (1, True)
+    assert (code, "timed_out after 1.5s, limit 1.5s" in out, hint in out) == (1, True, True)
     code, out, _ = call("resume", "out", "--timeout", "3s")
     assert (code, "ok after 2s, limit 3s" in out) == (0, True)
     assert ledger() == ["a", "b", "b", "b"]

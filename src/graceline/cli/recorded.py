@@ -13,6 +13,8 @@ from graceline.cli.failures import ProblemsError, UsageError
 from graceline.cli.files import dialect
 from graceline.cli.loading import is_file
 from graceline.cli.showing import Wanted, run_shown
+from graceline.deadlines import Status
+from graceline.durations import format_duration
 from graceline.errors import GracelineError
 
 if TYPE_CHECKING:
@@ -157,4 +159,13 @@ class _End:
                 f"graceline resume {self._folder} --again {name}"
             )
         if (not result.ok or result.degraded) and not run.unkept:
-            yield f"to go on from here: graceline resume {self._folder}"
+            yield f"to go on from here: graceline resume {self._folder}{self._longer(result)}"
+
+    def _longer(self, result: PipelineResult) -> str:
+        """What to add where the limit of the call has cut the run: else it would cut it again."""
+        limit, blame = self._run.timeout, result.blame
+        if limit is None or blame is None or blame.level != "pipeline":
+            return ""
+        if result.status is not Status.TIMED_OUT:
+            return ""
+        return f" --timeout ... (without it, {format_duration(limit)} again)"
