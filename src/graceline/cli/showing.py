@@ -106,8 +106,11 @@ def run_shown(
         session = trio.run(work, pipeline, value, timeout, screen)
     said = [*hints(pipeline, session, value, debug=wanted.debug)]
     said += () if ended is None else ended(session.result)
+    code = exit_code(session, allow_degraded=wanted.allow_degraded)
+    if code == NOT_OK and session.result.ok:
+        said.append("exit code 1, since parts are degraded; --allow-degraded allows it")
     _hand_out(session.result, session.timeline, said, wanted)
-    return exit_code(session, allow_degraded=wanted.allow_degraded)
+    return code
 
 
 def hand_out_result(result: PipelineResult, wanted: Wanted, said: Iterable[str]) -> None:
