@@ -5,6 +5,7 @@ import json
 from functools import partial
 
 import attrs
+import httpx
 import pytest
 import trio
 from opentelemetry.sdk.trace import TracerProvider
@@ -22,7 +23,7 @@ from graceline import (
     open_engine,
 )
 from graceline.dialects.tools import ToolFailedError, ToolRefusedError, understand
-from graceline.dialects.tools.http import Http
+from graceline.dialects.tools.http import Http, _trusted
 from graceline.telemetry.tracing import Tracing
 
 NO_LIMITS = Timeouts(node=None, pipeline=None, grace=30)
@@ -182,10 +183,63 @@ async def test_redirects_are_followed_and_bounded(engine, server):
     assert stays.value["headers"]["location"] == "/b"
     before = len(server.requests)
     failed = await ask(engine, url=f"{server.url}/loop")
-    assert "maximum allowed redirects" in str(failed.error)
+    assert str(failed.error) == f"http: GET {server.url}/loop: more than 5 redirects"
     assert len(server.requests) - before == 6
     failed = await ask(engine, url=f"{server.url}/file")
     assert isinstance(failed.error, ToolFailedError)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [(b"x" * 10, {"content_length": 600 << 20}), (b"no gzip", {"content_encoding": "gzip"})],
+    ids=["large", "compressed"],
+)
+async def test_the_body_of_a_redirect_is_not_read(engine, server, body, headers):
+    """Whatever stands in it, however large it is: who would read it would notice what is broken."""
+    head, _, _ = answer(302, location="/b").partition(b"content-length: 0\r\n")
+    lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
+    rest = "".join(lines) + "location: /b\r\n\r\n"
+    server.answers["/a"] = head + rest.encode() + body
+    server.answers["/b"] = answer(body=b"here")
+    assert (await ask(engine, url=f"{server.url}/a")).value["text"] == "here"
+
+
+OWN = {"X-Api-Key": "k", "authorization": "a", "Cookie": "c=1", "Accept": "text/plain"}
+
+
+async def test_a_redirect_to_another_origin_gets_no_secrets(engine, server):
+    """The step's own headers stay at the origin it named; there they follow each redirect."""
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    server.answers["/a"] = answer(302, location="/b")
+    server.answers["/b"] = answer(307, location=f"{elsewhere}/c")
+    server.answers["/c"] = answer(307, location=f"{server.url}/d")
+    server.answers["/d"] = answer(body=b"here")
+    done = await ask(engine, "post", url=f"{server.url}/a", headers=OWN, limit=500)
+    assert done.value["text"] == "here"
+    assert done.value["url"] == f"{server.url}/d"
+    keys = [request.headers.get("x-api-key") for request in server.requests]
+    assert keys == ["k", "k", None, None]
+    assert [request.headers.get("authorization") for request in server.requests[2:]] == [None] * 2
+    assert [request.headers.get("cookie") for request in server.requests[2:]] == [None] * 2
+    assert {request.headers["accept"] for request in server.requests} == {"text/plain"}
+    assert server.requests[2].headers["host"] == elsewhere.removeprefix("http://")
+    assert all(0 < incoming_budget(request.headers) <= 500 for request in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "trusted"),
+    [
+        ("http://a/", "http://a:80/b", True),
+        ("http://a/", "https://a/", True),
+        ("https://a/", "http://a/", False),
+        ("http://a:8000/", "https://a:8000/", False),
+        ("http://a/", "http://a:8000/", False),
+        ("https://a/", "https://b.a/", False),
+    ],
+)
+def test_what_another_origin_is(before, behind, trusted):
+    """Another host, port or scheme, but for the way from `http` to `https` at their own ports."""
+    assert _trusted(httpx.URL(before), httpx.URL(behind)) is trusted
 
 
 async def test_the_deadline_is_told(engine, server):
@@ -231,8 +285,6 @@ async def test_a_request_ends_with_its_step(engine, server):
 
 async def test_there_is_no_timeout_but_the_steps(engine, server, monkeypatch):
     """Httpx's own default of five seconds does not cut a step that has more."""
-    import httpx
-
     seen = []
     real = httpx.AsyncClient.send
 

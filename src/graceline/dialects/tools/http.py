@@ -7,7 +7,7 @@ to the other side, in the deadline header, anew for each redirect.
 from __future__ import annotations
 
 import json as jsons
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ssl import SSLContext
 from typing import Any, ClassVar
 
@@ -25,6 +25,13 @@ __all__ = ["Http"]
 
 _MAX_SIZE = 10 << 20
 _MAX_REDIRECTS = 5
+_NO_SECRETS = frozenset(
+    (
+        "accept", "accept-encoding", "accept-language", "content-length", "content-type", "host",
+        "transfer-encoding", "user-agent",
+    )
+)  # fmt: skip
+"""Headers of a step that follow a redirect to another origin: of them httpx sets `host` anew."""
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 
 
@@ -85,7 +92,7 @@ class Http(Actions):
         Args:
             url: of `http` or `https`.
             method: get, post, put, patch, delete, head or options.
-            headers: of the request.
+            headers: of the request; a redirect to another origin gets none that may be a secret.
             params: the query.
             json: what is sent as JSON.
             data: what is sent as a form.
@@ -117,9 +124,7 @@ class Http(Actions):
             except (TypeError, ValueError, AttributeError) as error:
                 raise ToolRefusedError(f"http: {verb} {address}: {error}") from error
             try:
-                response = await client.send(
-                    request, stream=True, follow_redirects=follow_redirects
-                )
+                response = await _sent(client, request, headers or {}, follow=follow_redirects)
                 try:
                     content = await _body(response, limit)
                 finally:
@@ -144,7 +149,6 @@ class Http(Actions):
             )
         return httpx.AsyncClient(
             event_hooks={"request": [_add_deadline]},
-            max_redirects=_MAX_REDIRECTS,
             timeout=None,  # noqa: S113 - the step's limit cancels it
             verify=self._context,
         )
@@ -161,6 +165,34 @@ async def _add_deadline(request: httpx.Request) -> None:
     except DeadlineSpentError:
         if remaining() <= 0.0:
             raise
+
+
+async def _sent(
+    client: httpx.AsyncClient, request: httpx.Request, own: Iterable[str], *, follow: bool
+) -> httpx.Response:
+    """The answer to a request, its body unread; behind redirects, whose bodies are never read."""
+    for _ in range(1 + _MAX_REDIRECTS):
+        response = await client.send(request, stream=True)
+        following = response.next_request if follow else None
+        if following is None:
+            return response
+        with trio.CancelScope(shield=True):
+            await response.aclose()
+        if not _trusted(request.url, following.url):
+            for name in own:
+                if name.lower() not in _NO_SECRETS:
+                    following.headers.pop(name, None)
+        request = following
+    raise httpx.TooManyRedirects(f"more than {_MAX_REDIRECTS} redirects", request=request)
+
+
+def _trusted(before: httpx.URL, behind: httpx.URL) -> bool:
+    """Whether a redirect stays where it was, or only goes from `http` to `https` there."""
+    if before.host != behind.host or before.port != behind.port:  # None for a scheme's own port
+        return False
+    return before.scheme == behind.scheme or (
+        before.port is None and (before.scheme, behind.scheme) == ("http", "https")
+    )
 
 
 def _address(url: object) -> httpx.URL:
