@@ -82,6 +82,7 @@ class Recorder:
             "elapsed": outcome.elapsed,
         }
         if outcome.completed:
+            self.unkept.pop(step, None)  # its value stands for those of its items
             facts |= self._kept(step, value=outcome.value)
         elif outcome.error is not None:
             facts["error"] = to_document(outcome.error)
