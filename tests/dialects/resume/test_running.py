@@ -668,3 +668,18 @@ async def test_what_is_gone_is_not_asked_for(autojump_clock, desk):
     desk.failing.clear()
     desk.write("id: p\nsteps: [{id: b, tool: do, parameters: {name: b}}]")
     assert (await desk.resume(force=True)).value == "b"
+
+
+@pytest.mark.parametrize("outputs", ["", "outputs: {b: '{{ b.result }}'}\n"])
+async def test_a_file_called_outputs(autojump_clock, desk, outputs):
+    """The id of a file with stages does not decide which of its stages are written down."""
+    steps = "[{id: a, tool: do, parameters: {name: a}}]"
+    others = "[{id: b, tool: do, parameters: {name: b, given: '{{ a.result }}'}}]"
+    desk.write(
+        f"{outputs}id: outputs\nstages: [{{id: s, steps: {steps}}}, {{id: t, steps: {others}}}]"
+    )
+    desk.failing.add("b")
+    assert (await desk.run()).status == "failed"
+    desk.failing.clear()
+    assert (await desk.resume()).status == "ok"
+    assert desk.done == ["a", "b", "b"]

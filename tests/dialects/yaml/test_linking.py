@@ -117,7 +117,7 @@ stages:
 """
     ) == [
         "f.yaml:5:10: stage 's': another stage has this id",
-        "f.yaml:6:10: stage 'outputs': another stage has this id",
+        "f.yaml:6:10: stage 'outputs': what makes the outputs is a stage of this id",
         "f.yaml:4:44: step 'item': this id means something in templates",
         "f.yaml:4:65: step 'none': this id means something in templates",
         "f.yaml:5:26: step 'a': another step has this id, in line 4",
@@ -125,6 +125,20 @@ stages:
         "f.yaml:2:17: input 'steps': this name means something in templates",
         "f.yaml:2:28: input 'x-y': templates could not refer to it",
     ]
+
+
+@pytest.mark.parametrize("key", ["id", "name"])
+@pytest.mark.parametrize("outputs", ["", "outputs: {x: 1}\n"])
+def test_the_name_of_the_outputs(key, outputs):
+    """A file whose only stage has its id cannot have that of the outputs; one with stages can."""
+    text = f"{outputs}{key}: outputs\n"
+    line = 2 if outputs else 1
+    (problem,) = found(text + "steps: [{id: a, tool: t}]\n")
+    assert problem == (
+        f"f.yaml:{line}:{len(key) + 3}: the file has the id 'outputs', which is also that of its "
+        "only stage, and what makes the outputs is a stage of this id; give it another one"
+    )
+    assert found(text + "stages: [{id: s, steps: [{id: a, tool: t}]}]\n") == []
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,17 @@ attempts and its breaker.
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import attrs
 
-from graceline.definitions import Node, Pipeline, Stage
-from graceline.definitions.part import Part
+from graceline.definitions import Node, Pipeline
 from graceline.dialects.resume.recorded import KeptItem, KeptStep, RecordedRun
 from graceline.dialects.resume.recorder import Recorder
 from graceline.dialects.resume.values import UnkeepableError, decode_value, encode_value
-from graceline.dialects.yaml.building import OUTPUTS
+from graceline.dialects.yaml.building import Built, Handlers, twin
 from graceline.dialects.yaml.running import Item, Runs, kept_record
 from graceline.engine.surrounded import Surrounded
 from graceline.results import NodeOutcome
@@ -26,24 +24,17 @@ from graceline.work import Bound
 
 __all__ = ["recorded_pipeline"]
 
-PartT = TypeVar("PartT", bound=Part)
 
-
-def recorded_pipeline(
-    pipeline: Pipeline, runs: Runs, recorder: Recorder, before: RecordedRun | None
-) -> Pipeline:
+def recorded_pipeline(built: Built, recorder: Recorder, before: RecordedRun | None) -> Pipeline:
     """The pipeline of a file for one run that is written down.
 
     Args:
-        pipeline: as the file has it.
-        runs: what its templates see.
+        built: what the file stands for.
         recorder: writes.
         before: what is finished; None for nothing.
     """
-    maker = _Maker(runs, recorder, before)
-    first, *others = (maker.stage(stage) for stage in pipeline.stages)
-    opening = _Opening(runs, recorder, None if before is None else before.execution)
-    return _changed(pipeline, stages=(_changed(first, when=opening), *others))
+    opening = _Opening(built.runs, recorder, None if before is None else before.execution)
+    return built.changed(opening, _Maker(built.runs, recorder, before).node)
 
 
 @attrs.frozen(eq=False)
@@ -52,38 +43,37 @@ class _Maker:
     recorder: Recorder
     before: RecordedRun | None
 
-    def stage(self, stage: Stage) -> Stage:
-        if stage.name == OUTPUTS:
-            return stage
-        return _changed(stage, nodes=tuple(self._node(node) for node in stage.nodes))
-
-    def _node(self, node: Node) -> Node:
-        told, *cleanup = node.on_cleanup
+    def node(self, node: Node, handlers: Handlers) -> Node:
+        """The node of a step, written down; or one that gives what is kept."""
+        if handlers.cleanup is not None:
+            cleaning = _Cleaning(self.recorder, node.name, handlers.cleanup)
+            handlers = attrs.evolve(handlers, cleanup=cleaning)
         kept = None if self.before is None else self.before.steps.get(node.name)
-        handlers = [_Cleaning(self.recorder, node.name, handler) for handler in cleanup]
         if kept is not None:
             assert self.before is not None  # noqa: S101 - it is from there
-            left = [] if node.name in self.before.cleaned else handlers
-            return self._finished(node, kept, left)
-        ending = _Ending(self.recorder, node.name)
-        changed = _changed(node, on_cleanup=(told, ending, *handlers))
+            if node.name in self.before.cleaned:
+                handlers = attrs.evolve(handlers, cleanup=None)
+            return self._finished(node, kept, handlers)
+        handlers = attrs.evolve(handlers, written=_Ending(self.recorder, node.name))
+        changed = twin(node, on_cleanup=tuple(handlers.in_order()))
         if node.each is None:
             return changed
         items = {} if self.before is None else self.before.items.get(node.name, {})
         function = _Itemwise(node.function, node.name, self.recorder, items)
-        return _changed(changed, function=function)
+        return twin(changed, function=function)
 
-    def _finished(self, node: Node, kept: KeptStep, handlers: list[_Cleaning]) -> Node:
+    def _finished(self, node: Node, kept: KeptStep, handlers: Handlers) -> Node:
         value = decode_value(kept.value)
         remembering = _Remembering(self.runs, node.name, kept.status)
+        handlers = attrs.evolve(handlers, told=remembering)
 
         async def finished(_: Any) -> Any:
             return value
 
-        return _changed(
+        return twin(
             node, function=finished, runs_on="coroutine", each=None, when=None, limit=None,
             retry=None, breaker=None, hedge=None, attempt_timeout=None, timeout=None, reserve=None,
-            idempotent=None, on_cleanup=(remembering, *handlers),
+            idempotent=None, on_cleanup=tuple(handlers.in_order()),
         )  # fmt: skip
 
 
@@ -135,7 +125,7 @@ class _Cleaning:
 
     recorder: Recorder
     step: str
-    handler: Callable[[NodeOutcome], Awaitable[Any]]
+    handler: Callable[[NodeOutcome], Any]
 
     async def __call__(self, outcome: NodeOutcome) -> None:
         try:
@@ -191,11 +181,3 @@ def _is_same(kept: Any, item: Any) -> bool:
         return False
     # As texts: to Python `1` and `True` are equal.
     return json.dumps(kept, sort_keys=True) == json.dumps(document, sort_keys=True)
-
-
-def _changed(part: PartT, **fields: Any) -> PartT:
-    """The same definition with other parts; nothing is checked, or warned of, a second time."""
-    twin = copy.copy(part)
-    for name, value in fields.items():
-        object.__setattr__(twin, name, value)
-    return twin

@@ -122,7 +122,7 @@ def recording(
     seconds = optional_duration(timeout, "timeout=")
     given = file.inputs(inputs)
     stated = {name: given[name] for name in inputs or {}}
-    pipeline, runs = file.pipeline(), file.runs
+    built = file.built()
     document = _inputs_document(stated)
     if not force and journal_of(place).exists():
         _refuse_to_replace(place)
@@ -143,7 +143,7 @@ def recording(
             runner=runner(),
         )
         recorder = Recorder(journal)
-        wrapped = recorded_pipeline(pipeline, runs, recorder, None)
+        wrapped = recorded_pipeline(built, recorder, None)
         with _told(recorder):
             yield Recording(file, wrapped, stated, seconds, recorder)
 
@@ -208,7 +208,7 @@ def resuming(
         with _told(recorder):
             yield Recording(
                 file,
-                recorded_pipeline(file.pipeline(), file.runs, recorder, run),
+                recorded_pipeline(file.built(), recorder, run),
                 inputs,
                 run.timeout,
                 recorder,

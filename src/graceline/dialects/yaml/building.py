@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
 from graceline.definitions import Bulkhead, Each, Node, Pipeline, Stage, each
+from graceline.definitions.part import Part
 from graceline.dialects.templates import compile_value
 from graceline.dialects.yaml.bodies import ToolSource, items_of, work_of
 from graceline.dialects.yaml.calls import CallError
 from graceline.dialects.yaml.cleaning import cleanup_of
 from graceline.dialects.yaml.inputs import coerce_inputs
 from graceline.dialects.yaml.limits import GRACE, StepLimits, resolve_limits
-from graceline.dialects.yaml.linking import Links
+from graceline.dialects.yaml.linking import OUTPUTS, Links
 from graceline.dialects.yaml.policies import AdaptiveKeys, BackoffKeys
 from graceline.dialects.yaml.problems import FileError, Position, Problem
 from graceline.dialects.yaml.reading import Tree
 from graceline.dialects.yaml.running import Absence, Runs, StepHooks
 from graceline.dialects.yaml.schema import FileKeys, StageKeys, StepKeys
 from graceline.errors import DefinitionWarning, GracelineError
+from graceline.results import NodeOutcome
 
-__all__ = ["OUTPUTS", "Built", "build"]
+__all__ = ["Built", "Handlers", "build", "twin"]
 
-OUTPUTS = "outputs"
-"""The name of the stage, and of its node, that makes the outputs of a run."""
-
+PartT = TypeVar("PartT", bound=Part)
 
 _Path: TypeAlias = tuple[str | int, ...]
+_Handler: TypeAlias = Callable[[NodeOutcome], Any]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
+class Handlers:
+    """The handlers of a step.
+
+    Attributes:
+        told: lets templates see how it ended.
+        cleanup: its cleanup; None if it has none.
+        written: writes down how it ended; None if nobody does.
+    """
+
+    told: _Handler
+    cleanup: _Handler | None = None
+    written: _Handler | None = None
+
+    def in_order(self) -> list[_Handler]:
+        """As they are called: cleanup may take long, and may be cut, so it comes last."""
+        all_of_them = (self.told, self.written, self.cleanup)
+        return [handler for handler in all_of_them if handler is not None]
+
+
+@attrs.frozen(eq=False)
 class Built:
     """What a file stands for.
 
@@ -42,11 +64,35 @@ class Built:
         pipeline: the definition.
         limits: for each step, its limits and where they come from.
         runs: the records of the runs that go on.
+        handlers: those of each step.
+        outputs: the stage that makes the outputs, which is no step's; None if there are none.
     """
 
     pipeline: Pipeline
     limits: dict[str, StepLimits]
     runs: Runs
+    handlers: dict[str, Handlers]
+    outputs: Stage | None
+
+    def changed(
+        self, opening: Callable[[Any], bool], step: Callable[[Node, Handlers], Node]
+    ) -> Pipeline:
+        """The pipeline with other nodes for its steps.
+
+        Args:
+            opening: the condition of the first stage; it calls `runs.open`, which is that now.
+            step: makes of the node of a step, and its handlers, the new one.
+        """
+        stages = [
+            stage
+            if stage is self.outputs
+            else twin(
+                stage, nodes=tuple(step(node, self.handlers[node.name]) for node in stage.nodes)
+            )
+            for stage in self.pipeline.stages
+        ]
+        stages[0] = twin(stages[0], when=opening)
+        return twin(self.pipeline, stages=tuple(stages))
 
 
 def build(
@@ -90,6 +136,7 @@ class _Builder:
         self._name = keys.id or keys.name or ""
         self._problems: list[Problem] = []
         self._limits: dict[str, StepLimits] = {}
+        self._handlers: dict[str, Handlers] = {}
         self._runs = Runs(tuple(links.steps), lambda given: coerce_inputs(keys.inputs, given, file))
         self._skipping = frozenset(
             step.id for _, steps in keys.groups() for step in steps if step.on_error == "skip"
@@ -105,8 +152,9 @@ class _Builder:
         ]
         if self._problems:
             raise FileError(self._problems)
-        if self._keys.outputs is not None:
-            stages.append(self._outputs())
+        outputs = None if self._keys.outputs is None else self._outputs()
+        if outputs is not None:
+            stages.append(outputs)
         config = self._keys.config
         grace = GRACE if config.grace is None and config.reserve is None else config.grace
         slots = config.max_parallel
@@ -126,7 +174,7 @@ class _Builder:
             hedge=None,
             on_cleanup=self._runs.close,
         )
-        return Built(pipeline, self._limits, self._runs)
+        return Built(pipeline, self._limits, self._runs, self._handlers, outputs)
 
     def _made(self, make: Callable[[], Any], body: _Path, path: _Path) -> Any:
         """What is made, or None if it is refused, which is noted.
@@ -195,12 +243,10 @@ class _Builder:
         if work is None or (cleanup is None and body is not None):
             return
         hooks = self._hooks(step)
-        handlers = [hooks.ended] if cleanup is None else [hooks.ended, cleanup]
-        yield self._node(step, limits, work, hooks, handlers)
+        self._handlers[step.id] = Handlers(hooks.ended, cleanup)
+        yield self._node(step, limits, work, hooks)
 
-    def _node(
-        self, step: StepKeys, limits: StepLimits, work: Any, hooks: StepHooks, handlers: list[Any]
-    ) -> Node:
+    def _node(self, step: StepKeys, limits: StepLimits, work: Any, hooks: StepHooks) -> Node:
         options: dict[str, Any] = {}
         if step.on_error != "fail":
             options |= {"critical": False, "fallback": Absence(hooks)}
@@ -225,7 +271,7 @@ class _Builder:
             reserve=step.reserve,
             idempotent=step.idempotent,
             after=self._links.after[step.id],
-            on_cleanup=handlers,
+            on_cleanup=self._handlers[step.id].in_order(),
             metadata={
                 name: value for name, value in (step.metadata or {}).items() if name != "timeout"
             },
@@ -270,6 +316,14 @@ def _with_dependents(names: frozenset[str], needs: Mapping[str, tuple[str, ...]]
                 found.add(name)
                 waiting.append(name)
     return found
+
+
+def twin(part: PartT, **fields: Any) -> PartT:
+    """The same definition with other parts; nothing is checked, or warned of, a second time."""
+    one = copy.copy(part)
+    for name, value in fields.items():
+        object.__setattr__(one, name, value)
+    return one
 
 
 def _limit(stated: float | AdaptiveKeys) -> Any:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from graceline.definitions import Pipeline
     from graceline.dialects.yaml.bodies import ToolSource
     from graceline.dialects.yaml.limits import StepLimits
-    from graceline.dialects.yaml.running import Runs
 
 __all__ = ["Functions", "PipelineFile", "check", "load", "loads", "outline"]
 
@@ -97,10 +96,13 @@ class PipelineFile:
         """
         return coerce_inputs(self.keys.inputs, given, self.file)
 
-    @property
-    def runs(self) -> Runs:
-        """What the templates of its runs see, while these go on."""
-        return self._built.runs
+    def built(self) -> Built:
+        """The pipeline and what belongs to it, for those who change it.
+
+        Raises:
+            GracelineError: if the file holds phases.
+        """
+        return self._built
 
     def limits(self) -> dict[str, StepLimits]:
         """For each step every limit that can cut it, and where these come from."""

@@ -25,6 +25,7 @@ __all__ = [
     "ITEM_NAMES",
     "MAX_STEPS",
     "MAX_TEMPLATES",
+    "OUTPUTS",
     "RECORD_FIELDS",
     "RESERVED",
     "Links",
@@ -39,7 +40,9 @@ ITEM_NAMES = ("item", "index", "is_first", "is_last", "length")
 """What templates of a step with `for_each` know besides."""
 _EXECUTION = ("id", "timestamp")
 _CONSTANTS = ("true", "True", "false", "False", "none", "None", "null")
-RESERVED = ("inputs", "steps", "execution", "outputs", *ITEM_NAMES, *_CONSTANTS)
+OUTPUTS = "outputs"
+"""The id of the stage, and of its node, that makes the outputs; no other one has it."""
+RESERVED = ("inputs", "steps", "execution", OUTPUTS, *ITEM_NAMES, *_CONSTANTS)
 """Names that no step and no input can have."""
 
 MAX_STEPS = 2000
@@ -170,13 +173,24 @@ class _Linker:
     def _name(self) -> None:
         """Every stage and every step has a name of its own, and no input has one of those."""
         stages = self._tree.get("stages")
-        seen = {"outputs"}
+        seen = set()
         for stage in stages.value if stages is not None and isinstance(stages.value, list) else ():
             name = stage.get("id") or stage.get("name")
             text = _text(name)
-            if name is not None and text in seen:
+            if name is not None and text == OUTPUTS:
+                self._wrong(
+                    f"stage {text!r}: what makes the outputs is a stage of this id", name.at
+                )
+            elif name is not None and text in seen:
                 self._wrong(f"stage {brief(text)}: another stage has this id", name.at)
             seen.add(text or "")
+        name = self._tree.get("id") or self._tree.get("name")
+        if name is not None and _text(name) == OUTPUTS and self._tree.get("steps") is not None:
+            self._wrong(
+                f"the file has the id {OUTPUTS!r}, which is also that of its only stage, and what "
+                "makes the outputs is a stage of this id; give it another one",
+                name.at,
+            )
         for number, path, step in steps_of(self._tree):
             name = step.get("id") or step.get("name")
             text = _text(name)
