@@ -207,6 +207,51 @@ def test_values_that_json_does_not_know_are_written_in_plain_types(value, writte
     assert PipelineResult.from_dict(document).value == written
 
 
+class Mute:
+    """Something that raises when it is to show itself."""
+
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+class MuteError(Exception):
+    """An error without a message."""
+
+    def __str__(self):
+        raise RuntimeError("no")
+
+
+class Broken(dict):
+    """A mapping that cannot be read."""
+
+    def items(self):
+        raise RuntimeError("no")
+
+
+ENDLESS: list = []
+ENDLESS.append(ENDLESS)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ([1, Mute()], [1, {"repr": "<Mute, whose repr raises RuntimeError>"}]),
+        ({Mute()}, [{"repr": "<Mute, whose repr raises RuntimeError>"}]),
+        (
+            MuteError(),
+            {"type": "MuteError", "message": "<MuteError, whose str raises RuntimeError>"},
+        ),
+        (Broken(a=1), {"repr": "<Broken, not told: RuntimeError>"}),
+        (ENDLESS, {"repr": "<list, not told: RecursionError>"}),
+    ],
+    ids=["list", "set", "error", "mapping", "endless"],
+)
+def test_a_value_that_cannot_be_told_costs_nothing_else(value, written):
+    """A value that raises when it is looked at is told as such, and all else of the result is there."""
+    document = through_json(make(value))
+    assert (document["value"], document["run_id"]) == (written, "r1")
+
+
 def test_every_problem_of_a_bad_document_is_named_with_its_path():
     """Whoever repairs a document reads all that is wrong at once, and where."""
     document = through_json(make(blame=BLAME))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
@@ -22,8 +22,15 @@ __all__ = ["from_document", "to_document"]
 T = TypeVar("T")
 
 
+def _told(value: Any) -> Any:
+    """A user's value as plain JSON types; one that cannot be told takes nothing else with it."""
+    try:
+        return _plain(value)
+    except Exception as error:  # noqa: BLE001 - it may raise anything, or hold itself
+        return {"repr": f"<{type(value).__name__}, not told: {type(error).__name__}>"}
+
+
 def _plain(value: Any) -> Any:
-    """A user's value as plain JSON types."""
     if isinstance(value, Enum):
         return _plain(value.value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -37,7 +44,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, set | frozenset):
-        return [_plain(entry) for entry in sorted(value, key=repr)]
+        return [_plain(entry) for entry in sorted(value, key=_shown)]
     if not isinstance(value, type):
         if attrs.has(type(value)):
             names = [field.name for field in attrs.fields(type(value))]
@@ -45,7 +52,16 @@ def _plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
             names = [field.name for field in dataclasses.fields(value)]
             return {name: _plain(getattr(value, name)) for name in names}
-    return {"repr": repr(value)}
+    return {"repr": _shown(value)}
+
+
+def _shown(value: Any, show: Callable[[Any], str] = repr) -> str:
+    """A value as text: one that cannot show itself takes nothing else with it."""
+    try:
+        return show(value)
+    except Exception as error:  # noqa: BLE001 - it may raise anything
+        how = show.__name__
+        return f"<{type(value).__name__}, whose {how} raises {type(error).__name__}>"
 
 
 def _key(key: Any) -> str:
@@ -55,7 +71,7 @@ def _key(key: Any) -> str:
 def _error_document(error: BaseException) -> dict[str, str]:
     if isinstance(error, RecordedError):
         return {"type": error.type_name, "message": error.message}
-    return {"type": type(error).__name__, "message": str(error)}
+    return {"type": type(error).__name__, "message": _shown(error, str)}
 
 
 def _error_from(document: Any, _: Any) -> BaseException:
@@ -70,8 +86,8 @@ def _converter() -> cattrs.Converter:
     configure_union_passthrough(int | float | bool | str | None, converter)
     converter.register_unstructure_hook(BaseException, _error_document)
     converter.register_structure_hook(BaseException, _error_from)
-    converter.register_unstructure_hook(Any, _plain)
-    converter.register_unstructure_hook_func(lambda kind: kind is Any, _plain)
+    converter.register_unstructure_hook(Any, _told)
+    converter.register_unstructure_hook_func(lambda kind: kind is Any, _told)
     return converter
 
 

@@ -277,7 +277,7 @@ async def test_values_that_cannot_be_told(tmp_path):
     result = await run_suite(Suite("s", Phase("p", [bad, Node(_none)])), out=tmp_path)
     assert result.status is Status.OK
     story = read_story(tmp_path)
-    assert story.outcomes["p", "bad"].value == {"repr": "not recorded: RuntimeError"}
+    assert story.outcomes["p", "bad"].value == {"repr": "<Bad, whose repr raises RuntimeError>"}
     assert story.result.status is Status.OK
 
 

@@ -117,11 +117,7 @@ class Recorder:
     def _ended(self, phase: str, command: str, outcome: NodeOutcome) -> None:
         """Write the outcome of a command down, with all that it wrote."""
         entry = {"event": "command_ended", "phase": phase, "command": command}
-        try:
-            document = to_document(outcome)
-        except Exception as problem:  # noqa: BLE001 - a value's own `repr` may raise anything
-            lost = {"repr": f"not recorded: {type(problem).__name__}"}
-            document = to_document(attrs.evolve(outcome, value=lost, partial=lost))
+        document = to_document(outcome)
         self._journal.write({**entry, "at": wall_clock(), "outcome": document})
         self._written.add((phase, command))
 
