@@ -1,6 +1,7 @@
 """What holds for every command: its help, its errors, and what it writes where nobody looks."""
 
 import functools
+import json
 import os
 import re
 import signal
@@ -151,6 +152,45 @@ def test_nobody_reads(put, words):
         ran.stdout.close()
         ran.stdin.close()
         assert (ran.stderr.read(), ran.wait(60)) == ("", 128 + signal.SIGPIPE)
+
+
+@pytest.mark.parametrize("words", [("schema",), ("run", "a.yaml", "--json"), ("run", "a.yaml")])
+def test_a_full_disk(put, words):
+    """Output that cannot be written is one line and exit code 2, whatever became of the run."""
+    put("a.yaml", "id: a\nsteps: [{id: s, command: [echo, x]}]")
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "graceline", *words],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    said = "graceline: standard output could not be written: No space left on device\n"
+    assert (ran.stderr, ran.returncode) == (said, 2)
+
+
+def test_closed_output(put):
+    """Who closes standard output wants to read nothing, and gets the exit code and the files."""
+    put("a.yaml", "id: a\nsteps: [{id: s, command: [echo, x]}]")
+    words = [sys.executable, "-m", "graceline", "run", "a.yaml", "--output", "r.json"]
+    ran = subprocess.run(  # noqa: S603 - our own command
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *words],
+        stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (ran.stderr, ran.returncode) == ("", 0)
+    assert json.loads(Path("r.json").read_text())["status"] == "ok"
+
+
+def test_an_interrupt_while_the_command_starts(capsys, monkeypatch):
+    """An interrupt before the command is there is one line, too."""
+
+    class Interrupted:
+        def find_spec(self, name, *_):
+            if name == "graceline.cli.command":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "graceline.cli.command")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert main(["schema"]) == 128 + signal.SIGINT
+    assert capsys.readouterr().err == "graceline: interrupted\n"
 
 
 READ_LATER = "import sys; sys.stdin.read(); from graceline.cli import main; sys.exit(main())"

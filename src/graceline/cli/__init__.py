@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         from graceline.cli.command import dispatch  # noqa: PLC0415 - the extra may be missing
+    except KeyboardInterrupt:
+        sys.stderr.write("graceline: interrupted\n")
+        return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise

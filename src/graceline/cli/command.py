@@ -83,8 +83,37 @@ _app.command(
 
 def dispatch(argv: list[str]) -> int:
     """Carry out a command line and return its exit code."""
+    if sys.stdout is None:  # closed by whoever called: nobody wants to read
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the end
     with _encodable(sys.stdout), _encodable(sys.stderr):
-        return _dispatch(argv)
+        try:
+            code = _dispatch(argv)
+            sys.stdout.flush()
+        except OSError as error:
+            return _unwritten(error)
+    return code
+
+
+def _unwritten(error: OSError) -> int:
+    """Say that standard output could not be written; returns the exit code.
+
+    Raises:
+        OSError: if it can be: then it was something else.
+    """
+    gone = isinstance(error, BrokenPipeError)  # nobody reads any more
+    if not gone:
+        try:
+            sys.stdout.write("\n")  # what was to be written may be gone: a flush alone says nothing
+            sys.stdout.flush()
+        except OSError:
+            pass
+        else:
+            raise error
+    # Nor can it be when Python ends, which would try again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if gone:
+        return 128 + signal.SIGPIPE
+    return complain(f"standard output could not be written: {error.strerror or error}")
 
 
 @contextlib.contextmanager
@@ -111,12 +140,10 @@ def _dispatch(argv: list[str]) -> int:
         return ended.code
     except KeyboardInterrupt as error:
         return broken(error, NOT_OK, debug=debug)
-    except (BrokenPipeError, SystemExit) as error:
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
-            raise
-        # Nobody reads any more; what Python would still write at its end has no place either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):
+            raise error.__context__ from None
+        raise
     except UnusedCliTokensError as error:
         words = ", ".join(map(repr, error.unused_tokens or ()))
         takes = f"; {name} takes {_TAKES[name]}" if name else ""
