@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import traceback
 from functools import partial
 
 import attrs
@@ -127,7 +128,8 @@ async def test_a_request_is_answered(engine, server):
     assert done.value["text"] == "ß"
     assert done.value["json"] is None
     assert done.value["headers"]["x-y"] == "z"
-    assert done.value["url"].startswith(f"{server.url}/a?q=")
+    assert done.value["url"] == f"{server.url}/a"
+    assert server.requests[0].path == "/a?q=%C3%9F+%26"
     assert server.requests[0].method == "GET"
 
 
@@ -335,6 +337,73 @@ async def test_no_answer_is_a_failure(engine, server):
     await listeners[0].aclose()
     failed = await ask(engine, url=f"http://127.0.0.1:{port}/")
     assert str(failed.error).startswith(f"http: GET http://127.0.0.1:{port}/: ")
+
+
+SECRETS = ("MARK1", "MARK2", "MARK3", "MARK4", "MARK5")
+
+
+def secret(url):
+    """The address with a user, a password, two values in the query, and a fragment."""
+    whole = "://MARK1:MARK2@".join(url.split("://"))
+    return f"{whole}?api_key=MARK3&MARK4#MARK5"
+
+
+def told(outcome):
+    """All that an outcome says to people and to files: its error with causes, and its value."""
+    error = outcome.error
+    lines = traceback.format_exception(error, chain=True) if error else []
+    lines = [line for line in lines if not line.startswith("  File")]  # with lines of code
+    kept = {key: outcome.value[key] for key in ("url", "error") if key in (outcome.value or ())}
+    return "".join([*lines, repr(kept), repr(getattr(error, "result", None))])
+
+
+async def test_secrets_of_an_address_are_not_told(engine, server):
+    """No user, password, query or fragment stands in an answer or an error; the place does."""
+    server.answers["/ok"] = answer()
+    server.answers["/a"] = answer(302, location=secret(f"{server.url}/ok"))
+    server.answers["/loop"] = answer(302, location=secret(f"{server.url}/loop"))
+    server.answers["/file"] = answer(302, location=secret("ftp://host/"))
+    server.answers["/port"] = answer(302, location="http://MARK1:MARK2/")
+    server.answers["/large"] = answer(body=b"x" * 11)
+    server.answers["/broken"] = b"nonsense\r\n\r\n"
+    for path in ("/ok", "/a"):
+        done = await ask(engine, url=secret(f"{server.url}{path}"))
+        assert done.value["url"] == f"{server.url}/ok"
+        assert server.requests[-1].path == "/ok?api_key=MARK3&MARK4"
+        assert server.requests[-1].headers["authorization"].startswith("Basic ")
+        assert not any(mark in told(done) for mark in SECRETS)
+    for path in ("/none", "/loop", "/file", "/port", "/large", "/broken"):
+        failed = await ask(engine, url=secret(f"{server.url}{path}"), max_size=10)
+        assert isinstance(failed.error, ToolFailedError)
+        assert f"{server.url}{path}" in str(failed.error)
+        assert not any(mark in told(failed) for mark in SECRETS), told(failed)
+    failed = await ask(engine, url=server.url, headers={"authorization": "MARK1\n"})
+    assert "the request breaks the rules of HTTP" in str(failed.error)
+    assert not any(mark in told(failed) for mark in SECRETS), told(failed)
+    failed = await ask(engine, url=server.url, params={"q": "MARK1" * 20_000})
+    assert isinstance(failed.error, ToolRefusedError)
+    assert not any(mark in told(failed) for mark in SECRETS), told(failed)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        secret("ftp://host/"),
+        "http://MARK1:MARK2/",
+        "http://MARK1:MARK2@[::1/",
+        "MARK1:MARK2@host/x?k=MARK3",
+        "MARK1/x",
+        "/x?k=MARK3",
+        "http://MARK1:MARK2@host\n/",
+        "http:///x?k=MARK3",
+    ],
+)
+async def test_secrets_of_what_is_no_address_are_not_told(url):
+    """Where nobody can say which part of a text is a password, none of it is shown."""
+    with pytest.raises(ToolRefusedError, match="is no address") as caught:
+        await TOOL(parameters={"url": url})
+    lines = "".join(traceback.format_exception(caught.value))
+    assert not any(mark in lines for mark in SECRETS), lines
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 A request has no timeout of its own: the step's limit cancels it. What is left of that limit is told
 to the other side, in the deadline header, anew for each redirect.
+
+Addresses hold secrets: a password, a key in the query. Messages and answers go into journals and
+outputs, so they show of an address what `_shown` leaves of it.
 """
 
 from __future__ import annotations
@@ -102,8 +105,9 @@ class Http(Actions):
             follow_redirects: up to five of them.
 
         Returns:
-            `success`, `status_code`, `url`, `headers`, `text`, `json` (None if it is not JSON),
-            and `error` if it is no success.
+            `success`, `status_code`, `url` (that of the last redirect, without user, password,
+            query and fragment), `headers`, `text`, `json` (None if it is not JSON), and `error` if
+            it is no success.
 
         Raises:
             ToolRefusedError: for parameters that make no request.
@@ -121,8 +125,8 @@ class Http(Actions):
                     verb, address, headers=headers, params=params, json=json, data=data,
                     content=body,
                 )  # fmt: skip
-            except (TypeError, ValueError, AttributeError) as error:
-                raise ToolRefusedError(f"http: {verb} {address}: {error}") from error
+            except (TypeError, ValueError, AttributeError, httpx.InvalidURL) as error:
+                raise ToolRefusedError(f"http: {verb} {_shown(address)}: {error}") from error
             try:
                 response = await _sent(client, request, headers or {}, follow=follow_redirects)
                 try:
@@ -131,8 +135,10 @@ class Http(Actions):
                     with trio.CancelScope(shield=True):
                         await response.aclose()
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                said = str(error) or type(error).__name__
-                raise ToolFailedError(f"http: {verb} {address}: {said}") from error
+                own = _own_words(error)
+                said = own or str(error) or type(error).__name__
+                cause = None if own else error
+                raise ToolFailedError(f"http: {verb} {_shown(address)}: {said}") from cause
         return _answer(verb, response, content, ok_codes)
 
     def _limit(self, max_size: object) -> int:
@@ -200,13 +206,31 @@ def _address(url: object) -> httpx.URL:
     text = check_text(url, "http, url=")
     try:
         address = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise ToolRefusedError(f"http: {brief(text)} is no address: {error}") from error
-    if address.scheme not in ("http", "https") or not address.host:
+    except httpx.InvalidURL:
+        # What it complains of, such as a port, may be a password that stands in a wrong place.
         raise ToolRefusedError(
-            f"http: {brief(text)} is no address of http or https, such as 'https://example.org/'"
+            "http: url= is no address, which looks like 'https://example.org/'"
+        ) from None
+    if address.scheme not in ("http", "https") or not address.host:
+        what = brief(_shown(address)) if address.host or text.startswith("/") else "url="
+        raise ToolRefusedError(
+            f"http: {what} is no address of http or https, such as 'https://example.org/'"
         )
     return address
+
+
+def _shown(address: httpx.URL) -> str:
+    """What of an address may be seen by everybody: neither user, password, query nor fragment."""
+    return str(address.copy_with(userinfo=b"", query=None, fragment=None))
+
+
+def _own_words(error: Exception) -> str:
+    """What is said in place of an error that may quote an address or a header; empty for others."""
+    if isinstance(error, httpx.LocalProtocolError):
+        return "the request breaks the rules of HTTP, such as by a header with an end of line"
+    if isinstance(error, httpx.InvalidURL) or isinstance(error.__context__, httpx.InvalidURL):
+        return "it redirects to what is no address"
+    return ""
 
 
 async def _body(response: httpx.Response, limit: int) -> bytes:
@@ -228,7 +252,8 @@ async def _body(response: httpx.Response, limit: int) -> bytes:
             raise
     if cut:
         raise ToolFailedError(
-            f"http: {response.url} answers with more than {limit} bytes, and no more are read"
+            f"http: {_shown(response.url)} answers with more than {limit} bytes, "
+            "and no more are read"
         )
     return bytes(content)
 
@@ -246,14 +271,14 @@ def _answer(
     answer: dict[str, Any] = {
         "success": success,
         "status_code": response.status_code,
-        "url": str(response.url),
+        "url": _shown(response.url),
         "headers": dict(response.headers),
         "text": text,
         "json": _parsed(text) if kind == "application/json" or kind.endswith("+json") else None,
     }
     if not success:
         said = f"{response.status_code} {response.reason_phrase}".strip()
-        answer["error"] = f"http: {verb} {response.url} answers {said}"
+        answer["error"] = f"http: {verb} {_shown(response.url)} answers {said}"
     return answer
 
 
