@@ -18,10 +18,11 @@ from graceline.errors import GracelineError
 
 try:
     from jinja2 import Environment, TemplateSyntaxError, nodes
-except ImportError as error:
+except ImportError as _error:
     raise GracelineError(
-        f"templates need {error.name}, which is not installed; run: pip install 'graceline[yaml]'"
-    ) from error
+        f"templates need {_error.name}, which is not installed; "
+        "run: pip install 'graceline[yaml]'"
+    ) from _error
 
 __all__ = ["FUNCTIONS", "MAX_SOURCE", "is_template", "lone", "parse"]
 
