@@ -20,8 +20,7 @@ try:
     from jinja2 import Environment, TemplateSyntaxError, nodes
 except ImportError as _error:
     raise GracelineError(
-        f"templates need {_error.name}, which is not installed; "
-        "run: pip install 'graceline[yaml]'"
+        f"templates need {_error.name}, which is not installed; run: pip install 'graceline[yaml]'"
     ) from _error
 
 __all__ = ["FUNCTIONS", "MAX_SOURCE", "is_template", "lone", "parse"]
