@@ -26,7 +26,8 @@ __all__ = ["CHECK_EPILOGUE", "CHECK_HELP", "check"]
 CHECK_HELP = """\
 Say everything that is wrong with pipelines and suites in files.
 
-Nothing is run, and nothing that a file names is imported. Errors are told all \
+Nothing is run, and nothing that a file names is imported, but tools that an \
+installed package offers as entry points. Errors are told all \
 at once, with file, line and column; then, for a file without errors, what is \
 valid but hardly what was meant.
 """

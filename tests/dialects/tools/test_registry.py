@@ -108,6 +108,22 @@ def test_installed_packages_offer_tools(monkeypatch):
         tools.find("odd")
 
 
+def test_an_installed_package_replaces_nothing_that_is_built_in(monkeypatch, caplog):
+    """A built-in tool wins over an entry point, which is not imported; a warning says so once."""
+    stranger = Entry("filesystem", AssertionError("it is imported"))
+    monkeypatch.setattr(registry, "entry_points", lambda group: [stranger])
+    tools = Tools.default()
+    assert caplog.records == []  # whoever does not use it is not bothered
+    assert isinstance(tools.find("filesystem"), Filesystem)
+    assert isinstance(tools.find("filesystem"), Filesystem)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("graceline.tools", "WARNING")
+    assert (record.event_type, record.tool, record.entry) == (
+        "tool_shadowed", "filesystem", "package:tool",
+    )  # fmt: skip
+    assert "'package:tool' of an installed package has the same name" in record.getMessage()
+
+
 def test_a_missing_extra_is_named(monkeypatch):
     """Without httpx the tool `http` says what to install, and the others work."""
     monkeypatch.setitem(__import__("sys").modules, "graceline.dialects.tools.http", None)

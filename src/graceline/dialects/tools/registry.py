@@ -1,11 +1,13 @@
 """Tools by their names: what a file may name, and nothing else.
 
-A file never imports anything. What it names was registered by the program, is built in, or was
-installed as an entry point of the group `graceline.tools`, which is imported when a file names it.
+What a file names was registered by the program, is built in, or was installed as an entry point of
+the group `graceline.tools`; the latter is imported when a file names it, and nothing else is. An
+installed package cannot take the place of what is built in; only the program itself can.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -14,11 +16,14 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from graceline.definitions.checks import brief, check_name, nearest
 from graceline.engine.functions import add_function
 from graceline.errors import DefinitionError
+from graceline.saying import say
 
 __all__ = ["GROUP", "Found", "Tool", "Tools"]
 
 GROUP = "graceline.tools"
 """The group of entry points where packages offer tools."""
+
+_log = logging.getLogger("graceline.tools")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -96,6 +101,8 @@ class Tools:
     def add(self, name: str, function: F) -> F:
         """Register a tool or a function; one that is built in or installed gives way to it.
 
+        An entry point of a built-in tool's name, in contrast, is not used, and a warning says so.
+
         Raises:
             DefinitionError: for what cannot be called, and for a name that was registered before.
         """
@@ -132,17 +139,18 @@ class Tools:
             self._build_in()
 
     def find(self, name: str) -> Found:
-        """The tool or the function of a name.
+        """The tool or the function of a name; an entry point is imported when it is asked for.
 
         Raises:
             DefinitionError: if there is none, or if it cannot be loaded; names the nearest one.
         """
         if name in self._functions:
             return self._functions[name]
+        if name in self._makers:
+            self._warn_of(self._entries.pop(name, None))
+            return self._makers[name]()
         if name in self._entries:
             return self._load(name)
-        if name in self._makers:
-            return self._makers[name]()
         raise DefinitionError(f"there is no tool {brief(name)}; {nearest(name, self.names)}")
 
     def registered(self, name: str) -> Callable[..., Any]:
@@ -155,6 +163,16 @@ class Tools:
             hint = nearest(name, sorted(self._functions))
             raise DefinitionError(f"no function {brief(name)} is registered; {hint}")
         return self._functions[name]
+
+    def _warn_of(self, entry: EntryPoint | None) -> None:
+        """Say once that an entry point is not used, because a built-in tool has its name."""
+        if entry is not None:
+            say(
+                _log, logging.WARNING, "tool_shadowed",
+                "the tool %r is the one that is built in; the entry point %r of an installed "
+                "package has the same name, and is not used",
+                entry.name, entry.value, tool=entry.name, entry=entry.value,
+            )  # fmt: skip
 
     def _load(self, name: str) -> Found:
         entry = self._entries[name]

@@ -167,7 +167,10 @@ def load(
     tools: ToolSource | Functions | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> PipelineFile:
-    """Read a file. Nothing that it names is imported, and nothing is run or written.
+    """Read a file; nothing is run or written.
+
+    Nothing that it names is imported, but tools that an installed package offers as entry points of
+    the group `graceline.tools`.
 
     Args:
         path: a regular file of at most 1 MiB.
