@@ -159,7 +159,10 @@ def test_report_after_a_kill(put, call):
         (["bench", "suite.py:good", "--out", "suite.py"], "suite.py: it is no directory"),
         (["bench", "suite.py:good", "--out", "o", "--timeout", "5"], "a number needs its unit"),
         (["bench", "suite.py:good", "x", "--out", "o"], "'x'; bench takes one SUITE"),
-        (["report", "none"], "none holds no journal of a suite"),
+        (
+            ["report", "none"],
+            "none holds no journal; `graceline bench SUITE --out none` writes one",
+        ),
         (["report", "other"], "other/journal.jsonl is no journal of a suite"),
         (["report", "a", "b"], "report takes one DIR"),
     ],

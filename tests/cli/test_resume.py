@@ -203,6 +203,23 @@ def test_mistakes(flow, write, call):
     )
 
 
+def test_the_wrong_journal(flow, call):
+    """The report of a run of a file is its result; a journal that cannot be read is no suite's."""
+    call("run", flow, "--journal", "out")
+    code, out, err = call("report", "out")
+    assert (code, out) == (2, "")
+    assert err == (
+        "graceline: out holds the journal of a run of a file, and of no suite; "
+        "`graceline resume out` goes on with it, or shows its result\n"
+    )
+    Path("odd/journal.jsonl").mkdir(parents=True)
+    assert call("resume", "odd") == (
+        2,
+        "",
+        "graceline: odd/journal.jsonl cannot be read: Is a directory\n",
+    )
+
+
 def test_the_directory_is_gone(put, call, tmp_path, monkeypatch):
     """A run cannot go on in a directory that is not there any more."""
     (tmp_path / "there").mkdir()

@@ -36,13 +36,16 @@ class Journal:
         folder: the directory of results; it is made if there is none.
         force: replace a journal that is there.
         append: go on behind the one that is there.
+        private: nobody but the user may read it.
 
     Raises:
         GracelineError: if there is a journal already, or with `append` if there is none, if
             another run writes to it, or if the directory cannot be written to.
     """
 
-    def __init__(self, folder: Path, *, force: bool = False, append: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, force: bool = False, append: bool = False, private: bool = False
+    ) -> None:
         path = journal_of(folder)
         flags = os.O_RDWR | os.O_APPEND
         if not append:
@@ -50,7 +53,7 @@ class Journal:
         try:
             if not append:
                 folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, flags, 0o644)
+            self._file = os.open(path, flags, 0o600 if private else 0o644)
         except FileExistsError:
             if not path.exists():
                 raise GracelineError(f"{folder}: it is no directory") from None
@@ -63,6 +66,8 @@ class Journal:
         self._torn = False
         try:
             self._lock(folder)
+            if private:
+                _keep_private(self._file, folder)
             if append:
                 size = os.fstat(self._file).st_size
                 self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
@@ -98,6 +103,18 @@ class Journal:
         os.close(self._file)
 
 
+def _keep_private(file: int, folder: Path) -> None:
+    """A journal that was there already may be open to others."""
+    if os.fstat(file).st_mode & 0o077:
+        try:
+            os.fchmod(file, 0o600)
+        except OSError as error:
+            raise GracelineError(
+                f"{folder}: others may read its journal, and this cannot be changed: "
+                f"{error.strerror}; name another directory"
+            ) from error
+
+
 def _sync_folder(folder: Path) -> None:
     file = os.open(folder, os.O_RDONLY)
     try:
@@ -127,23 +144,32 @@ def in_use(folder: Path) -> bool:
     return False
 
 
-def read_lines(folder: Path) -> Iterator[dict[str, Any]]:
+def read_lines(folder: Path, *, written_by: str = "") -> Iterator[dict[str, Any]]:
     """The lines of a journal, as far as they are whole.
 
+    Args:
+        folder: the directory of results.
+        written_by: the command that writes one, for the message if there is none.
+
     Raises:
-        GracelineError: if there is no journal.
+        GracelineError: if there is no journal, or it cannot be read.
     """
+    path = journal_of(folder)
     try:
-        data = journal_of(folder).read_bytes()
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        hint = f"; `{written_by}` writes one" if written_by else ""
+        raise GracelineError(f"{folder} holds no journal{hint}") from None
     except OSError as error:
-        raise GracelineError(
-            f"{folder} holds no journal of a suite ({_NAME}: {error.strerror}); "
-            "`graceline bench SUITE --out DIR` writes one"
-        ) from None
+        raise GracelineError(f"{path} cannot be read: {error.strerror}") from None
     for line in data.split(b"\n"):
         try:
             entry = json.loads(line)
         except ValueError:  # torn, or the empty end
             continue
+        except RecursionError:
+            raise GracelineError(
+                f"{path} was changed by somebody: a line is nested too deeply"
+            ) from None
         if isinstance(entry, dict):
             yield entry

@@ -157,8 +157,13 @@ def read_story(folder: Path) -> Story:
         GracelineError: if there is none, or if it is no journal of a suite.
     """
     used = in_use(folder)  # first: what ends while the lines are read has all of them
-    lines = read_lines(folder)
+    lines = read_lines(folder, written_by=f"graceline bench SUITE --out {folder}")
     head = next(lines, {})
+    if head.get("event") == "run_begun":
+        raise GracelineError(
+            f"{folder} holds the journal of a run of a file, and of no suite; "
+            f"`graceline resume {folder}` goes on with it, or shows its result"
+        )
     if head.get("event") != "suite_begun" or head.get("format") != FORMAT:
         raise GracelineError(
             f"{journal_of(folder)} is no journal of a suite in the form {FORMAT}, which this "

@@ -495,6 +495,41 @@ async def test_a_journal_is_not_replaced_by_accident(autojump_clock, desk):
     assert desk.done == ["a", "b", "b", "c"]
 
 
+async def test_only_the_user_reads_a_journal(autojump_clock, desk):
+    """It holds inputs and values; one that was open to others is not, once it is written to again."""
+    desk.write(CHAIN)
+    desk.failing.add("b")
+    path = journal_of(desk.out)
+    before = os.umask(0)
+    try:
+        await desk.run()
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(0o644)
+        await desk.resume()
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(0o666)
+        await desk.run(force=True)
+        assert path.stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
+async def test_a_journal_that_stays_open_to_others(desk, monkeypatch):
+    """Nothing is written where others may read it."""
+    desk.write(CHAIN)
+    desk.out.mkdir()
+    journal_of(desk.out).touch()
+    journal_of(desk.out).chmod(0o644)
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    with pytest.raises(GracelineError, match=r"others may read its journal.*another directory"):
+        await desk.run(force=True)
+    assert journal_of(desk.out).read_bytes() == b""
+
+
 async def test_a_journal_in_use(desk):
     """Nobody goes on with a run that goes on."""
     desk.write(CHAIN)

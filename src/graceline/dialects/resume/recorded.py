@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from graceline.bench.journal import journal_of, read_lines
+from graceline.bench.journal import read_lines
 from graceline.definitions.checks import brief
 from graceline.errors import GracelineError
 from graceline.results import PipelineResult
@@ -165,11 +165,7 @@ def read_run(folder: Path) -> RecordedRun:
         GracelineError: if there is none, if it is that of a suite or of a newer version, or if
             nothing can be read of it.
     """
-    if not journal_of(folder).exists():
-        raise GracelineError(
-            f"{folder} holds no journal; `graceline run FILE.yaml --journal {folder}` writes one"
-        )
-    lines = read_lines(folder)
+    lines = read_lines(folder, written_by=f"graceline run FILE.yaml --journal {folder}")
     first = next(lines, {})
     if first.get("event") == "suite_begun":
         raise GracelineError(

@@ -126,7 +126,7 @@ def recording(
     document = _inputs_document(stated)
     if not force and journal_of(place).exists():
         _refuse_to_replace(place)
-    journal = Journal(place, force=force)
+    journal = Journal(place, force=force, private=True)
     with closing(journal):
         _begin(
             journal,
@@ -176,7 +176,7 @@ def resuming(
     seconds = optional_duration(timeout, "timeout=")
     place = Path(folder)
     read_run(place)  # what is no journal at all is told before anything is locked
-    journal = Journal(place, append=True)
+    journal = Journal(place, append=True, private=True)
     with closing(journal):
         run = read_run(place)
         file = load(run.file, tools=tools, root=run.root)
