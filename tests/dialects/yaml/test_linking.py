@@ -1,9 +1,15 @@
 """References are found in templates, and those that lead nowhere are told with their places."""
 
+import json
+from contextlib import suppress
+
 import pytest
 
+from graceline.dialects.yaml.forms import WrongError
+from graceline.dialects.yaml.keys import Nested, keys_of
 from graceline.dialects.yaml.linking import link
 from graceline.dialects.yaml.reading import parse
+from graceline.dialects.yaml.schema import StepKeys
 
 
 def links(text):
@@ -76,6 +82,46 @@ def test_what_leads_nowhere(step, message):
     )
     assert problem.startswith("f.yaml:5:")
     assert message in problem
+
+
+TEXTS = ("{{ a.result }}", ["{{ a.result }}"], {"x": "{{ a.result }}"})
+
+
+def keys_of_a_step(kind=StepKeys, above=()):
+    """Every key that may hold a text of any form, by its way from the step, and such a text."""
+    for key in keys_of(kind):
+        if isinstance(key.form, Nested):
+            if key.form.other is None:
+                yield from keys_of_a_step(key.form.kind, (*above, key.name))
+            continue
+        for text in TEXTS:
+            with suppress(WrongError):
+                key.form.read(text)
+                yield pytest.param((*above, key.name), key.template, text, id=key.name)
+
+
+@pytest.mark.parametrize(("way", "template", "text"), list(keys_of_a_step()))
+def test_what_looks_like_a_template_is_one_or_is_refused(way, template, text):
+    """No text of a step is silently taken as it stands, unless the key is for any text."""
+    value = text
+    for name in reversed(way):
+        value = {name: value}
+    step = {"id": "b", "cleanup": {}, **value}
+    made = links(json.dumps({"id": "p", "steps": [{"id": "a", "tool": "t"}, step]}))
+    refused = [problem.message for problem in made.problems]
+    if template is False:
+        (message,) = refused
+        assert message.startswith(f"step 'b', {'.'.join(way)}: '{{{{ a.result }}}}' looks like")
+        assert message.endswith("for parameters, command, env, cwd, stdin, condition, for_each")
+    else:
+        assert refused == []
+        assert made.needs["b"] == (("a",) if template else ())
+
+
+def test_where_a_template_is_none_its_place_is_told():
+    """The place is that of the text, deep in a list as well."""
+    (problem,) = found("id: p\nsteps:\n  - {id: b, command: [x], artifacts: [ok, '{{ n }}.txt']}")
+    assert problem.startswith("f.yaml:3:43: step 'b', artifacts: '{{ n }}.txt' looks like")
 
 
 def test_a_later_stage_cannot_be_needed():

@@ -54,6 +54,8 @@ class Key:
         help: what it does, in one line.
         also: other spellings.
         required: whether it has to be there.
+        template: whether its texts are templates. Where they are not, a text that looks like one
+            is a mistake; None for a key that may hold any text.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Key:
     help: str
     also: tuple[str, ...]
     required: bool
+    template: bool | None
 
 
 def key(
@@ -69,11 +72,12 @@ def key(
     *,
     also: tuple[str, ...] = (),
     required: bool = False,
+    template: bool | None = False,
     default: Any = None,
     factory: Callable[[], Any] | None = None,
 ) -> Any:
     """A field of a class of the schema."""
-    metadata = {_KEY: (form, help, also, required)}
+    metadata = {_KEY: (form, help, also, required, template)}
     if required:
         return attrs.field(metadata=metadata)
     if factory is not None:
@@ -132,7 +136,7 @@ def table(kind: type[Any]) -> str:
         lines += [f"### {section.name}", "", section.help, "", "| key | value | |", "|---|---|---|"]
         for one in section.keys:
             names = ", ".join(f"`{name}`" for name in (one.name, *one.also))
-            needed = " (required)" if one.required else ""
-            lines.append(f"| {names}{needed} | {one.form.words} | {one.help} |")
+            marks = " (required)" * one.required + " (template)" * bool(one.template)
+            lines.append(f"| {names}{marks} | {one.form.words} | {one.help} |")
         lines.append("")
     return "\n".join(lines)

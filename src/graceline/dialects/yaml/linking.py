@@ -1,7 +1,7 @@
 """Linking: which step needs which, as declared and as found in the templates of a file.
 
 It looks at the tree and not at the schema's objects: so what is wrong with the references is told
-together with what is wrong with the form.
+together with what is wrong with the form. The classes of the schema say which keys take templates.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import graphlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 import attrs
 
@@ -17,9 +18,11 @@ from graceline.dialects.templates import Template, TemplateError
 from graceline.dialects.templates.meter import MAX_STEPS as MAX_STEPS_OF_TEMPLATE
 from graceline.dialects.templates.meter import Meter
 from graceline.dialects.templates.parsing import is_template
-from graceline.dialects.yaml.forms import is_name
+from graceline.dialects.yaml.forms import Form, WrongError, is_name
+from graceline.dialects.yaml.keys import Key, Nested, keys_of
 from graceline.dialects.yaml.problems import Position, Problem
 from graceline.dialects.yaml.reading import Tree
+from graceline.dialects.yaml.schema import StepKeys
 
 __all__ = [
     "ITEM_NAMES",
@@ -55,9 +58,7 @@ _SHOWN = 300
 """So many characters of names are shown."""
 _WHOLE = ("condition", "for_each", "cleanup")
 """Keys whose templates are about the whole step, and not about one item."""
-_TEMPLATES = (
-    "condition", "for_each", "parameters", "command", "env", "cwd", "stdin", "cleanup",
-)  # fmt: skip
+_TAKING = [key.name for key in keys_of(StepKeys) if key.template]
 
 
 @attrs.frozen
@@ -113,6 +114,21 @@ def _listed(
         for index, step in enumerate(steps.value):
             if isinstance(step.value, dict):
                 yield number, (*path, index), step
+
+
+def _values(
+    tree: Tree, kind: type[Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Key, Tree]]:
+    """What a mapping holds, and the mappings in it: the way to it, its key, and itself."""
+    for key in keys_of(kind):
+        for name in (key.name, *key.also):
+            value = tree.get(name)
+            if value is None:
+                continue
+            if not isinstance(key.form, Nested):
+                yield (*above, name), key, value
+            elif isinstance(value.value, dict):
+                yield from _values(value, key.form.kind, (*above, name))
 
 
 def _text(tree: Tree | None) -> str | None:
@@ -246,14 +262,17 @@ class _Linker:
                     entry.at,
                 )
         looped = place.tree.get("for_each") is not None
-        for key in _TEMPLATES:
-            value = place.tree.get(key)
-            self._check_keys(value, f"{where}, {key}")
-            for text in () if value is None else value.texts():
-                for path in self._paths(text, f"{where}, {key}"):
-                    items = looped and key not in _WHOLE
-                    name = self._refer(path, text.at, f"{where}, {key}", items=items)
-                    need(name, text.at, itself=key == "cleanup")
+        for way, key, value in _values(place.tree, StepKeys):
+            if not key.template:
+                self._check_literal(key, value, f"{where}, {'.'.join(way)}")
+                continue
+            what = f"{where}, {way[0]}"
+            self._check_keys(value, what)
+            for text in value.texts():
+                for path in self._paths(text, what):
+                    items = looped and way[0] not in _WHOLE
+                    name = self._refer(path, text.at, what, items=items)
+                    need(name, text.at, itself=way[0] == "cleanup")
         self._links.needs[place.id] = tuple(needs)
         self._links.after[place.id] = tuple(after)
         self._links.used.update(needs)
@@ -273,6 +292,20 @@ class _Linker:
                 self._wrong(f"{where}: {brief(key)} is a key, and keys are no templates", at)
         for part in tree.value.values() if isinstance(tree.value, dict) else tree.value:
             self._check_keys(part, where)
+
+    def _check_literal(self, key: Key, value: Tree, where: str) -> None:
+        """A template where none is evaluated is a mistake, unless any text may stand there."""
+        text = next((text for text in value.texts() if is_template(text.value)), None)
+        if text is None or key.template is None:
+            return
+        assert isinstance(key.form, Form)  # noqa: S101 - what is nested has been opened
+        with suppress(WrongError):  # which has been noted by the reading of the schema
+            key.form.read(value.plain())
+            self._wrong(
+                f"{where}: {brief(text.value)} looks like a template, and is none here; "
+                f"templates are for {', '.join(_TAKING)}",
+                text.at,
+            )
 
     def _paths(self, text: Tree, where: str) -> list[tuple[str, ...]]:
         if "{" not in text.value:

@@ -119,14 +119,18 @@ class BodyKeys:
 
     tool: str | None = key(TEXT, "the tool that is called")
     action: str | None = key(TEXT, "what the tool is to do; alone, the registered action to call")
-    parameters: dict[str, Any] | None = key(FREE, "what the tool or the action is given")
+    parameters: dict[str, Any] | None = key(
+        FREE, "what the tool or the action is given", template=True
+    )
     command: str | list[str] | None = key(
-        ARGV, "the program to run: a list, or a line for the shell"
+        ARGV, "the program to run: a list, or a line for the shell", template=True
     )
     env: dict[str, str | None] | None = key(
-        VARIABLES, "variables that differ from this process's; null takes one away"
+        VARIABLES, "variables that differ from this process's; null takes one away", template=True
     )
-    cwd: str | None = key(TEXT, "its directory; a relative one is below the root, the default")
+    cwd: str | None = key(
+        TEXT, "its directory; a relative one is below the root, the default", template=True
+    )
 
     def rules(self) -> Iterator[WrongError]:
         """What one key has to do with another."""
@@ -152,8 +156,8 @@ class StepKeys(BodyKeys):
     """One unit of work."""
 
     id: str = key(NAME, "what others call it", also=("name",), required=True)
-    description: str | None = key(TEXT, "for people")
-    stdin: str | None = key(TEXT, "what the program can read")
+    description: str | None = key(TEXT, "for people", template=None)
+    stdin: str | None = key(TEXT, "what the program can read", template=True)
     ok_codes: list[int] | None = key(CODES, "exit codes that count as success ([0])")
     artifacts: list[str] | None = key(
         TEXTS, "patterns, each of which must match a file when the program has ended"
@@ -180,7 +184,9 @@ class StepKeys(BodyKeys):
     dependencies: tuple[str, ...] = key(
         NAMES, "steps that have to be done first, besides those in templates", default=()
     )
-    condition: bool | str | None = key(CONDITION, "the step is skipped where this is false")
+    condition: bool | str | None = key(
+        CONDITION, "the step is skipped where this is false", template=True
+    )
     on_error: str = key(
         choice("fail", "continue", "skip"),
         "what its failure does: ends the run, lets what depends on it run, or skips that (fail)",
@@ -191,14 +197,18 @@ class StepKeys(BodyKeys):
         Nested(CleanupKeys), "what is run when the step has ended, however it did"
     )
     for_each: list[Any] | str | None = key(
-        ITEMS, "a list to run over; templates know `item`, `index`, `is_first`, `is_last`, `length`"
+        ITEMS,
+        "a list to run over; templates know `item`, `index`, `is_first`, `is_last`, `length`",
+        template=True,
     )
     max_parallel: int | None = key(COUNT, "how many items run at once (8)")
     runs_on: str | None = key(
         choice("coroutine", "thread", "process"), "where a Python function runs"
     )
     metadata: dict[str, Any] | None = key(
-        METADATA, "free-form; only `timeout` has a meaning, where the step has no other"
+        METADATA,
+        "free-form; only `timeout` has a meaning, where the step has no other",
+        template=None,
     )
 
     def rules(self) -> Iterator[WrongError]:
@@ -313,7 +323,9 @@ class FileKeys:
         Nested(StepKeys, "list"), "what is done; steps that depend on nothing run at once",
         default=(),
     )  # fmt: skip
-    outputs: dict[str, Any] | None = key(OUTPUTS, "what the run gives: templates by name")
+    outputs: dict[str, Any] | None = key(
+        OUTPUTS, "what the run gives: templates by name", template=True
+    )
     phases: tuple[PhaseKeys, ...] = key(
         Nested(PhaseKeys, "list"), "instead of steps: a suite for the benchmark runner", default=()
     )
