@@ -44,6 +44,7 @@ _TAGS = {
     "FromImport": "from", "Import": "import", "Include": "include", "Macro": "macro",
     "ScopedEvalContextModifier": "autoescape",
 }  # fmt: skip
+_CHOOSING = ("select", "reject", "selectattr", "rejectattr")
 _OPENING, _CLOSING = ("lparen", "lbrace", "lbracket"), ("rparen", "rbrace", "rbracket")
 
 _environment = Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - not HTML
@@ -121,6 +122,7 @@ def _check(node: nodes.Node) -> None:
         raise TemplateError("a recursive {% for %} is not offered in templates")
     if isinstance(node, nodes.Filter):
         _check_known(node.name, FILTERS, "filter")
+        _check_named(node)
     if isinstance(node, nodes.Test):
         _check_known(node.name, TESTS, "test")
     if getattr(node, "dyn_args", None) or getattr(node, "dyn_kwargs", None):
@@ -147,6 +149,18 @@ def _check_call(called: nodes.Expr) -> None:
         _check_known(called.name, FUNCTIONS, "function")
     else:
         raise TemplateError("what is called here is not the name of a function")
+
+
+def _check_named(node: nodes.Filter) -> None:
+    """A filter such as `select('odd')` names another filter, or a test."""
+    place = 1 if node.name.endswith("attr") else 0
+    named = node.args[place] if len(node.args) > place else None
+    if not isinstance(named, nodes.Const) or not isinstance(named.value, str):
+        return
+    if node.name == "map":
+        _check_known(named.value, FILTERS, "filter")
+    elif node.name in _CHOOSING:
+        _check_known(named.value, TESTS, "test")
 
 
 def _check_known(name: str, known: Collection[str], what: str) -> None:
