@@ -91,7 +91,7 @@ steps:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("timeout: 0", "0 is not above 0; leave the key out for no limit"),
+        ("timeout: 0", "0 is not above 0; write .inf for no limit"),
         ("timeout: -1", "-1 is not above 0"),
         ("timeout: .nan", "NaN is not a duration"),
         ("timeout: true", "True is a bool, not a duration"),

@@ -297,7 +297,8 @@ def _duration(value: Any, *, zero: bool, endless: bool) -> float:
     except DefinitionError as error:
         raise WrongError(str(error).removeprefix("duration: ")) from None
     if seconds < 0 or (seconds == 0 and not zero):
-        least = "at least 0" if zero else "above 0; leave the key out for no limit"
+        least = "at least 0" if zero else "above 0"
+        least += "; write .inf for no limit" if endless and not zero else ""
         raise WrongError(f"{brief(value)} is not {least}")
     if math.isinf(seconds) and not endless:
         raise WrongError("must be finite")
