@@ -90,6 +90,12 @@ def test_not_a_number_is_read():
         ("b: {<<: {c: 1}}", "f.yaml:1:5: merge keys (<<) are no part of YAML 1.2"),
         ("1: x", "f.yaml:1:1: a key must be a text, not 1; quote it"),
         ("[a]: x", "f.yaml:1:1: a key must be a text, not a list or a mapping"),
+        (
+            "c: [echo, {{ a.b | d }}]",
+            'f.yaml:1:12: braces are mappings; quote the template: "{{ a.b | d }}"',
+        ),
+        ('c: {{ a | d("b") }}', "quote the template: '{{ a | d(\"b\") }}'"),
+        ("c: {{ f(1, 2) }}", "f.yaml:1:5: a key must be a text, not a list or a mapping"),
         ("a:\n\t- b", "f.yaml:2:1: a tab; indent with spaces"),
         ("a: [1, 2", "is no YAML: "),
         ("a: 'x", "is no YAML: "),

@@ -304,7 +304,11 @@ class _Composer:
             )
         elif not isinstance(key, str):
             shown = "a list or a mapping" if isinstance(key, list | dict) else brief(key)
-            self._note(f"a key must be a text, not {shown}; quote it if it is one", at)
+            quoted = _template(tree)
+            if quoted is None:
+                self._note(f"a key must be a text, not {shown}; quote it if it is one", at)
+            else:
+                self._note(f"braces are mappings; quote the template: {quoted}", at)
         elif key in frame.keys:
             self._note(f"{brief(key)} is given twice, first in line {frame.keys[key].line}", at)
         else:
@@ -340,6 +344,17 @@ class _Composer:
         context = f" {error.context}" if error.context else ""
         problem = _short(error.problem or "it cannot be parsed", 200)
         self.fail(f"is no YAML: {problem}{context}", at)
+
+
+def _template(key: Tree) -> str | None:
+    """What was meant by a mapping as the key of another one, as it would be right."""
+    if not isinstance(key.value, dict) or len(key.value) != 1:
+        return None
+    ((name, value),) = key.value.items()
+    if value.value is not None:
+        return None
+    quote = "'" if '"' in name else '"'
+    return f"{quote}{{{{ {_short(name)} }}}}{quote}"
 
 
 def _short(text: str, most: int = 60) -> str:
