@@ -70,6 +70,14 @@ stages:
         ("parameters: {x: '{{ b.result }}'}", "step 'b': it refers to itself"),
         ("dependencies: [b]", "step 'b': it refers to itself, before it has run"),
         ("dependencies: c", "step 'b', dependencies: there is no step 'c'; valid are: 'a'"),
+        (
+            "parameters: {x: '{{ a.error.message }}'}",
+            "the error of step 'a' is a text, and has no 'message'",
+        ),
+        (
+            "parameters: {x: '{{ steps.a.status.x }}'}",
+            "the status of step 'a' is a text, and has no 'x'",
+        ),
         ("parameters: {x: '{{ a.result'}", "step 'b', parameters: template"),
         ("parameters: {x: [{'{{ a }}': 1}]}", "'{{ a }}' is a key, and keys are no templates"),
         ("parameters: {x: '{{ a.__class__ }}'}", "step 'b', parameters: "),
@@ -164,11 +172,11 @@ stages:
     ) == [
         "f.yaml:5:10: stage 's': another stage has this id",
         "f.yaml:6:10: stage 'outputs': what makes the outputs is a stage of this id",
-        "f.yaml:4:44: step 'item': this id means something in templates",
-        "f.yaml:4:65: step 'none': this id means something in templates",
+        "f.yaml:4:44: step 'item': take another id; templates use 'item' for items",
+        "f.yaml:4:65: step 'none': take another id; in templates 'none' is a constant",
         "f.yaml:5:26: step 'a': another step has this id, in line 4",
         "f.yaml:2:10: input 'a': a step has this name, too",
-        "f.yaml:2:17: input 'steps': this name means something in templates",
+        "f.yaml:2:17: input 'steps': take another name; in templates 'steps' is something else",
         "f.yaml:2:28: input 'x-y': templates could not refer to it",
     ]
 
@@ -185,6 +193,21 @@ def test_the_name_of_the_outputs(key, outputs):
         "only stage, and what makes the outputs is a stage of this id; give it another one"
     )
     assert found(text + "stages: [{id: s, steps: [{id: a, tool: t}]}]\n") == []
+
+
+def test_a_reserved_name_is_told_once():
+    """What refers to a step whose id templates use is no mistake of its own."""
+    problems = found(
+        """id: p
+steps:
+  - {id: index, tool: t}
+  - {id: b, tool: t, dependencies: index, parameters: {x: "{{ index.result }}"}}
+  - {id: c, tool: t, parameters: {x: "{{ steps.index.result ~ b.error.upper() }}"}}
+"""
+    )
+    assert problems == [
+        "f.yaml:3:10: step 'index': take another id; templates use 'index' for items"
+    ]
 
 
 @pytest.mark.parametrize(

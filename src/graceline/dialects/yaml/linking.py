@@ -41,6 +41,7 @@ RECORD_FIELDS = ("result", "error", "status", "value")
 """What templates can ask of a step that has ended."""
 ITEM_NAMES = ("item", "index", "is_first", "is_last", "length")
 """What templates of a step with `for_each` know besides."""
+_TEXTS = ("error", "status")
 _EXECUTION = ("id", "timestamp")
 _CONSTANTS = ("true", "True", "false", "False", "none", "None", "null")
 OUTPUTS = "outputs"
@@ -141,6 +142,13 @@ def _near(name: str, valid: Sequence[str]) -> str:
     return hint if len(hint) <= _SHOWN else f"none of the {len(valid)} there are is near it"
 
 
+def _meaning(name: str) -> str:
+    """Why a name cannot be taken."""
+    if name in ITEM_NAMES:
+        return f"templates use {name!r} for items"
+    return f"in templates {name!r} is {'a constant' if name in _CONSTANTS else 'something else'}"
+
+
 def link(tree: Tree, file: str) -> Links:
     """Find what refers to what in a file, and what refers to nothing."""
     return _Linker(tree, file).link()
@@ -160,6 +168,7 @@ class _Linker:
         self._inputs: dict[str, Position] = dict(found)
         self._read: dict[str, list[tuple[str, ...]]] = {}
         self._spent = 0
+        self._taken: set[str] = set()
 
     def link(self) -> Links:
         """All of it, or as much as anybody will want to read."""
@@ -220,14 +229,16 @@ class _Linker:
                 line = first.tree.at.line
                 self._wrong(f"step {text!r}: another step has this id, in line {line}", name.at)
             elif text in RESERVED:
-                self._wrong(f"step {text!r}: this id means something in templates", name.at)
+                self._taken.add(text)
+                self._wrong(f"step {text!r}: take another id; {_meaning(text)}", name.at)
             else:
                 self._links.steps[text] = Place(text, number, path, step)
         for text, at in self._inputs.items():
             if text in self._links.steps:
                 self._wrong(f"input {text!r}: a step has this name, too", at)
             elif text in RESERVED:
-                self._wrong(f"input {text!r}: this name means something in templates", at)
+                self._taken.add(text)
+                self._wrong(f"input {text!r}: take another name; {_meaning(text)}", at)
             elif not (text.isidentifier() and text.isascii()):
                 self._wrong(f"input {brief(text)}: templates could not refer to it", at)
 
@@ -251,8 +262,8 @@ class _Linker:
 
         for entry in self._declared(place):
             name = entry.value
-            if not isinstance(name, str):
-                continue  # which has been noted by the reading of the schema
+            if not isinstance(name, str) or name in self._taken:
+                continue  # which has been noted
             if name in self._links.steps:
                 need(name, entry.at)
             else:
@@ -340,8 +351,10 @@ class _Linker:
         """The step that a path leads to, if it does; a path that leads nowhere is noted."""
         root, *rest = path
         steps = self._links.steps
+        if root in self._taken or (root == "steps" and not self._taken.isdisjoint(rest[:1])):
+            return None  # which has been noted
         if root in steps:
-            self._check(rest[:1], RECORD_FIELDS, f"{where}: step {root!r} has no", at)
+            self._check_field(root, rest, at, where)
             return root
         if root == "steps":
             if not rest:
@@ -349,7 +362,7 @@ class _Linker:
                     self._wrong(f"{where}: say which step is meant: steps.{next(iter(steps))}", at)
                 return None
             if self._check(rest[:1], tuple(steps), f"{where}: there is no step", at):
-                self._check(rest[1:2], RECORD_FIELDS, f"{where}: step {rest[0]!r} has no", at)
+                self._check_field(rest[0], rest[1:], at, where)
                 return rest[0]
         elif root == "inputs":
             self._check(rest[:1], tuple(self._inputs), f"{where}: there is no input", at)
@@ -362,6 +375,16 @@ class _Linker:
             valid = [*self._inputs, *steps, "inputs", "steps", "execution"]
             self._wrong(f"{where}: nothing is called {brief(root)}; {_near(root, valid)}", at)
         return None
+
+    def _check_field(self, step: str, rest: list[str], at: Position, where: str) -> None:
+        """What a template asks of a step."""
+        if not self._check(rest[:1], RECORD_FIELDS, f"{where}: step {step!r} has no", at):
+            return
+        if rest[1:] and rest[0] in _TEXTS:
+            self._wrong(
+                f"{where}: the {rest[0]} of step {step!r} is a text, and has no {brief(rest[1])}",
+                at,
+            )
 
     def _check(self, names: list[str], valid: tuple[str, ...], what: str, at: Position) -> bool:
         """Whether a name, if there is one, is a valid one; else it is noted."""
