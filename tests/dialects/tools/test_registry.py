@@ -133,11 +133,9 @@ def test_a_missing_extra_is_named(monkeypatch):
     assert tools.find("filesystem")
 
 
-@pytest.mark.parametrize(
-    "result", [None, 3, {}, {"success": True, "x": 1}, {"success": None}, {"success": 0}]
-)
+@pytest.mark.parametrize("result", [None, 3, {}, {"success": True, "x": 1}, ["success"]])
 def test_a_result_is_itself(result):
-    """Only `success: False` means a failure."""
+    """Nothing but `success` says that it is a failure."""
     assert understand(result) is result
 
 
@@ -157,6 +155,15 @@ def test_success_false_is_a_failure(error, said):
         understand(result)
     assert caught.value.result is result
     assert isinstance(caught.value, GracelineError)
+
+
+@pytest.mark.parametrize("success", [0, 1, None, "false", "", []])
+def test_a_success_that_is_no_boolean_is_a_failure(success):
+    """Nobody can say what it means; what is not a clear success is none."""
+    result = {"success": success, "error": "it broke"}
+    with pytest.raises(ToolFailedError, match="which is neither true nor false") as caught:
+        understand(result)
+    assert caught.value.result is result
 
 
 def test_the_words_of_a_tool_are_cut():

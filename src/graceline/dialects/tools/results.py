@@ -36,9 +36,16 @@ def understand(result: Any) -> Any:
     """The result of a tool as it is, unless it says that it is a failure.
 
     Raises:
-        ToolFailedError: for a mapping whose `success` is False; its `error` is the text.
+        ToolFailedError: for a mapping whose `success` is False, with its `error` as the text, and
+            for one whose `success` is no boolean, so that nobody takes 0 or 'false' for a success.
     """
-    if isinstance(result, Mapping) and result.get("success") is False:
+    if not isinstance(result, Mapping) or "success" not in result:
+        return result
+    success = result["success"]
+    if not isinstance(success, bool):
+        text = f"the tool answers with success: {brief(success)}, which is neither true nor false"
+        raise ToolFailedError(text, result=result)
+    if not success:
         said = result.get("error")
         if said is None or said == "":
             said = "the tool failed, and gives no error"
