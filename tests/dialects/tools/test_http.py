@@ -149,6 +149,14 @@ async def test_broken_answers_are_text(engine, server):
     assert (await ask(engine, url=f"{server.url}/b")).value["text"] == "\ufffd"
 
 
+@pytest.mark.parametrize("charset", ["idna", "Punycode", "undefined", "unicode_escape", "hex", "ß"])
+async def test_a_charset_that_is_none_is_utf_8(engine, server, charset):
+    """Python has codecs that fail with a bare error, or take long: no text is sent in them."""
+    body = "ß\\u0041-zz99".encode()
+    server.answers["/"] = answer(body=body, kind=f"text/plain; charset={charset}")
+    assert (await ask(engine, url=server.url)).value["text"] == body.decode()
+
+
 async def test_what_is_sent(engine, server):
     """A method as the action or as a parameter; JSON, a form, or text; headers."""
     server.answers["/"] = answer()
@@ -423,7 +431,21 @@ async def test_secrets_of_what_is_no_address_are_not_told(url):
         (None, {"url": "http://a/", "max_size": "1"}, "max_size= is a number of bytes, not '1'"),
         (None, {"url": "http://a/", "max_size": True}, "max_size= is a number of bytes"),
         (None, {"url": "http://a/", "header": {}}, "no parameter 'header'; did you mean 'headers'"),
-        (None, {"url": "http://a/", "headers": 3}, "http: GET http://a/: "),
+        (None, {"url": "http://a/", "max_size": -1}, "max_size= is a number of bytes, not -1"),
+        (None, {"url": "http://a/", "headers": 3}, "headers= is a mapping of texts, not int"),
+        (None, {"url": "http://a/", "headers": {"X": 3}}, "mapping of texts, not int for 'X'"),
+        (None, {"url": "http://a/", "params": "a=b"}, "params= is a mapping, not str"),
+        (None, {"url": "http://a/", "data": "a"}, "data= is a mapping, not str"),
+        (None, {"url": "http://a/", "body": 3}, "body= is a text, not int"),
+        (None, {"url": "http://a/", "body": {"a": 3}}, "body= is a text, not dict"),
+        (None, {"url": "http://a/", "ok_codes": 5}, "a list of codes from 100 to 599, not 5"),
+        (None, {"url": "http://a/", "ok_codes": "500"}, "list of codes from 100 to 599, not '500'"),
+        (None, {"url": "http://a/", "ok_codes": ["500"]}, "codes from 100 to 599, not ['500']"),
+        (None, {"url": "http://a/", "ok_codes": [5]}, "ok_codes= is a list of codes from 100"),
+        (None, {"url": "http://a/", "ok_codes": None}, "codes from 100 to 599, not None"),
+        (None, {"url": "http://a/", "follow_redirects": "no"}, "is true or false, not 'no'"),
+        (None, {"url": "http://a/", "json": 1, "body": "a"}, "there are json= and body="),
+        (None, {"url": "http://a/", "data": {}, "json": 0}, "there are json= and data="),
         (None, {"url": "http://a/", "json": {1, 2}}, "http: GET http://a/: "),
         ("fetsh", {"url": "http://a/"}, "http has no action 'fetsh'; did you mean 'fetch'"),
     ],
@@ -434,6 +456,15 @@ async def test_wrong_parameters_are_refused(action, parameters, said):
         await TOOL(action=action, parameters=parameters)
     assert said in str(caught.value)
     assert caught.value.retryable is False
+
+
+def test_types_are_looked_at_in_a_file():
+    """What a file says is checked when it is read; what a template will say is not."""
+    call = {"url": "http://a/", "ok_codes": [200, ...], "headers": {"X": ...}, "body": "a"}
+    call |= {"json": ..., "params": ..., "max_size": ..., "follow_redirects": ...}
+    assert list(TOOL.check_call(action=None, parameters=call)) == []
+    wrong = TOOL.check_call(action="get", parameters=call | {"ok_codes": 5, "json": {}})
+    assert [way for way, _ in wrong] == [("parameters", "ok_codes"), ("parameters", "body")]
 
 
 async def test_nothing_is_sent_without_time(engine, server):

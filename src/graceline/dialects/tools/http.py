@@ -9,6 +9,7 @@ outputs, so they show of an address what `_shown` leaves of it.
 
 from __future__ import annotations
 
+import codecs
 import json as jsons
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ssl import SSLContext
@@ -20,6 +21,7 @@ import trio
 from graceline.definitions.checks import brief
 from graceline.dialects.tools.actions import Actions, check_text
 from graceline.dialects.tools.arguments import Wrong
+from graceline.dialects.tools.http_parameters import wrong_parameters
 from graceline.dialects.tools.results import ToolFailedError, ToolRefusedError
 from graceline.engine import outgoing_headers, remaining
 from graceline.errors import DeadlineSpentError
@@ -28,6 +30,8 @@ __all__ = ["Http"]
 
 _MAX_SIZE = 10 << 20
 _MAX_REDIRECTS = 5
+_NO_CHARSETS = frozenset(("punycode", "raw-unicode-escape", "unicode-escape"))
+"""Codecs of Python's for other things; one takes a time that grows with the square of a length."""
 _NO_SECRETS = frozenset(
     (
         "accept", "accept-encoding", "accept-language", "content-length", "content-type", "host",
@@ -117,7 +121,7 @@ class Http(Actions):
         verb = check_text(method, "http, method=").upper()
         if verb.lower() not in _METHODS:
             raise ToolRefusedError(_no_method(method))
-        limit = self._limit(max_size)
+        limit = self._max_size if max_size is None else min(max_size, self._max_size)
         address = _address(url)
         async with await self._client() as client:
             try:
@@ -141,12 +145,9 @@ class Http(Actions):
                 raise ToolFailedError(f"http: {verb} {_shown(address)}: {said}") from cause
         return _answer(verb, response, content, ok_codes)
 
-    def _limit(self, max_size: object) -> int:
-        if max_size is None:
-            return self._max_size
-        if isinstance(max_size, bool) or not isinstance(max_size, int) or max_size < 0:
-            raise ToolRefusedError(f"http: max_size= is a number of bytes, not {brief(max_size)}")
-        return min(max_size, self._max_size)
+    def _wrong(self, action: str | None, parameters: Mapping[str, Any]) -> Iterator[Wrong]:
+        yield from super()._wrong(action, parameters)
+        yield from wrong_parameters(parameters)
 
     async def _client(self) -> httpx.AsyncClient:
         if self._context is None:  # it reads all the certificates: not in the event loop
@@ -262,10 +263,7 @@ def _answer(
     verb: str, response: httpx.Response, content: bytes, ok_codes: Sequence[int]
 ) -> dict[str, Any]:
     """An answer as the mapping that templates see."""
-    try:
-        text = content.decode(response.charset_encoding or "utf-8", "replace")
-    except LookupError:  # a charset that nobody knows
-        text = content.decode("utf-8", "replace")
+    text = content.decode(_charset(response), "replace")
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     success = response.is_success or response.status_code in ok_codes
     answer: dict[str, Any] = {
@@ -280,6 +278,17 @@ def _answer(
         said = f"{response.status_code} {response.reason_phrase}".strip()
         answer["error"] = f"http: {verb} {_shown(response.url)} answers {said}"
     return answer
+
+
+def _charset(response: httpx.Response) -> str:
+    """The charset that a response states, if it is one that texts are sent in."""
+    stated = response.charset_encoding or "utf-8"
+    try:
+        b" ".decode(stated, "replace")
+        known = codecs.lookup(stated).name
+    except (LookupError, ValueError):
+        return "utf-8"
+    return "utf-8" if known in _NO_CHARSETS else known
 
 
 def _parsed(text: str) -> Any:
