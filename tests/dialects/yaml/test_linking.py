@@ -8,6 +8,7 @@ import pytest
 from graceline.dialects.yaml.forms import WrongError
 from graceline.dialects.yaml.keys import Nested, keys_of
 from graceline.dialects.yaml.linking import link
+from graceline.dialects.yaml.links import References
 from graceline.dialects.yaml.reading import parse
 from graceline.dialects.yaml.schema import StepKeys
 
@@ -37,6 +38,31 @@ outputs: {x: "{{ steps }} {{ e.result }}"}
     assert made.problems == []
     assert made.needs == {"a": (), "b": ("a",), "c": ("a", "b"), "d": ("a", "c"), "e": ("d",)}
     assert made.used == {"a", "b", "c", "d", "e"}
+
+
+def test_what_templates_refer_to_is_kept():
+    """Steps and inputs, in the long and the short form; `inputs` as a whole is all of them."""
+    made = links(
+        """
+id: p
+inputs: {n: {}, m: {}}
+steps:
+  - {id: a, tool: t, parameters: {x: "{{ n }}"}, cleanup: {command: ["{{ a.status }}"]}}
+  - {id: b, tool: t, parameters: {x: "{{ inputs.n + steps.a.result }}", y: "{{ m }}"}}
+  - {id: c, tool: t, condition: "{{ inputs['n'] }}", dependencies: b}
+  - {id: d, tool: t, parameters: {x: "{{ inputs[c.result] }}"}}
+outputs: {x: "{{ steps }} {{ c.result }} {{ m }}"}
+"""
+    )
+    assert made.references == {
+        "a": References({"a"}, {"n"}),
+        "b": References({"a"}, {"n", "m"}),
+        "c": References(set(), {"n"}),
+        "d": References({"c"}, set(), all_inputs=True),
+    }
+    assert made.outputs == References({"c"}, {"m"})
+    assert made.with_dependents(["b"]) == {"b", "c", "d"}
+    assert made.with_dependents(()) == set()
 
 
 def test_what_is_in_an_earlier_stage_is_done():

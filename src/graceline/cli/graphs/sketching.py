@@ -106,20 +106,10 @@ def sketch_file(file: PipelineFile) -> Sketch:
             )
         )
     if keys.outputs is not None:
-        box = Box("outputs", tuple(keys.outputs), uses=tuple(_used(file)))
+        looked_at = tuple(name for name in file.links.steps if name in file.links.outputs.steps)
+        box = Box("outputs", tuple(keys.outputs), uses=looked_at)
         frames.append(Frame("outputs", after=(frames[-1].name,), boxes=(box,)))
     return Sketch(file.name, limit(keys.config.timeout), tuple(frames))
-
-
-def _used(file: PipelineFile) -> Iterator[str]:
-    """The steps that outputs look at."""
-    from graceline.dialects.templates import Template  # noqa: PLC0415 - an extra
-
-    outputs, seen = file.tree.get("outputs"), set[str]()
-    for text in () if outputs is None else outputs.texts():
-        for path in Template(text.value).paths:
-            seen.update(path[1:2] if path[0] == "steps" else path[:1])
-    yield from (name for name in file.links.steps if name in seen)
 
 
 def _box(file: PipelineFile, keys: FileKeys, stage: StageKeys | None, step: StepKeys) -> Box:

@@ -11,14 +11,13 @@ from typing import Any
 
 import attrs
 
-from graceline.dialects.templates import Template
-from graceline.dialects.yaml.linking import Links
+from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.problems import FileError, Position
 from graceline.dialects.yaml.reading import Tree, parse
 from graceline.dialects.yaml.schema import FileKeys, InputKeys, StepKeys
 from graceline.dialects.yaml.structuring import structure
 
-__all__ = ["HARMLESS", "Change", "Version", "affected", "compare", "read_keys", "with_dependents"]
+__all__ = ["HARMLESS", "Change", "Version", "affected", "compare", "read_keys"]
 
 HARMLESS: dict[str, frozenset[str]] = {
     "file": frozenset({"id", "name", "description", "version", "config"}),
@@ -34,8 +33,6 @@ HARMLESS: dict[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 """Keys that decide how long and how often something is tried, and not what is done."""
-
-_TEMPLATES = ("condition", "for_each", "parameters", "command", "env", "cwd", "stdin", "cleanup")
 
 
 @attrs.frozen
@@ -195,30 +192,10 @@ def affected(changes: Iterable[Change], links: Links) -> set[str]:
     changes = list(changes)
     inputs = {change.input for change in changes if change.input is not None}
     steps = {change.step for change in changes if change.step is not None}
-    for name, place in links.steps.items():
-        for key in _TEMPLATES:
-            tree = place.tree.get(key)
-            for text in () if tree is None else tree.texts():
-                if inputs and "{" in text.value and _refers(text.value, inputs):
-                    steps.add(name)
-    return with_dependents(steps, links)
-
-
-def with_dependents(steps: Iterable[str], links: Links) -> set[str]:
-    """Some steps, and all that need them, or need something that does."""
-    found = set(steps)
-    before = -1
-    while len(found) > before:
-        before = len(found)
-        found |= {name for name, needed in links.needs.items() if found.intersection(needed)}
-    return found
-
-
-def _refers(text: str, inputs: set[str]) -> bool:
-    for root, *rest in Template(text).paths:
-        if root in inputs or (root == "inputs" and (not rest or rest[0] in inputs)):
-            return True
-    return False
+    for name, found in links.references.items():
+        if inputs and (found.all_inputs or found.inputs & inputs):
+            steps.add(name)
+    return links.with_dependents(steps)
 
 
 def _steps_of(keys: FileKeys) -> dict[str, tuple[str | None, StepKeys]]:

@@ -19,7 +19,6 @@ from graceline.dialects.resume.changes import (
     affected,
     compare,
     read_keys,
-    with_dependents,
 )
 from graceline.dialects.resume.pipelines import recorded_pipeline
 from graceline.dialects.resume.recorded import FORMAT, RecordedRun, read_run
@@ -181,7 +180,7 @@ def resuming(
         run = read_run(place)
         file = load(run.file, tools=tools, root=run.root)
         changes, changed = _changes(run, file)
-        again = with_dependents(_known(again, file), file.links)
+        again = file.links.with_dependents(_known(again, file))
         if any(not change.harmless for change in changes) and not force:
             raise _changed_error(run, file, changes, changed)
         dropped = again | changed | (set(run.steps) | set(run.unkept)) - set(file.links.steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,7 +19,8 @@ from graceline.dialects.yaml.calls import CallError
 from graceline.dialects.yaml.cleaning import cleanup_of
 from graceline.dialects.yaml.inputs import coerce_inputs
 from graceline.dialects.yaml.limits import GRACE, StepLimits, resolve_limits
-from graceline.dialects.yaml.linking import OUTPUTS, Links
+from graceline.dialects.yaml.linking import OUTPUTS
+from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.policies import AdaptiveKeys, BackoffKeys
 from graceline.dialects.yaml.problems import FileError, Position, Problem
 from graceline.dialects.yaml.reading import Tree
@@ -141,7 +142,7 @@ class _Builder:
         self._skipping = frozenset(
             step.id for _, steps in keys.groups() for step in steps if step.on_error == "skip"
         )
-        self._blocking = _with_dependents(self._skipping, links.needs)
+        self._blocking = links.with_dependents(self._skipping)
 
     def build(self) -> Built:
         """The pipeline, or all that is wrong with it."""
@@ -301,21 +302,6 @@ class _Builder:
             return runs.evaluate(value)
 
         return Stage(OUTPUTS, [Node(outputs, limit=None)])
-
-
-def _with_dependents(names: frozenset[str], needs: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """Some steps, and all that need them, or need something that does."""
-    dependents: dict[str, list[str]] = {}
-    for name, needed in needs.items():
-        for other in needed:
-            dependents.setdefault(other, []).append(name)
-    found, waiting = set(names), list(names)
-    while waiting:
-        for name in dependents.get(waiting.pop(), ()):
-            if name not in found:
-                found.add(name)
-                waiting.append(name)
-    return found
 
 
 def twin(part: PartT, **fields: Any) -> PartT:

@@ -9,8 +9,9 @@ import attrs
 
 from graceline.definitions import Adaptive
 from graceline.definitions.checks import brief
+from graceline.dialects.templates.parsing import is_template
 from graceline.dialects.yaml.limits import Resolved, resolve_limits
-from graceline.dialects.yaml.linking import Links
+from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.policies import AdaptiveKeys
 from graceline.dialects.yaml.problems import Position, Problem
 from graceline.dialects.yaml.reading import Tree
@@ -70,7 +71,7 @@ class _Checker:
 
     def _shell(self, what: str, *path: str | int) -> _Warning:
         found = self.tree.get(*path, "command")
-        if found is not None and "{{" in str(found.value):
+        if found is not None and is_template(str(found.value)):
             why = "runs under the shell, which reads what templates put into it"
         else:
             why = "runs under the shell"

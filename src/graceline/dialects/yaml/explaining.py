@@ -26,7 +26,7 @@ from graceline.dialects.yaml.explanations import (
     Statement,
 )
 from graceline.dialects.yaml.limits import Resolved, StepLimits, resolve_limits
-from graceline.dialects.yaml.linking import Links
+from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.policies import BackoffKeys
 from graceline.dialects.yaml.problems import Position
 from graceline.dialects.yaml.reading import Tree

@@ -15,7 +15,8 @@ from graceline.dialects.yaml.checking import warnings_of
 from graceline.dialects.yaml.explaining import explain_step
 from graceline.dialects.yaml.explanations import Explanation
 from graceline.dialects.yaml.inputs import check_defaults, coerce_inputs
-from graceline.dialects.yaml.linking import Links, link
+from graceline.dialects.yaml.linking import link
+from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.problems import FileError, Problem
 from graceline.dialects.yaml.reading import Tree, parse, read_bytes
 from graceline.dialects.yaml.schema import FileKeys

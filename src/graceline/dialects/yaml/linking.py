@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-import attrs
-
 from graceline.definitions.checks import brief, nearest
 from graceline.dialects.templates import Template, TemplateError
 from graceline.dialects.templates.meter import MAX_STEPS as MAX_STEPS_OF_TEMPLATE
@@ -20,6 +18,7 @@ from graceline.dialects.templates.meter import Meter
 from graceline.dialects.templates.parsing import is_template
 from graceline.dialects.yaml.forms import Form, WrongError, is_name
 from graceline.dialects.yaml.keys import Key, Nested, keys_of
+from graceline.dialects.yaml.links import Links, Place, References
 from graceline.dialects.yaml.problems import Position, Problem
 from graceline.dialects.yaml.reading import Tree
 from graceline.dialects.yaml.schema import StepKeys
@@ -31,8 +30,6 @@ __all__ = [
     "OUTPUTS",
     "RECORD_FIELDS",
     "RESERVED",
-    "Links",
-    "Place",
     "link",
     "steps_of",
 ]
@@ -60,42 +57,6 @@ _SHOWN = 300
 _WHOLE = ("condition", "for_each", "cleanup")
 """Keys whose templates are about the whole step, and not about one item."""
 _TAKING = [key.name for key in keys_of(StepKeys) if key.template]
-
-
-@attrs.frozen
-class Place:
-    """A step in a file.
-
-    Attributes:
-        id: its id.
-        stage: the number of its stage, from 0.
-        path: the way to it.
-        tree: the step itself.
-    """
-
-    id: str
-    stage: int
-    path: tuple[str | int, ...]
-    tree: Tree
-
-
-@attrs.frozen
-class Links:
-    """What refers to what.
-
-    Attributes:
-        steps: the steps by their ids, in the order of the file.
-        needs: by step, the steps that it needs, declared or found in templates.
-        after: the same within its own stage.
-        problems: what is wrong.
-        used: the steps that another step or an output refers to.
-    """
-
-    steps: dict[str, Place] = attrs.field(factory=dict)
-    needs: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
-    after: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
-    problems: list[Problem] = attrs.field(factory=list)
-    used: set[str] = attrs.field(factory=set)
 
 
 def steps_of(tree: Tree) -> Iterator[tuple[int, tuple[str | int, ...], Tree]]:
@@ -185,9 +146,8 @@ class _Linker:
         if outputs is not None:
             for text in outputs.texts():
                 for path in self._paths(text, "outputs"):
-                    name = self._refer(path, text.at, "outputs", items=False, whole=True)
-                    if name is not None:
-                        self._links.used.add(name)
+                    self._refer(path, text.at, "outputs", self._links.outputs, whole=True)
+            self._links.used.update(self._links.outputs.steps)
         self._find_cycles()
 
     def _wrong(self, message: str, at: Position) -> None:
@@ -273,6 +233,7 @@ class _Linker:
                     entry.at,
                 )
         looped = place.tree.get("for_each") is not None
+        found = self._links.references[place.id] = References()
         for way, key, value in _values(place.tree, StepKeys):
             if not key.template:
                 self._check_literal(key, value, f"{where}, {'.'.join(way)}")
@@ -282,7 +243,7 @@ class _Linker:
             for text in value.texts():
                 for path in self._paths(text, what):
                     items = looped and way[0] not in _WHOLE
-                    name = self._refer(path, text.at, what, items=items)
+                    name = self._refer(path, text.at, what, found, items=items)
                     need(name, text.at, itself=way[0] == "cleanup")
         self._links.needs[place.id] = tuple(needs)
         self._links.after[place.id] = tuple(after)
@@ -346,9 +307,30 @@ class _Linker:
                 self._spent += meter.steps
 
     def _refer(
-        self, path: tuple[str, ...], at: Position, where: str, *, items: bool, whole: bool = False
+        self,
+        path: tuple[str, ...],
+        at: Position,
+        where: str,
+        found: References,
+        *,
+        items: bool = False,
+        whole: bool = False,
     ) -> str | None:
         """The step that a path leads to, if it does; a path that leads nowhere is noted."""
+        root, *rest = path
+        name = self._step_of(path, at, where, items=items, whole=whole)
+        if name is not None:
+            found.steps.add(name)
+        elif root == "inputs":
+            found.inputs.update(rest[:1])
+            found.all_inputs |= not rest
+        elif root in self._inputs:
+            found.inputs.add(root)
+        return name
+
+    def _step_of(
+        self, path: tuple[str, ...], at: Position, where: str, *, items: bool, whole: bool
+    ) -> str | None:
         root, *rest = path
         steps = self._links.steps
         if root in self._taken or (root == "steps" and not self._taken.isdisjoint(rest[:1])):

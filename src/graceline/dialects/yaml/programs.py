@@ -12,6 +12,7 @@ import attrs
 from graceline.definitions import Command
 from graceline.definitions.checks import brief
 from graceline.dialects.templates import Value, compile_value
+from graceline.dialects.templates.parsing import is_template
 from graceline.dialects.yaml.running import Runs
 from graceline.dialects.yaml.schema import BodyKeys, StepKeys
 from graceline.errors import GracelineError
@@ -65,7 +66,7 @@ def program_of(body: BodyKeys, name: str, runs: Runs, root: Path | None) -> Comm
 
 def _has_templates(tree: Any) -> bool:
     texts = [tree] if isinstance(tree, str) else tree.values() if isinstance(tree, dict) else tree
-    return any(mark in text for text in texts if text for mark in ("{{", "{%", "{#"))
+    return any(map(is_template, filter(None, texts)))
 
 
 def _argv(argv: Any) -> Any:
