@@ -1,5 +1,6 @@
 """Cleanup of a step is run whatever became of it, and its own failure is kept beside that."""
 
+import sys
 import threading
 import time
 from pathlib import Path
@@ -85,8 +86,9 @@ steps:
     assert (tmp_path / "in" / "out").read_text() == "b 0\n"
     (error,) = result.node("b").secondary
     assert isinstance(error, CommandFailedError)
-    assert str(error) == "cleanup of 'b': 'sh' exited with 3; its last words: 'no'"
-    assert "cleanup of 'c': './none' did not start" in str(result.node("c").secondary[0])
+    assert str(error) == "command 'sh' exited with code 3; its last words: 'no'"
+    assert error.output.stderr == "no\n"
+    assert "there is no program" in str(result.node("c").secondary[0])
 
 
 async def test_a_program_that_does_not_end_is_killed(real_engine, tmp_path):
@@ -103,6 +105,67 @@ steps: [{id: a, command: ["true"], grace: 0.2, cleanup: {command: "sleep 60 & ec
     with trio.fail_after(10):
         while alive(pid):
             await trio.sleep(0.01)
+
+
+async def test_the_output_of_cleanup_is_bounded(real_engine, tmp_path):
+    """A program that writes without end fills no memory: the middle is left out, as of a step's."""
+    text = """
+id: p
+steps: [{id: a, command: ["true"], cleanup: {command: "yes | head -c 3000000 >&2; exit 3"}}]
+"""
+    result = await real_engine.run(loads(text, root=tmp_path).pipeline())
+    (error,) = result.node("a").secondary
+    assert len(error.output.stderr) == 1 << 20
+    assert error.output.stderr_dropped == 3_000_000 - (1 << 20)
+
+
+async def test_cleanup_leaves_nothing_behind(real_engine, tmp_path):
+    """What the program leaves in the background ends with it, and its step keeps its own output."""
+    text = """
+id: p
+steps:
+  - id: a
+    command: [echo, own]
+    cleanup: {command: "echo other; sleep 60 & echo $! > pid"}
+"""
+    result = await real_engine.run(loads(text, root=tmp_path).pipeline())
+    assert result.node("a").secondary == ()
+    assert result.node("a").value.stdout == "own\n"
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+KILLED = """
+import trio
+from graceline import open_engine
+from graceline.dialects.yaml import loads
+
+TEXT = '''
+id: p
+steps:
+  - {id: a, command: ["true"], grace: 10m, cleanup: {command: "echo $$ > new; mv new pid; exec sleep 600"}}
+'''
+
+async def main():
+    async with open_engine() as engine:
+        await engine.run(loads(TEXT).pipeline())
+
+trio.run(main)
+"""
+
+
+async def test_the_program_of_cleanup_does_not_outlive_a_killed_process(tmp_path):
+    """After `kill -9` of the process with the engine in the middle of cleanup, it is gone."""
+    file = tmp_path / "pid"
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process([sys.executable, "-c", KILLED], cwd=tmp_path)
+        while not file.exists():
+            await trio.sleep(0.005)
+        pid = int(file.read_text())
+        assert alive(pid)
+        process.kill()
+        await process.wait()
+        while alive(pid):
+            await trio.sleep(0.005)
 
 
 def alive(pid):

@@ -5,10 +5,7 @@ The engine shields a handler, and cuts it at the end of the grace period.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +17,10 @@ from graceline.dialects.tools import understand
 from graceline.dialects.yaml.bodies import PlainCall, ToolSource, work_of
 from graceline.dialects.yaml.running import Runs
 from graceline.dialects.yaml.schema import BodyKeys
-from graceline.errors import CommandFailedError
+from graceline.engine.site import current_guard, current_site
+from graceline.work.program import bind_command
 
 __all__ = ["cleanup_of"]
-
-_SHOWN = 200
-"""Characters of the last words of a program in a message."""
 
 
 def cleanup_of(
@@ -46,7 +41,7 @@ def cleanup_of(
     """
     work = work_of(body, name, runs, tools, root, None)
     if isinstance(work, Command):
-        return _Program(name, work)
+        return _Program(work)
     return _InThread(work) if isinstance(work, PlainCall) else work
 
 
@@ -64,35 +59,9 @@ class _InThread:
 
 @attrs.frozen(eq=False)
 class _Program:
-    """A program; it is killed, with its group, when its time is over."""
+    """A program, run and ended as that of a step; its end is that of the handler."""
 
-    name: str
     command: Command
 
-    async def __call__(self, _: Any) -> None:
-        argv = self.command.resolve(None)
-        changes, cwd = self.command.surroundings(None)
-        env = {**os.environ, **changes}
-        where = f"cleanup of {self.name!r}"
-        try:
-            done = await trio.run_process(
-                list(argv),
-                env={name: text for name, text in env.items() if text is not None},
-                cwd=cwd,
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-                start_new_session=True,
-                deliver_cancel=_kill,
-            )
-        except OSError as error:
-            raise CommandFailedError(f"{where}: {argv[0]!r} did not start: {error}") from error
-        if done.returncode:
-            words = done.stderr.decode("utf-8", "replace").strip()[-_SHOWN:]
-            said = f"; its last words: {words!r}" if words else ""
-            raise CommandFailedError(f"{where}: {argv[0]!r} exited with {done.returncode}{said}")
-
-
-async def _kill(process: trio.Process) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    async def __call__(self, _: Any) -> Any:
+        return await bind_command(self.command, current_site, current_guard())(None)
