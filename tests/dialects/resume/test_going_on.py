@@ -1,7 +1,10 @@
 """What a run that goes on takes from its journal, and what it does not."""
 
+import math
+
 import pytest
 
+from graceline import GracelineError
 from graceline.bench.journal import journal_of
 from graceline.dialects.resume import read_run, recording, resuming
 
@@ -187,3 +190,66 @@ async def test_a_degraded_end_has_no_values(autojump_clock, desk):
     desk.failing.clear()
     await desk.resume()
     assert [line["result"]["value"] for line in desk.lines("run_ended")] == [None, "b"]
+
+
+EDITED = {
+    "the value of a step": ('"value":"a"', '"value":{"$":"integer","of":"many"}'),
+    "a value without its content": ('"value":"a"', '"value":{"$":"float"}'),
+    "a number that is none": ('"value":"a"', '"value":{"$":"float","of":"many"}'),
+    "the output of a program": ('"value":"a"', '"value":{"$":"program","of":{"argv":[]}}'),
+    "a mapping": ('"value":"a"', '"value":{"$":"mapping","of":3}'),
+    "the value of an item": ('"value":"0"', '"value":{"$":"integer","of":[]}'),
+    "the name of a step": ('"step":"a"', '"step":["a"]'),
+    "the end of a step": ('"step":"a",', ""),
+    "the inputs": ('"inputs":{}', '"inputs":[]'),
+    "an input": ('"inputs":{}', '"inputs":{"x":{"$":"program","of":{}}}'),
+    "the limit": ('"timeout":9', '"timeout":"long"'),
+    "the text": ('"text":"', '"text":7,"was":"'),
+    "the tools": ('"tools":[]', '"tools":[7]'),
+    "the run": ('"execution":{"id"', '"execution":{"number"'),
+    "all of the run": ('"execution":{', '"execution":7,"was":{'),
+    "how deep a line is": ('"value":"a"', f'"value":{"[" * 100_000}{"]" * 100_000}'),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), EDITED.values(), ids=EDITED)
+async def test_an_edited_journal(autojump_clock, desk, old, new):
+    """What somebody has changed is said to be so, before anything is run or written."""
+    desk.write("""
+        id: edited
+        steps:
+          - {id: a, tool: do, parameters: {name: a}}
+          - {id: each, for_each: [0, 1], tool: do, parameters: {name: "{{ item }}"}}
+    """)
+    desk.failing.add("1")
+    await desk.run(timeout=9)
+    path = journal_of(desk.out)
+    assert old in path.read_text()
+    edited = path.read_text().replace(old, new)
+    path.write_text(edited)
+    done = list(desk.done)
+    with pytest.raises(GracelineError, match=r"was changed by somebody|it lacks"):
+        await desk.resume()
+    assert (desk.done, path.read_text()) == (done, edited)
+
+
+async def test_an_edited_result(autojump_clock, desk):
+    """The result of a finished run that cannot be read is an error that names the journal."""
+    desk.write(CHAIN)
+    await desk.run()
+    path = journal_of(desk.out)
+    path.write_text(path.read_text().replace('"pipeline":', '"pipelines":'))
+    with pytest.raises(GracelineError, match=r"out holds no journal .* changed by somebody"):
+        read_run(desk.out).result()
+
+
+async def test_a_run_without_limit(autojump_clock, desk):
+    """A run that was told to have no limit goes on without one."""
+    desk.write(
+        "{config: {timeout: 3}, id: free, steps: [{id: a, tool: do, parameters: {name: a}}]}"
+    )
+    desk.failing.add("a")
+    desk.takes["a"] = 5
+    assert (await desk.run(timeout=math.inf)).status == "failed"
+    desk.failing.clear()
+    assert (await desk.resume()).status == "ok"

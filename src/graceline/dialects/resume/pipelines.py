@@ -15,7 +15,7 @@ import attrs
 from graceline.definitions import Node, Pipeline
 from graceline.dialects.resume.recorded import KeptItem, KeptStep, RecordedRun
 from graceline.dialects.resume.recorder import Recorder
-from graceline.dialects.resume.values import UnkeepableError, decode_value, encode_value
+from graceline.dialects.resume.values import UnkeepableError, encode_value
 from graceline.dialects.yaml.building import Built, Handlers, twin
 from graceline.dialects.yaml.running import Item, Runs, kept_record
 from graceline.engine.surrounded import Surrounded
@@ -63,12 +63,11 @@ class _Maker:
         return twin(changed, function=function)
 
     def _finished(self, node: Node, kept: KeptStep, handlers: Handlers) -> Node:
-        value = decode_value(kept.value)
         remembering = _Remembering(self.runs, node.name, kept.status)
         handlers = attrs.evolve(handlers, told=remembering)
 
         async def finished(_: Any) -> Any:
-            return value
+            return kept.value
 
         return twin(
             node, function=finished, runs_on="coroutine", each=None, when=None, limit=None,
@@ -166,7 +165,7 @@ class _Itemwise(Surrounded):
         async def taken(item: Item) -> Any:
             kept = self.kept.get(item.index)
             if kept is not None and _is_same(kept.item, item.value):
-                return decode_value(kept.value)
+                return kept.value
             value = await inner(item)
             self.recorder.item_ended(self.step, item.index, item.value, value)
             return value

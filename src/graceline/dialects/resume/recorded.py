@@ -10,6 +10,7 @@ import attrs
 
 from graceline.bench.journal import read_lines
 from graceline.definitions.checks import brief
+from graceline.dialects.resume.values import decode_value
 from graceline.errors import GracelineError
 from graceline.results import PipelineResult
 
@@ -19,6 +20,7 @@ FORMAT = 1
 """The number of the journal's form; a higher one cannot be read by this version."""
 
 _FINISHED = ("ok", "late")
+_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 @attrs.frozen
@@ -27,7 +29,7 @@ class KeptStep:
 
     Attributes:
         status: `ok` or `late`.
-        value: what it returned, as the journal has it.
+        value: what it returned.
     """
 
     status: str
@@ -40,7 +42,7 @@ class KeptItem:
 
     Attributes:
         item: the item, as the journal has it.
-        value: what came of it, likewise.
+        value: what came of it.
     """
 
     item: Any
@@ -57,7 +59,7 @@ class RecordedRun:
         text: what it said.
         directory: where the process ran that began the run.
         root: the directory of programs.
-        inputs: what it was given, as the journal has it.
+        inputs: what it was given.
         timeout: seconds that were given with the run; None for the pipeline's own limit.
         tools: the modules with tools, as they were given.
         execution: the id of the run and when it began; None if it never did.
@@ -94,8 +96,17 @@ class RecordedRun:
         return self.status in _FINISHED and not self.degraded
 
     def result(self) -> PipelineResult | None:
-        """The result of a run that has ended; its errors and values are as in documents."""
-        return None if self.document is None else PipelineResult.from_dict(self.document)
+        """The result of a run that has ended; its errors and values are as in documents.
+
+        Raises:
+            GracelineError: if it cannot be read.
+        """
+        if self.document is None:
+            return None
+        try:
+            return PipelineResult.from_dict(self.document)
+        except GracelineError as error:
+            raise _unreadable(self.folder, f"it was changed by somebody: {error}") from error
 
     def forget(self, names: set[str]) -> None:
         """Let steps be done again."""
@@ -112,7 +123,7 @@ class RecordedRun:
             take(self, entry)
 
     def _opened(self, entry: Mapping[str, Any]) -> None:
-        self.execution = entry["execution"]
+        self.execution = {name: _text(entry["execution"][name]) for name in ("id", "timestamp")}
 
     def _item_ended(self, entry: Mapping[str, Any]) -> None:
         name = entry["step"]
@@ -138,7 +149,7 @@ class RecordedRun:
         self.cleaned.add(entry["step"])
 
     def _resumed(self, entry: Mapping[str, Any]) -> None:
-        self.text = entry.get("text", self.text)
+        self.text = _text(entry.get("text", self.text))
         self.forget(set(entry["again"]))
         self.status, self.document, self.degraded = None, None, ()
 
@@ -180,12 +191,21 @@ def read_run(folder: Path) -> RecordedRun:
         )
     try:
         return _read(folder, first, lines)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = "its run ended before it had begun" if not first else f"it lacks {error}"
-        raise GracelineError(
-            f"{folder} holds no journal that can be resumed: {what}; run the file again, with "
-            f"--journal {folder} --force"
-        ) from None
+    except _ODD as error:
+        if not first:
+            what = "its run ended before it had begun"
+        elif isinstance(error, KeyError):
+            what = f"it lacks {error}"
+        else:
+            what = f"it was changed by somebody: {error}"
+        raise _unreadable(folder, what) from None
+
+
+def _unreadable(folder: Path, what: str) -> GracelineError:
+    return GracelineError(
+        f"{folder} holds no journal that can be resumed: {what}; run the file again, with "
+        f"--journal {folder} --force"
+    )
 
 
 def _version(first: Mapping[str, Any]) -> Any:
@@ -199,13 +219,40 @@ def _read(folder: Path, first: Mapping[str, Any], lines: Any) -> RecordedRun:
     run = RecordedRun(
         folder=folder,
         file=Path(first["file"]),
-        text=first["text"],
+        text=_text(first["text"]),
         directory=Path(first["directory"]),
         root=Path(first["root"]),
-        inputs=first["inputs"],
-        timeout=first["timeout"],
-        tools=tuple(first["tools"]),
+        inputs=dict(_given(first["inputs"], "the inputs").items()),
+        timeout=_seconds(_given(first["timeout"], "the limit")),
+        tools=tuple(map(_text, first["tools"])),
     )
     for entry in lines:
         run.take(entry)
+    for name, kept in run.steps.items():
+        value = _given(kept.value, f"the value of step {name!r}")
+        run.steps[name] = attrs.evolve(kept, value=value)
+    for name, items in run.items.items():
+        for index, item in items.items():
+            value = _given(item.value, f"the value of step {name!r}, item {index}")
+            items[index] = attrs.evolve(item, value=value)
     return run
+
+
+def _given(document: Any, what: str) -> Any:
+    """A value of the journal as it was; whoever edits a journal may make one that never was."""
+    try:
+        return decode_value(document)
+    except _ODD as error:
+        raise ValueError(f"{what} cannot be read: {error!r}") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{brief(value)} is no text")
+    return value
+
+
+def _seconds(value: Any) -> float | None:
+    if value is None or (type(value) in (int, float) and value >= 0):
+        return value
+    raise TypeError(f"{brief(value)} is no limit in seconds")

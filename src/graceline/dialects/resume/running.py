@@ -23,7 +23,7 @@ from graceline.dialects.resume.changes import (
 from graceline.dialects.resume.pipelines import recorded_pipeline
 from graceline.dialects.resume.recorded import FORMAT, RecordedRun, read_run
 from graceline.dialects.resume.recorder import Recorder, runner, wall_clock
-from graceline.dialects.resume.values import UnkeepableError, decode_value, encode_value
+from graceline.dialects.resume.values import UnkeepableError, encode_value
 from graceline.dialects.yaml import PipelineFile, load
 from graceline.errors import GracelineError
 
@@ -137,7 +137,7 @@ def recording(
             directory=str(Path.cwd()),
             root=str(Path(file.root or "").absolute()),
             inputs=document,
-            timeout=seconds,
+            timeout=encode_value(seconds),
             tools=list(tools),
             runner=runner(),
         )
@@ -194,15 +194,11 @@ def resuming(
             "run_resumed",
             at=wall_clock(),
             again=sorted(dropped),
-            timeout=run.timeout,
+            timeout=encode_value(run.timeout),
             runner=runner(),
             **facts,
         )
-        inputs = {
-            name: value
-            for name, value in decode_value(run.inputs).items()
-            if name in file.keys.inputs
-        }
+        inputs = {name: value for name, value in run.inputs.items() if name in file.keys.inputs}
         recorder = Recorder(journal)
         with _told(recorder):
             yield Recording(
