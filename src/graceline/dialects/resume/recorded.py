@@ -253,6 +253,8 @@ def _text(value: Any) -> str:
 
 
 def _seconds(value: Any) -> float | None:
-    if value is None or (type(value) in (int, float) and value >= 0):
-        return value
+    if value is None:
+        return None
+    if type(value) in (int, float) and value >= 0:
+        return float(value)
     raise TypeError(f"{brief(value)} is no limit in seconds")
