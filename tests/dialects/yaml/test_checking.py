@@ -94,6 +94,13 @@ def test_a_fine_file_has_none(read):
             "3:26: warning: step 'a': a text runs under the shell, which reads what templates put",
         ),
         (
+            "steps: [{id: a, tool: note, max_retries: 9}]",
+            (
+                "2:42: warning: step 'a': if it fails at once, the retry budget of 3 in 10s allows "
+                "4 of its 10 attempts"
+            ),
+        ),
+        (
             "steps: [{id: a, command: [x], cleanup: {command: y}}]",
             "2:50: warning: step 'a', cleanup: a text runs under the shell",
         ),
@@ -111,6 +118,20 @@ def test_what_is_hardly_meant(read, text, expected):
     """Each kind of it is told, once, where it stands."""
     (found,) = warnings(read, f"id: p\n{text}")
     assert found.startswith(f"f.yaml:{expected}")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "max_retries: 3",
+        "max_retries: 9, backoff: {initial: 4, max: 4}",
+        "max_retries: 9, total_timeout: 500ms",
+        "max_retries: 9, idempotent: false",
+    ],
+)
+def test_retries_that_the_budget_does_not_end(read, step):
+    """Few ones, those that the backoff spreads, and those that something else ends."""
+    assert warnings(read, f"id: p\nsteps: [{{id: a, tool: note, {step}}}]") == []
 
 
 def test_warnings_are_in_the_order_of_the_file(read):

@@ -13,8 +13,8 @@ from graceline.durations import format_duration
 
 if TYPE_CHECKING:
     from graceline.dialects.yaml import PipelineFile
-    from graceline.dialects.yaml.limits import Resolved
-    from graceline.dialects.yaml.schema import FileKeys, StageKeys, StepKeys
+    from graceline.dialects.yaml.limits import Resolved, StepLimits
+    from graceline.dialects.yaml.schema import StepKeys
 
 __all__ = ["sketch_file", "sketch_pipeline"]
 
@@ -91,7 +91,7 @@ def sketch_file(file: PipelineFile) -> Sketch:
         built = value.build() if isinstance(value, AdaptiveKeys) else value
         return tuple(_limit("limit", built))
 
-    keys = file.keys
+    keys, limits = file.keys, file.limits()
     frames: list[Frame] = []
     for stage, steps in keys.groups():
         frames.append(
@@ -101,7 +101,7 @@ def sketch_file(file: PipelineFile) -> Sketch:
                 if stage is None
                 else (*limit(stage.timeout), *([] if stage.critical else ["not critical"])),
                 after=(frames[-1].name,) if frames else (),
-                boxes=tuple(_box(file, keys, stage, step) for step in steps),
+                boxes=tuple(_box(file, limits[step.id], step) for step in steps),
                 soft=stage is not None and not stage.critical,
             )
         )
@@ -112,11 +112,8 @@ def sketch_file(file: PipelineFile) -> Sketch:
     return Sketch(file.name, limit(keys.config.timeout), tuple(frames))
 
 
-def _box(file: PipelineFile, keys: FileKeys, stage: StageKeys | None, step: StepKeys) -> Box:
-    from graceline.dialects.yaml.limits import resolve_limits  # noqa: PLC0415 - an extra
-
+def _box(file: PipelineFile, limits: StepLimits, step: StepKeys) -> Box:
     links = file.links
-    limits = resolve_limits(file.tree, keys, stage, step, links.steps[step.id].path)
     after = links.after[step.id]
     return Box(
         name=step.id,

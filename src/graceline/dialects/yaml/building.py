@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,7 +18,7 @@ from graceline.dialects.yaml.bodies import ToolSource, items_of, work_of
 from graceline.dialects.yaml.calls import CallError
 from graceline.dialects.yaml.cleaning import cleanup_of
 from graceline.dialects.yaml.inputs import coerce_inputs
-from graceline.dialects.yaml.limits import GRACE, StepLimits, resolve_limits
+from graceline.dialects.yaml.limits import GRACE, StepLimits
 from graceline.dialects.yaml.linking import OUTPUTS
 from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.policies import AdaptiveKeys, BackoffKeys
@@ -63,14 +63,12 @@ class Built:
 
     Attributes:
         pipeline: the definition.
-        limits: for each step, its limits and where they come from.
         runs: the records of the runs that go on.
         handlers: those of each step.
         outputs: the stage that makes the outputs, which is no step's; None if there are none.
     """
 
     pipeline: Pipeline
-    limits: dict[str, StepLimits]
     runs: Runs
     handlers: dict[str, Handlers]
     outputs: Stage | None
@@ -97,7 +95,13 @@ class Built:
 
 
 def build(
-    keys: FileKeys, tree: Tree, links: Links, file: str, tools: ToolSource, root: Path | None
+    keys: FileKeys,
+    tree: Tree,
+    links: Links,
+    limits: Mapping[str, StepLimits],
+    file: str,
+    tools: ToolSource,
+    root: Path | None,
 ) -> Built:
     """Build the pipeline of a file.
 
@@ -105,6 +109,7 @@ def build(
         keys: the file, structured.
         tree: the file, as it was read.
         links: what refers to what in it; without problems.
+        limits: for each step, its limits.
         file: what messages call it.
         tools: where tools are found.
         root: the directory of programs; None for this process's.
@@ -115,7 +120,7 @@ def build(
     with warnings.catch_warnings():
         # What is hardly meant is told by `check`, with its place in the file.
         warnings.simplefilter("ignore", DefinitionWarning)
-        return _Builder(keys, tree, links, file, tools, root).build()
+        return _Builder(keys, tree, links, limits, file, tools, root).build()
 
 
 class _Builder:
@@ -124,6 +129,7 @@ class _Builder:
         keys: FileKeys,
         tree: Tree,
         links: Links,
+        limits: Mapping[str, StepLimits],
         file: str,
         tools: ToolSource,
         root: Path | None,
@@ -131,12 +137,12 @@ class _Builder:
         self._keys = keys
         self._tree = tree
         self._links = links
+        self._limits = limits
         self._file = file
         self._tools = tools
         self._root = root
         self._name = keys.id or keys.name or ""
         self._problems: list[Problem] = []
-        self._limits: dict[str, StepLimits] = {}
         self._handlers: dict[str, Handlers] = {}
         self._runs = Runs(tuple(links.steps), lambda given: coerce_inputs(keys.inputs, given, file))
         self._skipping = frozenset(
@@ -175,7 +181,7 @@ class _Builder:
             hedge=None,
             on_cleanup=self._runs.close,
         )
-        return Built(pipeline, self._limits, self._runs, self._handlers, outputs)
+        return Built(pipeline, self._runs, self._handlers, outputs)
 
     def _made(self, make: Callable[[], Any], body: _Path, path: _Path) -> Any:
         """What is made, or None if it is refused, which is noted.
@@ -207,7 +213,7 @@ class _Builder:
     def _stage(
         self, number: int, keys: StageKeys | None, steps: tuple[StepKeys, ...]
     ) -> Iterator[Stage]:
-        nodes = [node for step in steps for node in self._step(keys, step)]
+        nodes = [node for step in steps for node in self._step(step)]
         if len(nodes) < len(steps):
             return  # what is missing is a problem already
         options: dict[str, Any] = {}
@@ -223,10 +229,9 @@ class _Builder:
         name = self._name if keys is None else keys.id
         yield Stage(name, nodes, **options)
 
-    def _step(self, stage: StageKeys | None, step: StepKeys) -> Iterator[Node]:
+    def _step(self, step: StepKeys) -> Iterator[Node]:
         place = self._links.steps[step.id]
-        limits = resolve_limits(self._tree, self._keys, stage, step, place.path)
-        self._limits[step.id] = limits
+        limits = self._limits[step.id]
         key = next((key for key in ("command", "tool", "action") if getattr(step, key)), "")
         work = self._made(
             lambda: work_of(step, step.id, self._runs, self._tools, self._root, step.runs_on),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 
 from graceline.definitions import Adaptive
 from graceline.definitions.checks import brief
 from graceline.dialects.templates.parsing import is_template
-from graceline.dialects.yaml.limits import Resolved, resolve_limits
+from graceline.dialects.yaml.explaining import retries_of
+from graceline.dialects.yaml.limits import Resolved, StepLimits
 from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.policies import AdaptiveKeys
 from graceline.dialects.yaml.problems import Position, Problem
 from graceline.dialects.yaml.reading import Tree
 from graceline.dialects.yaml.schema import FileKeys, StageKeys, StepKeys
 from graceline.durations import format_duration
+from graceline.resilience import StopReason
 
 __all__ = ["warnings_of"]
 
@@ -24,10 +26,13 @@ _Stated = float | Adaptive | AdaptiveKeys | None
 _Path = tuple[str | int, ...]
 
 
-def warnings_of(keys: FileKeys, tree: Tree, links: Links, file: str) -> list[Problem]:
+def warnings_of(
+    keys: FileKeys, tree: Tree, links: Links, limits: Mapping[str, StepLimits], file: str
+) -> list[Problem]:
     """The warnings of a file that has no errors, in its order."""
     found = sorted(
-        _Checker(keys, tree, links).all(), key=lambda one: (one[0] or Position(0, 0), one[1])
+        _Checker(keys, tree, links, limits, file).all(),
+        key=lambda one: (one[0] or Position(0, 0), one[1]),
     )
     return [Problem(message, file, at, "warning") for at, message in found]
 
@@ -47,6 +52,8 @@ class _Checker:
     keys: FileKeys
     tree: Tree
     links: Links
+    limits: Mapping[str, StepLimits]
+    file: str
 
     def all(self) -> Iterator[_Warning]:
         """Every warning."""
@@ -112,7 +119,7 @@ class _Checker:
 
     def _step(self, stage: StageKeys | None, step: StepKeys, path: _Path) -> Iterator[_Warning]:
         where = f"step {step.id!r}"
-        limits = resolve_limits(self.tree, self.keys, stage, step, path)
+        limits = self.limits[step.id]
         attempt, total = _seconds(limits.attempt.limit), _seconds(limits.total.limit)
         above = [
             (_seconds(limits.stage.limit), "its stage"),
@@ -132,6 +139,17 @@ class _Checker:
             )
         elif total < attempt < math.inf:
             yield _place(limits.attempt), _clamped(where, attempt, total, "its total_timeout")
+        if step.max_retries:
+            failing = retries_of(self.keys, self.links, limits, self.file, stage, step).failing
+            if failing.why == StopReason.BUDGET:
+                yield (
+                    self._at(*path, "max_retries"),
+                    (
+                        f"{where}: if it fails at once, the retry budget of 3 in 10s allows "
+                        f"{failing.attempts} of its {step.max_retries + 1} attempts; a longer "
+                        "backoff spreads them"
+                    ),
+                )
         least = min(attempt, total)
         if step.grace and step.grace >= least:
             yield self._at(*path, "grace"), _grace(step.grace, least, where)

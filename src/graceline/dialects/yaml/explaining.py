@@ -7,7 +7,7 @@ is known yet: so it cannot say anything else than what runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
@@ -25,16 +25,15 @@ from graceline.dialects.yaml.explanations import (
     Standing,
     Statement,
 )
-from graceline.dialects.yaml.limits import Resolved, StepLimits, resolve_limits
+from graceline.dialects.yaml.limits import Resolved, StepLimits
 from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.policies import BackoffKeys
 from graceline.dialects.yaml.problems import Position
-from graceline.dialects.yaml.reading import Tree
 from graceline.dialects.yaml.schema import FileKeys, StageKeys, StepKeys
 from graceline.durations import format_duration
 from graceline.errors import DefinitionError
 
-__all__ = ["explain_step"]
+__all__ = ["explain_step", "retries_of"]
 
 _COUNTED = {
     "attempt": "its start",
@@ -46,8 +45,8 @@ _COUNTED = {
 
 def explain_step(
     keys: FileKeys,
-    tree: Tree,
     links: Links,
+    limits: Mapping[str, StepLimits],
     file: str,
     name: str,
     *,
@@ -59,8 +58,8 @@ def explain_step(
 
     Args:
         keys: the file, structured.
-        tree: the file, as it was read.
         links: which step needs which.
+        limits: for each step, its limits.
         file: what the file is called.
         name: the step.
         into_stage: seconds of its stage that have passed when it starts.
@@ -74,10 +73,32 @@ def explain_step(
         for step in steps:
             if step.id == name:
                 before = tuple(one.id for one in keys.stages[:number])
-                limits = resolve_limits(tree, keys, stage, step, links.steps[name].path)
-                asked = _Asked(keys, links, limits, file, stage, step, into_stage, into_run)
+                own = limits[name]
+                asked = _Asked(keys, links, own, file, stage, step, into_stage, into_run)
                 return asked.explain(backoff, before)
     raise DefinitionError(f"there is no step {name!r} in {file}; {nearest(name, links.steps)}")
+
+
+def retries_of(
+    keys: FileKeys,
+    links: Links,
+    limits: StepLimits,
+    file: str,
+    stage: StageKeys | None,
+    step: StepKeys,
+) -> Retries:
+    """How often a step is tried that begins with the run, if each backoff is as long as it can be.
+
+    Args:
+        keys: the file, structured.
+        links: which step needs which.
+        limits: those of the step.
+        file: what the file is called.
+        stage: its stage; None in a file without stages.
+        step: the step.
+    """
+    asked = _Asked(keys, links, limits, file, stage, step, 0.0, 0.0)
+    return asked.retries(tuple(asked.levels()), 1.0)
 
 
 @attrs.frozen
@@ -92,7 +113,7 @@ class _Asked:
     into_run: float
 
     def explain(self, backoff: float, before: tuple[str, ...]) -> Explanation:
-        levels = tuple(self._levels())
+        levels = tuple(self.levels())
         first = self._first(levels)
         step, links = self.step, self.links
         waited_for_by = tuple(name for name, needs in links.needs.items() if step.id in needs)
@@ -105,7 +126,7 @@ class _Asked:
             summary=_summary(first, levels),
             first=first,
             levels=tuple(self._related(levels, first)),
-            retries=self._retries(levels, backoff),
+            retries=self.retries(levels, backoff),
             cleanup=self._cleanup(levels, first),
             breaker=None if step.breaker is None else step.breaker.build(),
             hedge=None if step.hedge is None else step.hedge.build(),
@@ -122,7 +143,7 @@ class _Asked:
     def _pipeline(self) -> str:
         return self.keys.id or self.keys.name or ""
 
-    def _levels(self) -> Iterator[LevelLimit]:
+    def levels(self) -> Iterator[LevelLimit]:
         """Every level, from the inside out, without what they are to each other."""
         limits, step, config = self.limits, self.step, self.keys.config
         yield self._level("attempt", step.id, limits.attempt, 0.0)
@@ -196,7 +217,8 @@ class _Asked:
                 later = one.cut_after - first.after - passed
             yield attrs.evolve(one, clamped_by=clamped, overtakes_after=later)
 
-    def _retries(self, levels: tuple[LevelLimit, ...], share: float) -> Retries:
+    def retries(self, levels: tuple[LevelLimit, ...], share: float) -> Retries:
+        """How often it is tried, with a share of each backoff."""
         step = self.step
         retry = (step.backoff or BackoffKeys()).build(attempts=(step.max_retries or 0) + 1)
         course = Course(

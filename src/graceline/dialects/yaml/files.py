@@ -15,6 +15,7 @@ from graceline.dialects.yaml.checking import warnings_of
 from graceline.dialects.yaml.explaining import explain_step
 from graceline.dialects.yaml.explanations import Explanation
 from graceline.dialects.yaml.inputs import check_defaults, coerce_inputs
+from graceline.dialects.yaml.limits import StepLimits, limits_of
 from graceline.dialects.yaml.linking import link
 from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.problems import FileError, Problem
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from graceline.bench import Suite
     from graceline.definitions import Pipeline
     from graceline.dialects.yaml.bodies import ToolSource
-    from graceline.dialects.yaml.limits import StepLimits
 
 __all__ = ["Functions", "PipelineFile", "check", "load", "loads", "outline"]
 
@@ -107,7 +107,7 @@ class PipelineFile:
 
     def limits(self) -> dict[str, StepLimits]:
         """For each step every limit that can cut it, and where these come from."""
-        return dict(self._built.limits)
+        return dict(self._limits)
 
     def explain(
         self,
@@ -132,8 +132,8 @@ class PipelineFile:
             raise GracelineError(f"{self.file} holds phases, and no steps to explain")
         return explain_step(
             self.keys,
-            self.tree,
             self.links,
+            self._limits,
             self.file,
             step,
             into_stage=into_stage,
@@ -143,13 +143,19 @@ class PipelineFile:
 
     def warnings(self) -> list[Problem]:
         """What is valid, but hardly what was meant, in the order of the file."""
-        return warnings_of(self.keys, self.tree, self.links, self.file)
+        return warnings_of(self.keys, self.tree, self.links, self._limits, self.file)
+
+    @cached_property
+    def _limits(self) -> dict[str, StepLimits]:
+        return limits_of(self.tree, self.keys, self.links)
 
     @cached_property
     def _built(self) -> Built:
         if self.is_suite:
             raise GracelineError(f"{self.file} holds phases; run it with `graceline bench`")
-        return build(self.keys, self.tree, self.links, self.file, self._tools, self.root)
+        return build(
+            self.keys, self.tree, self.links, self._limits, self.file, self._tools, self.root
+        )
 
     @cached_property
     def _suite(self) -> Suite:
@@ -220,7 +226,10 @@ def outline(path: str | os.PathLike[str]) -> PipelineFile:
 
     Raises:
         FileError: with everything that is wrong apart from its tools.
+        DefinitionError: for what is no path.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise DefinitionError(f"outline(): {brief(path)} is no path; give that of a file")
     return _read(read_bytes(path), os.fspath(path), None, None)
 
 

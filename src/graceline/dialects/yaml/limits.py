@@ -12,12 +12,13 @@ import attrs
 
 from graceline.definitions import Adaptive
 from graceline.dialects.yaml.forms import SECONDS
+from graceline.dialects.yaml.links import Links
 from graceline.dialects.yaml.policies import AdaptiveKeys
 from graceline.dialects.yaml.problems import Position
 from graceline.dialects.yaml.reading import Tree
 from graceline.dialects.yaml.schema import ConfigKeys, FileKeys, StageKeys, StepKeys
 
-__all__ = ["GRACE", "Candidate", "Resolved", "StepLimits", "resolve_limits"]
+__all__ = ["GRACE", "Candidate", "Resolved", "StepLimits", "limits_of", "resolve_limits"]
 
 GRACE = 5.0
 """Seconds for cleanup after a limit, where a file says nothing."""
@@ -81,6 +82,21 @@ class StepLimits:
     stage: Resolved
     pipeline: Resolved
     cleanup: Resolved
+
+
+def limits_of(tree: Tree, keys: FileKeys, links: Links) -> dict[str, StepLimits]:
+    """The limits of every step of a file; what is built, drawn, warned of and explained is these.
+
+    Args:
+        tree: the file.
+        keys: the same, structured.
+        links: where its steps stand.
+    """
+    return {
+        step.id: resolve_limits(tree, keys, stage, step, links.steps[step.id].path)
+        for stage, steps in keys.groups()
+        for step in steps
+    }
 
 
 def resolve_limits(
