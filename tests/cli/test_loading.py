@@ -2,7 +2,7 @@ import pytest
 
 from graceline import Pipeline
 from graceline.cli.failures import UsageError
-from graceline.cli.loading import load_pipeline, parse_input, parse_timeout
+from graceline.cli.loading import load_pipeline, parse_timeout, read_value, split_input
 
 TWO = """
 async def work(value): ...
@@ -19,7 +19,7 @@ only = alias = Pipeline("p", [work])
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        ([], None),
+        ([], {}),
         (["a=1"], {"a": 1}),
         (["a=1.5", "b=true", "c=null"], {"a": 1.5, "b": True, "c": None}),
         (["a=hello", 'b="2"'], {"a": "hello", "b": "2"}),
@@ -30,8 +30,8 @@ only = alias = Pipeline("p", [work])
     ],
 )
 def test_input(pairs, expected):
-    """Values that are JSON are read as JSON, all others are strings; no pair means no input."""
-    assert parse_input(pairs) == expected
+    """Values that are JSON are read as JSON, all others are strings."""
+    assert {key: read_value(text) for key, text in split_input(pairs).items()} == expected
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_input(pairs, expected):
 def test_bad_input(pairs, message):
     """A word that is no `key=value`, and a key given twice, are refused with what would be right."""
     with pytest.raises(UsageError, match=message):
-        parse_input(pairs)
+        split_input(pairs)
 
 
 def test_file(write):

@@ -24,7 +24,6 @@ __all__ = [
     "is_file",
     "load",
     "load_pipeline",
-    "parse_input",
     "parse_timeout",
     "read_value",
     "split_input",
@@ -173,20 +172,11 @@ def _look_in(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
-def parse_input(pairs: Iterable[str]) -> dict[str, Any] | None:
-    """The input of a run from `key=value` words: values are JSON, or strings if they are none.
-
-    Raises:
-        UsageError: for a word without `=`, an empty key, and a key that is given twice.
-    """
-    return {key: read_value(text) for key, text in split_input(pairs).items()} or None
-
-
 def split_input(pairs: Iterable[str]) -> dict[str, str]:
     """The `key=value` words of a command line, with the values as they stand there.
 
     Raises:
-        UsageError: as `parse_input`.
+        UsageError: for a word without `=`, an empty key, and a key that is given twice.
     """
     given: dict[str, str] = {}
     for pair in pairs:

@@ -8,7 +8,7 @@ import pytest
 
 from graceline import DefinitionError, GracelineError, open_engine
 from graceline.dialects.tools import Tools
-from graceline.dialects.yaml import FileError, PipelineFile, check, load, loads
+from graceline.dialects.yaml import FileError, PipelineFile, check, load, loads, outline
 
 GOOD = "id: p\nsteps: [{id: a, command: [touch, made]}]\n"
 
@@ -283,6 +283,7 @@ def test_what_editors_write(tmp_path, data, error):
     [
         (lambda: load(None), r"load\(\): None is no path"),
         (lambda: load(3), r"load\(\): 3 is no path"),
+        (lambda: outline(5), r"outline\(\): 5 is no path"),
         (lambda: load(b"f.yaml"), r"load\(\): b'f.yaml' is no path"),
         (lambda: loads(None), r"loads\(\): None is no text"),
         (lambda: loads(bytearray(b"id: p")), r"loads\(\): bytearray\(b'id: p'\) is no text"),

@@ -124,9 +124,6 @@ class Runs:
         """What a template says here and now."""
         return value.evaluate(self.records().scope(item))
 
-    def __len__(self) -> int:
-        return len(self._going)
-
 
 @attrs.frozen(eq=False)
 class StepHooks:
