@@ -7,17 +7,12 @@ cannot cut it, and nothing else of the run goes on before the line is on the dis
 
 from __future__ import annotations
 
-import os
-import platform
 import re
-from datetime import datetime
 from functools import partial
-from importlib.metadata import version
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from graceline.bench.common import reason, runner, wall_clock, without_values
 from graceline.bench.journal import Journal
 from graceline.bench.ledger import Ledger, facts_of
 from graceline.bench.suite import armed
@@ -33,15 +28,10 @@ if TYPE_CHECKING:
     from graceline.results import NodeOutcome, PipelineResult
     from graceline.telemetry.events import Event
 
-__all__ = ["FORMAT", "Recorder", "event_name", "wall_clock"]
+__all__ = ["FORMAT", "Recorder", "event_name"]
 
 FORMAT = 1
 """The number of the journal's form; another one means that older versions cannot read it."""
-
-
-def wall_clock() -> str:
-    """The date and time, with the zone."""
-    return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
 def event_name(kind: type[Event]) -> str:
@@ -81,12 +71,7 @@ class Recorder:
                 "format": FORMAT,
                 "at": wall_clock(),
                 "timeout": None if timeout == inf else timeout,
-                "runner": {
-                    "pid": os.getpid(),
-                    "host": platform.node(),
-                    "python": platform.python_version(),
-                    "graceline": version("graceline"),
-                },
+                "runner": runner(),
                 "suite": to_document(facts),
             }
         )
@@ -127,22 +112,7 @@ class Recorder:
         Raises:
             OSError: if it could not be written.
         """
-        stages = {
-            name: attrs.evolve(
-                stage,
-                value=None,
-                nodes={
-                    node.name: attrs.evolve(node, value=None, partial=None)
-                    if (name, node.name) in self._written
-                    else node
-                    for node in stage.nodes.values()
-                },
-            )
-            for name, stage in result.stages.items()
-        }
-        slim = attrs.evolve(
-            result, value=None, stages=stages, partial=dict.fromkeys(result.partial)
-        )
+        slim = without_values(result, lambda phase, command: (phase, command) in self._written)
         self._end({"result": to_document(slim)})
 
     def give_up(self, error: BaseException) -> None:
@@ -151,9 +121,7 @@ class Recorder:
         Raises:
             OSError: if it could not be written.
         """
-        while isinstance(error, BaseExceptionGroup):  # from a nursery; the first one says enough
-            error = error.exceptions[0]
-        self._end({"result": None, "reason": type(error).__name__})
+        self._end({"result": None, "reason": reason(error)})
 
     def _end(self, what: dict[str, Any]) -> None:
         self._journal.write({"event": "suite_ended", "at": wall_clock(), **what})

@@ -7,15 +7,10 @@ that cannot be written ends the run.
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from importlib.metadata import version
 from typing import Any
 
-import attrs
-
+from graceline.bench.common import reason, wall_clock, without_values
 from graceline.bench.journal import Journal
 from graceline.deadlines import Kind
 from graceline.dialects.resume.values import UnkeepableError, encode_value
@@ -24,22 +19,7 @@ from graceline.engine.levels import current_level
 from graceline.errors import GracelineError
 from graceline.results import NodeOutcome, PipelineResult
 
-__all__ = ["Recorder", "runner", "wall_clock"]
-
-
-def wall_clock() -> str:
-    """The date and time, with the zone."""
-    return datetime.now().astimezone().isoformat(timespec="milliseconds")
-
-
-def runner() -> dict[str, Any]:
-    """Who writes."""
-    return {
-        "pid": os.getpid(),
-        "host": platform.node(),
-        "python": platform.python_version(),
-        "graceline": version("graceline"),
-    }
+__all__ = ["Recorder"]
 
 
 class Recorder:
@@ -125,9 +105,7 @@ class Recorder:
         Raises:
             GracelineError: as `finish`.
         """
-        while isinstance(error, BaseExceptionGroup):  # from a nursery; the first one says enough
-            error = error.exceptions[0]
-        facts = {"at": wall_clock(), "status": None, "reason": type(error).__name__}
+        facts = {"at": wall_clock(), "status": None, "reason": reason(error)}
         self._end(facts, lambda: facts)
 
     def _end(self, facts: dict[str, Any], whole: Callable[[], dict[str, Any]]) -> None:
@@ -152,18 +130,5 @@ class Recorder:
 
 def _document(result: PipelineResult) -> dict[str, Any]:
     """The result; with its values only where nothing is left to be done, so that all is told."""
-    if result.ok and not result.degraded:
-        return to_document(result)
-    stages = {
-        name: attrs.evolve(
-            stage,
-            value=None,
-            nodes={
-                node.name: attrs.evolve(node, value=None, partial=None)
-                for node in stage.nodes.values()
-            },
-        )
-        for name, stage in result.stages.items()
-    }
-    slim = attrs.evolve(result, value=None, stages=stages, partial=dict.fromkeys(result.partial))
-    return to_document(slim)
+    finished = result.ok and not result.degraded
+    return to_document(result if finished else without_values(result))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from graceline.bench.common import runner, wall_clock
 from graceline.bench.journal import Journal, journal_of
 from graceline.definitions import Pipeline
 from graceline.definitions.checks import brief, nearest, optional_duration
@@ -22,7 +23,7 @@ from graceline.dialects.resume.changes import (
 )
 from graceline.dialects.resume.pipelines import recorded_pipeline
 from graceline.dialects.resume.recorded import FORMAT, RecordedRun, read_run
-from graceline.dialects.resume.recorder import Recorder, runner, wall_clock
+from graceline.dialects.resume.recorder import Recorder
 from graceline.dialects.resume.values import UnkeepableError, encode_value
 from graceline.dialects.yaml import PipelineFile, load
 from graceline.errors import GracelineError
