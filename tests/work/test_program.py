@@ -255,8 +255,9 @@ async def test_it_leads_a_session_of_its_own(engine):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"argv": ["no-such-program"]}, "no program 'no-such-program' in its PATH"),
+        ({"argv": ["no-such-program"]}, "no program 'no-such-program' in its PATH$"),
         ({"argv": ["true"], "env": {"PATH": "/nowhere"}}, "in its PATH, '/nowhere'"),
+        ({"argv": ["x"], "env": lambda _: {"PATH": "/no"}}, "in its PATH, '/no'$"),
         ({"argv": ["./gone"]}, "no program 'gone'"),
         ({"argv": ["/etc/passwd"]}, "'/etc/passwd' is not executable"),
         ({"argv": ["/etc"]}, "no program '/etc'"),

@@ -73,7 +73,7 @@ async def _run_program(
         CommandFailedError: if it did not start, or did not end as it should.
     """
     env = _environment(changes, context.carrier())
-    _find(command, argv[0], env, here)
+    _find(command, argv[0], env, here, told="PATH" in changes)
     await guard.start()
     try:
         child = Child(
@@ -133,7 +133,7 @@ def _environment(changes: Mapping[str, str | None], carrier: Mapping[str, str]) 
     return env
 
 
-def _find(command: Command, program: str, env: Mapping[str, str], cwd: str) -> None:
+def _find(command: Command, program: str, env: Mapping[str, str], cwd: str, *, told: bool) -> None:
     """Complain of a program that is not there before anything is started: a shell would mumble."""
     here = cwd or "."
     if not Path(here).is_dir():
@@ -153,9 +153,8 @@ def _find(command: Command, program: str, env: Mapping[str, str], cwd: str) -> N
             found = f"{here}/{found}"
         if os.access(found, os.X_OK) and Path(found).is_file():
             return
-    raise CommandFailedError(
-        f"{_name(command)}: there is no program {program!r} in its PATH, {places!r}"
-    )
+    own = f", {places!r}" if told else ""  # else it is long, and everybody can see it
+    raise CommandFailedError(f"{_name(command)}: there is no program {program!r} in its PATH{own}")
 
 
 def _output(argv: tuple[str, ...], child: Child) -> CommandOutput:
