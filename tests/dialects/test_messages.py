@@ -659,6 +659,15 @@ async def test_the_text_of_an_error_is_bounded(agents, autojump_clock, length):
     assert error == "node 'x' raised ValueError" + (f": {'y' * 1000}..." if length else "")
 
 
+def test_a_forgotten_type_is_told():
+    """`@agents.agent` without parentheses gets the function for a type."""
+    with pytest.raises(DefinitionError, match=r"write @agents.agent\(\"type\"\)"):
+
+        @Dispatcher().agent
+        def search(request):
+            raise AssertionError("it is not called")
+
+
 async def test_an_error_without_a_text_is_answered(agents, autojump_clock):
     """An exception whose `str` raises is named by its class."""
 

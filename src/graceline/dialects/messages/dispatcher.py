@@ -101,6 +101,7 @@ class Dispatcher:
         Raises:
             DefinitionError: as `register`.
         """
+        check_name(message_type, "@agent", 'write @agents.agent("type")')
 
         def decorate(function: A) -> A:
             if options:
