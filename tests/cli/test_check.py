@@ -24,6 +24,7 @@ SUITE = """
 id: s
 phases: [{name: p, commands: [{command: [x]}]}]
 """
+LATER = "which tools there are, and what they take, is looked at when these are mended"
 SHELL = (
     "warned.yaml:3:28: warning: step 'say': a text runs under the shell; a list such as "
     "[make, all] does not\n"
@@ -86,11 +87,22 @@ def test_tools(put, call):
     def search(query): raise AssertionError("nothing is called")
     """)  # fmt: skip
     target = put("a.yaml", "id: a\nsteps: [{id: s, tool: search, parameters: {query: x}}]")
-    assert "there is no tool 'search'" in call("check", target)[1]
+    first, hint, last = call("check", target)[1].splitlines()
+    assert "there is no tool 'search'" in first
+    assert (hint, last) == ("tools of a program are given by --tools FILE.py", "1 file: 1 error")
     code, out, err = call("check", target, "--tools", "tools.py", "--json")
     assert (code, json.loads(out)["errors"], err) == (0, 0, "imported\n")
     bad = put("b.yaml", "id: a\nsteps: [{id: s, tool: search, parameters: {quary: x}}]")
     assert "b.yaml:2:44: " in call("check", bad, "--tools", "tools.py")[1]
+    wrong = put("c.yaml", "id: a\nsteps: [{id: s, tool: shearch, timeout: 0}]")
+    assert call("check", wrong, "--tools", "tools.py")[1].splitlines()[-2:] == [
+        "1 file: 1 error",
+        LATER,
+    ]
+    unknown = call(
+        "check", put("c.yaml", "id: a\nsteps: [{id: s, tool: x}]"), "--tools", "tools.py"
+    )
+    assert "--tools" not in unknown[1]
 
 
 @pytest.mark.parametrize(

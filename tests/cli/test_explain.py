@@ -195,6 +195,7 @@ def test_what_is_explained_is_what_the_command_runs(write, put, virtual, call, s
         (["none/of/it.yaml"], "there is no file 'none/of/it.yaml'"),
         (["broken.yaml"], "broken.yaml:1:8: steps: "),
         (["suite.yaml"], "suite.yaml holds phases, so it is a suite: there are no steps"),
+        (["research.yaml", "--tools", "no.py"], "explain needs no tools; leave --tools out"),
         (["research.yaml", "search", "more"], "explain takes one FILE and one STEP"),
     ],
 )

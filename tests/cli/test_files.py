@@ -297,6 +297,7 @@ def test_a_missing_tool(research, call):
     """Without its tool a file is wrong, at the place where it names it."""
     code, _, err = call("run", research, "-i", "topic=x")
     assert (code, "research.yaml:8:24: there is no tool 'search'" in err) == (2, True)
+    assert err.endswith("\ngraceline: tools of a program are given by --tools FILE.py\n")
 
 
 def test_a_file_that_is_not_there(research, call):

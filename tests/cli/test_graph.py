@@ -129,6 +129,7 @@ def test_a_picture(research, tmp_path, call):
         (["broken.yaml"], "broken.yaml:1:8: steps: "),
         (["suite.yaml"], "suite.yaml holds phases, so it is a suite"),
         (["jobs.py:nightl"], "there is no pipeline 'nightl' in jobs.py; did you mean 'nightly'"),
+        (["research.yaml", "--tools", "no.py"], "graph needs no tools; leave --tools out"),
         (["research.yaml", "more"], "graph takes one TARGET"),
     ],
 )

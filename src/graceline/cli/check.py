@@ -13,7 +13,7 @@ from rich.text import Text
 
 from graceline.cli.ending import OK, USAGE
 from graceline.cli.failures import UsageError
-from graceline.cli.files import dialect, load_tools
+from graceline.cli.files import TOOLS_HINT, dialect, lacks_tool, load_tools
 from graceline.cli.guarding import guarded, output_aside
 from graceline.cli.loading import is_file
 from graceline.cli.options import FLAG, Debug, ToolModules
@@ -31,6 +31,7 @@ installed package offers as entry points. Errors are told all \
 at once, with file, line and column; then, for a file without errors, what is \
 valid but hardly what was meant.
 """
+_LATER = "which tools there are, and what they take, is looked at when these are mended"
 CHECK_EPILOGUE = """\
 Examples:
 
@@ -86,8 +87,31 @@ def check(
         out = Console()
         for one in problems:
             out.print(_line(one), soft_wrap=True)
+        if known is None and any(lacks_tool(one.message) for one in problems):
+            out.print(Text(TOOLS_HINT, style="dim"), soft_wrap=True)
         out.print(_summary(len(found), errors, warnings), soft_wrap=True)
+        if any(_hidden(path) for path in files if found[str(path)]):
+            out.print(Text(_LATER, style="dim"), soft_wrap=True)
     return USAGE if errors or (strict and warnings) else OK
+
+
+def _hidden(path: Path) -> bool:
+    """Whether other errors of a file keep its calls of tools from being looked at."""
+    from graceline.dialects.yaml import FileError, outline  # noqa: PLC0415 - an extra
+    from graceline.dialects.yaml.linking import steps_of  # noqa: PLC0415
+    from graceline.dialects.yaml.reading import parse, read_bytes  # noqa: PLC0415
+
+    try:
+        steps = steps_of(parse(read_bytes(path), path))
+    except FileError:
+        return False
+    if not any(step.get("tool") or step.get("action") for _, _, step in steps):
+        return False
+    try:
+        outline(path)
+    except FileError:
+        return True
+    return False
 
 
 def _entry(problem: Problem) -> dict[str, Any]:

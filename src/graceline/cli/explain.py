@@ -18,7 +18,7 @@ from graceline.cli.ending import OK
 from graceline.cli.failures import UsageError
 from graceline.cli.files import outline_file
 from graceline.cli.loading import is_file
-from graceline.cli.options import FLAG, Debug, Word
+from graceline.cli.options import FLAG, Debug, NoTools, Word, check_no_tools
 from graceline.durations import format_duration
 from graceline.timelines.lettering import shown
 
@@ -67,9 +67,11 @@ def explain(
             help="Print a document and nothing else: that of the step, or a list of all.",
         ),
     ] = False,
+    tools: NoTools = None,
     debug: Debug = False,  # noqa: ARG001 - the command line looks for it
 ) -> int:
     """Explain the limits of a file."""
+    check_no_tools("explain", tools)
     from graceline.cli.explained import show_step  # noqa: PLC0415 - see above
 
     if not is_file(file):

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from graceline.dialects.yaml import PipelineFile  # noqa: TC004 - only the annotation of a field
 
 __all__ = [
+    "TOOLS_HINT",
     "Job",
     "dialect",
     "find_pipeline",
     "find_suite",
+    "lacks_tool",
     "load_file",
     "load_job",
     "load_steps",
@@ -38,6 +40,8 @@ __all__ = [
     "read_inputs",
 ]
 
+TOOLS_HINT = "tools of a program are given by --tools FILE.py"
+"""What to say of tools that are not there, where no module was named."""
 _EXTRA = frozenset({"yaml", "jinja2", "markupsafe"})
 
 
@@ -170,10 +174,20 @@ def load_file(target: str, tools: Iterable[str] = ()) -> PipelineFile:
     """
     path = _existing(target)
     known = load_tools(tools)
-    with dialect():
-        from graceline.dialects.yaml import load as read  # noqa: PLC0415 - see above
+    try:
+        with dialect():
+            from graceline.dialects.yaml import load as read  # noqa: PLC0415 - see above
 
-        return read(path, tools=known)
+            return read(path, tools=known)
+    except ProblemsError as error:
+        if known is None and any(map(lacks_tool, error.lines)):
+            raise ProblemsError([*error.lines, f"graceline: {TOOLS_HINT}"]) from error.__cause__
+        raise
+
+
+def lacks_tool(message: str) -> bool:
+    """Whether a problem of a file is a tool that is not there, and none is near."""
+    return "there is no tool " in message and "did you mean" not in message
 
 
 def outline_file(target: str) -> PipelineFile:

@@ -17,7 +17,7 @@ from graceline.cli.failures import UsageError
 from graceline.cli.files import outline_file
 from graceline.cli.guarding import guarded, output_aside
 from graceline.cli.loading import is_file, load_pipeline
-from graceline.cli.options import FLAG, Debug, Target
+from graceline.cli.options import FLAG, Debug, NoTools, Target, check_no_tools
 from graceline.cli.writing import check_places, write_file
 
 if TYPE_CHECKING:
@@ -57,9 +57,11 @@ def graph(
     svg: Annotated[
         Path | None, Parameter(help="Write it to this file, as a picture for light and dark.")
     ] = None,
+    tools: NoTools = None,
     debug: Debug = False,
 ) -> int:
     """Draw a pipeline."""
+    check_no_tools("graph", tools)
     check_places({"--svg": svg})
     sketch = _sketch(target, debug=debug, quiet=as_mermaid)
     if svg is not None:

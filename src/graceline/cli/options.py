@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
+from graceline.cli.failures import UsageError
+
 __all__ = [
     "FLAG",
     "AllowDegraded",
@@ -15,12 +17,14 @@ __all__ = [
     "Html",
     "Json",
     "NoHistory",
+    "NoTools",
     "Output",
     "Svg",
     "Target",
     "Timeout",
     "ToolModules",
     "Word",
+    "check_no_tools",
 ]
 
 FLAG = Parameter(negative=(), show_default=False)
@@ -57,6 +61,8 @@ ToolModules = Annotated[
         "file may use besides those built in. May be given several times.",
     ),
 ]
+NoTools = Annotated[list[Word] | None, Parameter(name="--tools", negative=(), show=False)]
+"""What commands refuse that look at a file without its tools; see `check_no_tools`."""
 Json = Annotated[
     bool, FLAG, Parameter(name="--json", help="Print the result as JSON and nothing else.")
 ]
@@ -83,3 +89,13 @@ AllowDegraded = Annotated[
     bool, FLAG, Parameter(help="Exit with 0 although non-critical parts did not succeed.")
 ]
 Debug = Annotated[bool, FLAG, Parameter(help="Show tracebacks of errors on standard error.")]
+
+
+def check_no_tools(command: str, tools: list[Word] | None) -> None:
+    """See that a command is given no tools: those who have just run the file may do so.
+
+    Raises:
+        UsageError: if it is.
+    """
+    if tools:
+        raise UsageError(f"{command} needs no tools; leave --tools out")
