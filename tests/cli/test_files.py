@@ -114,7 +114,7 @@ def test_every_mistake_of_a_file(put, call):
         (["--inputs", "twice.json"], "twice.json: 'topic' is given twice"),
         (["--inputs", "broken.json"], "broken.json:2:1: is no JSON: Expecting property name"),
         (["--inputs", "nan.json"], "nan.json: NaN is no JSON"),
-        (["--inputs", "deep.json"], "deep.json: is nested too deeply"),
+        (["--inputs", "deep.json"], "deep.json: is nested more than 64 levels deep"),
         (["--inputs", "latin.json"], "latin.json: is not UTF-8"),
         (["--inputs", "huge.json"], "huge.json: is larger than 1 MiB"),
         (["--inputs", "digits.json"], "digits.json: Exceeds the limit"),
@@ -167,12 +167,29 @@ def test_types_of_words(put, pair, value):
     assert (job.value[key], type(job.value[key])) == (value, type(value))
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "[1,", "NaN", "9" * 5000])
+@pytest.mark.parametrize("text", ["[1,", "NaN", "9" * 5000])
 @pytest.mark.parametrize("key", ["whole", "number", "flag", "listed", "named"])
 def test_words_that_fit_no_type(put, key, text):
     """A word that is nothing of the declared type is refused, however it is made."""
     with pytest.raises(UsageError, match=f"input '{key}': must be of type"):
         load_job(put("types.yaml", TYPES), {key: text})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "is nested more than 64 levels deep"),
+        ('{"b": 1, "b": 2}', "'b' is given twice"),
+    ],
+)
+@pytest.mark.parametrize("key", ["whole", "number", "flag", "listed", "named", "free"])
+def test_words_of_json_that_is_refused(put, key, text, message):
+    """JSON whose meaning is not sure is refused in the words that a file with inputs gets."""
+    with pytest.raises(UsageError, match=f"-i {key}: {message}"):
+        load_job(put("types.yaml", TYPES), {key: text})
+    put("in.json", f'{{"{key}": {text}}}')
+    with pytest.raises(UsageError, match=f"in.json: {message}"):
+        load_job(put("types.yaml", TYPES), {}, Path("in.json"))
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,12 @@ only = alias = Pipeline("p", [work])
         (["a=[1, 2]", 'b={"c": 3}'], {"a": [1, 2], "b": {"c": 3}}),
         (["a=x=y", "b="], {"a": "x=y", "b": ""}),
         (["a=NaN", "b=-Infinity"], {"a": "NaN", "b": "-Infinity"}),
-        (["a=" + "[" * 100_000], {"a": "[" * 100_000}),
+        (["a=1e999", "b=[1"], {"a": "1e999", "b": "[1"}),
     ],
 )
 def test_input(pairs, expected):
     """Values that are JSON are read as JSON, all others are strings."""
-    assert {key: read_value(text) for key, text in split_input(pairs).items()} == expected
+    assert {key: read_value(key, text) for key, text in split_input(pairs).items()} == expected
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,14 @@ def test_input(pairs, expected):
         (["a"], "write key=value"),
         (["=1"], "write key=value"),
         (["a=1", "a=2"], "'a' is given twice"),
+        (['a={"b": 1, "b": 2}'], "-i a: 'b' is given twice"),
+        (["a=" + "[" * 100_000], "-i a: is nested more than 64 levels deep"),
     ],
 )
 def test_bad_input(pairs, message):
     """A word that is no `key=value`, and a key given twice, are refused with what would be right."""
     with pytest.raises(UsageError, match=message):
-        split_input(pairs)
+        _ = [read_value(key, text) for key, text in split_input(pairs).items()]
 
 
 def test_file(write):

@@ -6,7 +6,6 @@ The dialect is imported when a target is one of its files, or inputs are read fr
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,7 +14,8 @@ import attrs
 from graceline.cli.failures import ProblemsError, UsageError
 from graceline.cli.loading import is_file, load, load_pipeline, read_value
 from graceline.definitions import Pipeline
-from graceline.definitions.checks import brief, nearest
+from graceline.definitions.checks import nearest
+from graceline.dialects.strict import JsonError, read_json
 from graceline.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -105,14 +105,14 @@ def load_job(
     if not is_file(target):
         pipeline = find_pipeline(target, tools)
         entries = {} if inputs is None else read_inputs(inputs)
-        entries |= {key: read_value(text) for key, text in given.items()}
+        entries |= {key: read_value(key, text) for key, text in given.items()}
         return Job(pipeline, entries or None)
     file = load_steps(target, tools)
     entries = {} if inputs is None else read_inputs(inputs)
     for key, text in given.items():
         declared = file.keys.inputs.get(key)
         # `-i topic=5` is the text "5" where the file wants a text.
-        entries[key] = text if declared and declared.type == "string" else read_value(text)
+        entries[key] = text if declared and declared.type == "string" else read_value(key, text)
     with dialect():
         return Job(file.pipeline(), file.inputs(entries), file, entries)
 
@@ -264,7 +264,7 @@ def read_inputs(path: Path) -> dict[str, Any]:
 
 
 def _json(data: bytes, path: Path) -> Any:
-    """JSON as the standard has it: nothing twice, and no NaN."""
+    """What a file in JSON holds."""
     from graceline.dialects.yaml.problems import FileError, Position, Problem  # noqa: PLC0415
     from graceline.dialects.yaml.reading import MAX_BYTES  # noqa: PLC0415
 
@@ -274,27 +274,9 @@ def _json(data: bytes, path: Path) -> Any:
     if len(data) > MAX_BYTES:
         refuse(f"is larger than {MAX_BYTES >> 20} MiB")
     try:
-        return json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_once,
-            parse_constant=lambda name: refuse(f"{name} is no JSON"),
-        )
-    except json.JSONDecodeError as error:
-        refuse(f"is no JSON: {error.msg}", Position(error.lineno, error.colno))
+        return read_json(data.decode("utf-8"))
     except UnicodeDecodeError:
         refuse("is not UTF-8")
-    except RecursionError:
-        refuse("is nested too deeply")
-    except ValueError as error:
-        if isinstance(error, FileError):
-            raise
-        refuse(str(error))
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in entries:
-            raise ValueError(f"{brief(key)} is given twice")
-        entries[key] = value
-    return entries
+    except JsonError as error:
+        at = None if error.line is None else Position(error.line, error.column or 1)
+        refuse(str(error), at)

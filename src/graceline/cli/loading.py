@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import math
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from graceline.cli.failures import UsageError
 from graceline.definitions import Pipeline
 from graceline.definitions.checks import nearest
+from graceline.dialects.strict import JsonError, RefusedJsonError, read_json
 from graceline.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -224,13 +224,15 @@ def as_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def read_value(text: str) -> Any:
-    """What a text means as JSON; the text itself if it is none."""
+def read_value(key: str, text: str) -> Any:
+    """What the text of an entry means as JSON; the text itself if it is none.
+
+    Raises:
+        UsageError: for JSON that gives a key twice, or is nested too deeply.
+    """
     try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        return read_json(text)
+    except RefusedJsonError as error:
+        raise UsageError(f"-i {key}: {error}") from None
+    except JsonError:
         return text
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")

@@ -57,6 +57,22 @@ def test_what_does_not_fit_is_refused(kind, given):
         coerce_inputs({"a": InputKeys(type=kind)}, {"a": given}, "f.yaml")
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("object", '{"b": 1, "b": 2}', "input 'a': 'b' is given twice"),
+        ("array", '[{"b": 1, "b": 2}]', "input 'a': 'b' is given twice"),
+        ("array", "[NaN]", "input 'a': must be of type array, not"),
+        ("array", "[" * 70 + "]" * 70, "input 'a': is nested more than 64 levels deep"),
+        ("array", "[" * 100_000, "input 'a': is nested more than 64 levels deep"),
+    ],
+)
+def test_json_is_read_strictly(kind, given, message):
+    """A text that stands for a list or an object is JSON as a file with inputs has it."""
+    with pytest.raises(FileError, match=message):
+        coerce_inputs({"a": InputKeys(type=kind)}, {"a": given}, "f.yaml")
+
+
 def test_what_is_not_given_has_its_default():
     """Defaults are converted too; without one the input has to be given, unless it need not."""
     declared = {

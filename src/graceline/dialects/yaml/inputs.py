@@ -5,13 +5,13 @@ A text comes from a command line: `3` for an integer, `true` for a boolean, JSON
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from graceline.definitions.checks import brief, nearest
+from graceline.dialects.strict import RefusedJsonError, read_json
 from graceline.dialects.yaml.forms import WrongError
 from graceline.dialects.yaml.problems import FileError, Problem
 from graceline.dialects.yaml.reading import Tree
@@ -81,7 +81,9 @@ def _coerce(value: Any, kind: str) -> Any:
     if isinstance(value, str):
         try:
             converted = convert(value)
-        except (ValueError, RecursionError):
+        except RefusedJsonError as error:
+            raise WrongError(str(error)) from None
+        except ValueError:
             converted = None
         if converted is not None and check(converted):
             return converted
@@ -106,6 +108,6 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], Callable[[str], Any]]] = {
     "integer": (_is_integer, _scalar),
     "number": (_is_number, _scalar),
     "boolean": (lambda value: isinstance(value, bool), _scalar),
-    "array": (lambda value: isinstance(value, list | tuple), json.loads),
-    "object": (lambda value: isinstance(value, Mapping), json.loads),
+    "array": (lambda value: isinstance(value, list | tuple), read_json),
+    "object": (lambda value: isinstance(value, Mapping), read_json),
 }
