@@ -33,7 +33,13 @@ __all__ = [
 
 
 class GracelineError(Exception):
-    """The root of every error that graceline raises on purpose."""
+    """The root of every error that graceline raises on purpose.
+
+    Attributes:
+        told: what a blame may say of it besides its type: never a value of a run.
+    """
+
+    told: str = ""
 
 
 class DefinitionError(GracelineError, ValueError):

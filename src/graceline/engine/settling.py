@@ -23,6 +23,7 @@ from graceline.engine.strand import Strand
 from graceline.engine.surrounded import StandIn
 from graceline.errors import (
     CircuitOpenError,
+    GracelineError,
     OverloadedError,
 )
 from graceline.results import NodeOutcome, timeout_class
@@ -119,9 +120,11 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
         try:
             wanted = plan.when(level.input)
         except Exception as error:  # noqa: BLE001 - the part's failure
+            told = error.told if isinstance(error, GracelineError) else ""
             blame = blame_failure(
                 level, now, Kind.FAILED,
-                f"when= of {level.limit.level} {plan.name!r} raised {type(error).__name__}",
+                f"when= of {level.limit.level} {plan.name!r} raised {type(error).__name__}"
+                f"{told and ': '}{told}",
             )  # fmt: skip
             return await finish(
                 run, strand, level, Verdict(Status.FAILED, blame), book, error=error

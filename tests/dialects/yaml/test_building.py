@@ -701,6 +701,11 @@ async def test_inputs(autojump_clock, run):
     assert (await run(text, {"topic": "x", "depth": "5"})).value == ["x", 6]
     result = await run(text, {"dept": 5})
     assert (result.status, result.completed) == ("failed", ())
+    missing = "raised FileError: input 'topic' is missing, a value of type string"
+    assert result.blame.message == f"when= of stage 'p' {missing}"
+    result = await run(text, {"topic": ["secret"], "dept": 5})
+    assert result.blame.message.endswith("raised FileError"), "values are payloads"
+    result = await run(text, {"dept": 5})
     error = next(iter(result.stages.values())).error
     assert isinstance(error, FileError)
     assert str(error).splitlines() == [

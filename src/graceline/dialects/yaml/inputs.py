@@ -40,20 +40,22 @@ def coerce_inputs(declared: Mapping[str, InputKeys], given: Any, file: str) -> d
         for name in islice((name for name in given if name not in declared), _ENOUGH)
     ]
     inputs: dict[str, Any] = {}
+    missing: list[str] = []
     for name, one in declared.items():
         optional = one.required is False and one.default is None
         if name not in given or (optional and given[name] is None):
             inputs[name] = _default(one)
             if one.required or (one.required is None and one.default is None):
                 what = "" if one.type == "any" else f", a value of type {one.type}"
-                problems.append(Problem(f"input {brief(name)} is missing{what}", file))
+                missing.append(f"input {brief(name)} is missing{what}")
             continue
         try:
             inputs[name] = _coerce(given[name], one.type)
         except WrongError as error:
             problems.append(Problem(f"input {brief(name)}: {error}", file))
+    problems += [Problem(message, file) for message in missing]
     if problems:
-        raise FileError(problems)
+        raise FileError(problems, told="; ".join(missing))
     return inputs
 
 

@@ -62,7 +62,8 @@ class FileError(DefinitionError):
         problems: what is wrong; at least one.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], told: str = "") -> None:
+        self.told = told
         first = Position(0, 0)
         self.problems: tuple[Problem, ...] = tuple(
             sorted(dict.fromkeys(problems), key=lambda one: (one.at or first, one.message))
@@ -72,6 +73,6 @@ class FileError(DefinitionError):
             shown.append(f"... and {len(self.problems) - _SHOWN} more")
         super().__init__("\n".join(shown))
 
-    def __reduce__(self) -> tuple[type[FileError], tuple[tuple[Problem, ...]]]:
+    def __reduce__(self) -> tuple[type[FileError], tuple[tuple[Problem, ...], str]]:
         """It survives the way to another process."""
-        return type(self), (self.problems,)
+        return type(self), (self.problems, self.told)
