@@ -7,12 +7,13 @@ import contextlib
 import os
 import sys
 import tracemalloc
+import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graceline.dialects.templates import Template, TemplateError, meter
+from graceline.dialects.templates import Template, TemplateError, access, meter
 from graceline.dialects.templates.access import METHODS
 from graceline.dialects.templates.filters import FILTERS
 from graceline.dialects.templates.meter import MAX_MADE, MAX_STEPS, MAX_VALUE, Meter
@@ -93,6 +94,7 @@ TOO_MUCH = {
     "JSON": "{{ ('[' ~ '0,' * 4000000 ~ '0]') | from_json }}",
     "deep JSON": "{{ ('[' * 100000) | from_json }}",
     "JSON with large texts": "{{ (['\\u0000' * 1000000] * 10) | tojson }}",
+    "slug of ligatures": "{{ ('ﷺ' * 60000) | slugify }}",
     "slug": "{{ ('ﷺ' * 10000000) | slugify }}",
     "a cycle in the scope": "{{ cycle | string }}",
     "a cycle in the scope, compared": "{{ cycle == other_cycle }}",
@@ -203,6 +205,57 @@ def test_what_looks_at_large_values_pays_for_them(source):
         return counted.steps
 
     assert steps(500_000) - steps(10) >= 450
+
+
+@pytest.mark.parametrize(
+    ("source", "least"),
+    [
+        ("{{ range(500) | map('tojson') }}", 2000),
+        ("{{ range(500) | map('string') | map('from_json') }}", 2500),
+        ("{{ ([[1]] * 500) | map('sort') }}", 3000),
+        ("{{ range(500) | groupby('x', 0) }}", 6000),
+        ("{% for i in range(100) %}{% set z = x.y | default(1) %}{% endfor %}", 1000),
+        ("{% for i in range(100) %}{% set x = '%.1000f' % 1 %}{% endfor %}", 2000),
+        ("{% for i in range(100) %}{% set x = (2**4000) | string %}{% endfor %}", 1800),
+        (
+            "{% set y = '9' * 1200 %}{% for i in range(100) %}{% set x = y | int %}{% endfor %}",
+            1500,
+        ),
+    ],
+)
+def test_what_takes_long_for_little_takes_more_steps(source, least):
+    """JSON, sorting, what is missing, long numbers: one step each would be too cheap for them."""
+    counted = Meter()
+    Template(source).evaluate_within({"x": {}}, counted)
+    assert counted.steps >= least
+
+
+def test_marks_are_never_sorted_for_a_slug(monkeypatch):
+    """A text of marks would be normalised in a time that grows with the square of their number."""
+    sizes = []
+    real = unicodedata.normalize
+
+    def normalize(form, text):
+        sizes.append(sum(map(bool, map(unicodedata.combining, text))))
+        return real(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", normalize)
+    assert Template("{{ ('é' ~ '\u0301\u0316' * 500 ~ 'b') | slugify }}").evaluate({}) == "eb"
+    assert max(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ d.nme | default(3) }}",
+        "{{ 3 if d.nme is undefined }}",
+        "{{ ([d] | groupby('nme', 3))[0][0] }}",
+    ],
+)
+def test_no_name_is_looked_for_where_another_value_stands_in(source, monkeypatch):
+    """The nearest of two hundred names takes milliseconds: only an error that is shown has it."""
+    monkeypatch.setattr(access, "nearest", lambda *_: pytest.fail("a name was looked for"))
+    assert Template(source).evaluate({"d": {"name": 1}}) == 3
 
 
 FINE = {

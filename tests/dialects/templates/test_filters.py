@@ -248,6 +248,7 @@ def test_what_jinja2_does_not_have_or_does_otherwise(source, expected):
         ("{{ 3 | format }}", "format needs a text, not 3"),
         ("{{ '%s' | format(1, a=2) }}", "values, or values by name, not both"),
         ("{{ '%s %s' | format(1) }}", "not enough arguments"),
+        ("{{ (10**1200) | filesizeformat }}", "0000 is too large for filesizeformat"),
         ("{{ '{' | from_json }}", "'{' is no JSON"),
         ("{{ 'NaN' | from_json }}", "JSON has no NaN"),
         ("{{ 3 | from_json }}", "from_json needs a text, not 3"),

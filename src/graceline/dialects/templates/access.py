@@ -37,11 +37,16 @@ def check_attribute(name: object) -> None:
 
 def missing(what: str, name: object, names: Iterable[Any]) -> MissingError:
     """The error for a name that is not there; it names the nearest one that is."""
-    known = [str(key) for key in islice(names, _CONSIDERED) if len(str(key)) <= 60]
+    considered = list(islice(names, _CONSIDERED))
+    return MissingError(what, lambda: _hint(name, considered))
+
+
+def _hint(name: object, names: list[Any]) -> str:
+    known = [str(key) for key in names if len(str(key)) <= 60]
     hint = nearest(name, known)
     if hint.startswith("valid are") and len(known) > _LISTED:
         hint = f"{nearest(None, known[:_LISTED])}, ..."
-    return MissingError(f"{what}; {hint}")
+    return hint
 
 
 def attribute(value: Any, name: str, label: str) -> Any:

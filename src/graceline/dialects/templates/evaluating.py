@@ -14,7 +14,7 @@ from graceline.dialects.templates.access import attribute, call_method, item, mi
 from graceline.dialects.templates.errors import MissingError, TemplateError
 from graceline.dialects.templates.filters import FILTERS, MISSING
 from graceline.dialects.templates.lists import each_of
-from graceline.dialects.templates.meter import MAX_ITEMS, Meter
+from graceline.dialects.templates.meter import MAX_ITEMS, MISSED, Meter
 from graceline.dialects.templates.operators import (
     binary,
     check_hashable,
@@ -267,6 +267,7 @@ class Evaluation:
         try:
             value = self._maybe(operand)
         except MissingError:
+            self._meter.tick(MISSED)
             value = MISSING
         return self._filter(node, value)
 
@@ -278,6 +279,7 @@ class Evaluation:
             try:
                 self._maybe(node.node)
             except MissingError:
+                self._meter.tick(MISSED)
                 return node.name == "undefined"
             return node.name == "defined"
         value = self._value(node.node)

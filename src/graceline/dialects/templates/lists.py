@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 from graceline.definitions.checks import brief
 from graceline.dialects.templates.access import item
 from graceline.dialects.templates.errors import MissingError, TemplateError
-from graceline.dialects.templates.meter import Meter
+from graceline.dialects.templates.meter import MISSED, Meter
 from graceline.dialects.templates.operators import binary, check_hashable
 
 __all__ = ["LISTS", "NEVER", "Group", "each_of", "itself", "listed", "path_getter"]
 
 NEVER: Any = object()
 """What stands for no value, where None is one."""
+_SORT = 3
+"""Steps that sorting takes, however little is sorted."""
 _Filter = Callable[..., Any]
 
 
@@ -67,6 +69,7 @@ def path_getter(meter: Meter, path: Any, default: Any = NEVER) -> Callable[[Any]
         except MissingError:
             if default is NEVER:
                 raise
+            meter.tick(MISSED)
             return default
         return value
 
@@ -96,6 +99,7 @@ def _sorted(
         except TypeError as error:
             raise TemplateError(f"they cannot be put in order: {error}") from error
 
+    meter.tick(_SORT)
     pairs = [(key(entry), entry) for entry in listed(meter, value)]
     pairs.sort(key=cmp_to_key(less), reverse=bool(reverse))
     return [entry for _, entry in pairs]

@@ -19,7 +19,16 @@ import attrs
 
 from graceline.dialects.templates.errors import TemplateError
 
-__all__ = ["MAX_BITS", "MAX_ITEMS", "MAX_MADE", "MAX_STEPS", "MAX_VALUE", "Meter", "check_bits"]
+__all__ = [
+    "MAX_BITS",
+    "MAX_ITEMS",
+    "MAX_MADE",
+    "MAX_STEPS",
+    "MAX_VALUE",
+    "MISSED",
+    "Meter",
+    "check_bits",
+]
 
 MAX_STEPS = 200_000
 """Steps of one evaluation: half a second or less."""
@@ -31,6 +40,8 @@ MAX_MADE = 64 << 20
 """Bytes of everything that one evaluation makes."""
 MAX_BITS = 4096
 """Bits of a whole number."""
+MISSED = 6
+"""Steps that an error about what is missing takes, where something else stands in for it."""
 _MAX_DEPTH = 100
 _PER_STEP = 256
 """Bytes that are compared or printed for one step."""

@@ -19,6 +19,10 @@ _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "//": operator.floordiv,
     "%": operator.mod,
 }
+_DIGITS_PER_STEP = 64
+"""Digits of a fraction that are written for one step."""
+_BITS_PER_STEP = 512
+"""Bits of a whole number that are written as text for one step, besides those of its weight."""
 _COMPARISONS: Mapping[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "eq": ("==", operator.eq),
     "ne": ("!=", operator.ne),
@@ -143,6 +147,8 @@ def text_of(value: Any, meter: Meter) -> str:
     if type(value) is str:
         return value
     meter.pay(value)
+    if isinstance(value, int):
+        meter.tick(value.bit_length() // _BITS_PER_STEP)
     try:
         text = str(value)
     except (ValueError, RecursionError) as error:
@@ -166,7 +172,7 @@ def printf(meter: Meter, template: str, *args: Any, **options: Any) -> str:
     """
     meter.pay(template)
     found = list(_DIRECTIVE.finditer(template))
-    meter.tick(len(found))
+    meter.tick(2 * len(found))
     for directive in found:
         sizes = (directive["width"] or "0", directive["precision"] or "0")
         if directive["kind"] is None or "*" in sizes:
@@ -175,6 +181,7 @@ def printf(meter: Meter, template: str, *args: Any, **options: Any) -> str:
             )
         if any(len(size) > 4 or int(size) > _MAX_WIDTH for size in sizes):
             raise TemplateError(f"%{'.'.join(sizes)[:20]} is too wide: {_MAX_WIDTH} is the most")
+        meter.tick(int(sizes[1]) // _DIGITS_PER_STEP)
     weight = sum(map(meter.weigh, (*args, *options.values())))
     uses = len(found) if options else 1  # what has a name can be used more than once
     meter.charge(len(template) + 2 * _MAX_WIDTH * len(found) + 4 * weight * uses)

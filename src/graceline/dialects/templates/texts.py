@@ -141,9 +141,15 @@ def slugify(meter: Meter, value: Any) -> str:
     """Letters and digits in lower case, with hyphens for all else: the name of a file."""
     text = text_of(value, meter)
     meter.charge(20 * len(text))  # one character may become eighteen
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    bare = "".join(char for char in plain if not unicodedata.combining(char))
-    return _NO_WORD.sub("-", unicodedata.normalize("NFC", bare)).strip("-")
+    plain = text.casefold()
+    if not plain.isascii():
+        meter.tick(len(plain) // 4)
+        # One by one: the marks of a whole text would be sorted, in a time that grows with the
+        # square of their number.
+        plain = "".join(unicodedata.normalize("NFKD", char) for char in plain)
+        meter.tick(len(plain) // 4)
+        plain = "".join(char for char in plain if not unicodedata.combining(char))
+    return _NO_WORD.sub("-", unicodedata.normalize("NFC", plain)).strip("-")
 
 
 def basename(meter: Meter, value: Any) -> str:

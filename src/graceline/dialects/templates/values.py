@@ -18,6 +18,10 @@ from graceline.dialects.templates.texts import check_text
 
 __all__ = ["VALUES"]
 
+_DIGITS_PER_STEP = 128
+"""Digits of a whole number that are read for one step."""
+_JSON = 3
+"""Steps that writing or reading JSON takes, however little it is."""
 _MAX_JSON = 4 << 20
 """Characters that `from_json` reads."""
 
@@ -39,6 +43,7 @@ def _int(meter: Meter, value: Any, default: Any = 0, base: int = 10) -> Any:
             meter.pay(value)
             if len(value) > MAX_BITS:
                 return default
+            meter.tick(len(value) // _DIGITS_PER_STEP)
             return meter.kept(int(value, base))
         return meter.kept(int(value))
     except (TypeError, ValueError, OverflowError):
@@ -76,7 +81,10 @@ def _round(meter: Meter, value: Any, precision: int = 0, method: str = "common")
 
 def _sized(meter: Meter, value: Any, binary: bool = False) -> str:
     meter.tick()
-    size = float(_number(value, "filesizeformat"))
+    try:
+        size = float(_number(value, "filesizeformat"))
+    except OverflowError:
+        raise TemplateError(f"{brief(value)} is too large for filesizeformat") from None
     base = 1024 if binary else 1000
     if abs(size) < base:
         return f"{size:g} Bytes"
@@ -95,6 +103,7 @@ def _sized(meter: Meter, value: Any, binary: bool = False) -> str:
 def _tojson(meter: Meter, value: Any, indent: int | None = None) -> str:
     if indent is not None and (not isinstance(indent, int) or not 0 <= indent <= 16):
         raise TemplateError(f"tojson takes an indent from 0 to 16, not {brief(indent)}")
+    meter.tick(_JSON)
     meter.pay(value)
     try:
         text = json.dumps(
@@ -126,6 +135,7 @@ def _from_json(meter: Meter, value: Any) -> Any:
     text = check_text(value, "from_json")
     if len(text) > _MAX_JSON:
         raise TemplateError(f"from_json reads {_MAX_JSON} characters, and these are {len(text)}")
+    meter.tick(_JSON)
     meter.pay(text)
     try:
         read = json.loads(text, parse_constant=_no_constant)
