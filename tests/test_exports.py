@@ -123,6 +123,27 @@ def test_the_root_offers_the_types_in_its_signatures():
     assert {"Malformed", "BreakerSnapshot", "BreakerState", "Blame", "NodeOutcome"} <= seen
 
 
+DIALECTS = [f"graceline.dialects.{name}" for name in ("messages", "resume", "tools", "yaml")]
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_dialect_offers_the_types_in_its_signatures(name):
+    """What it takes, returns and shows can be named: by its own package, or by that of another."""
+    rooms = [importlib.import_module(room) for room in MODULES if ".dialects." in room]
+    dialects = [importlib.import_module(dialect) for dialect in DIALECTS]
+    offered = {entry: getattr(room, entry) for room in dialects for entry in room.__all__}
+    ours = {entry for room in rooms for entry in getattr(room, "__all__", ())} - {"Built"}
+    waiting, seen = set(importlib.import_module(name).__all__), set()
+    while waiting:
+        entry = waiting.pop()
+        seen.add(entry)
+        if callable(offered[entry]):
+            found = mentioned(offered[entry]) & ours
+            assert found <= set(offered), f"{entry} mentions {found - set(offered)}"
+            waiting |= found - seen
+    assert len(seen) > 3
+
+
 def test_a_forgotten_name_is_noticed():
     """The comparison sees classes, functions and constants, and leaves private names alone."""
     source = "import os\nA = 1\nB: int = 2\n_c = 3\nx.y = 4\ndef d(): ...\nclass E: ...\n"

@@ -14,6 +14,6 @@ with agents:
 
 from graceline.dialects.messages.dispatcher import Dispatcher
 from graceline.dialects.messages.responses import PartialProgress, Response, StepReport
-from graceline.dialects.messages.workflows import Request
+from graceline.dialects.messages.workflows import Agent, Request
 
-__all__ = ["Dispatcher", "PartialProgress", "Request", "Response", "StepReport"]
+__all__ = ["Agent", "Dispatcher", "PartialProgress", "Request", "Response", "StepReport"]

@@ -9,21 +9,44 @@ needs which, `calls` looks at what tools are asked for, `building` makes the def
 keeps what the templates of a run see.
 """
 
-from graceline.dialects.yaml.explanations import Explanation
-from graceline.dialects.yaml.files import PipelineFile, check, load, loads, outline
+from graceline.dialects.yaml.bodies import ToolSource
+from graceline.dialects.yaml.course import Ended
+from graceline.dialects.yaml.explanations import (
+    Backoff,
+    Cleanup,
+    Cut,
+    Explanation,
+    ForEach,
+    LevelLimit,
+    Retries,
+    Standing,
+    Statement,
+)
+from graceline.dialects.yaml.files import Functions, PipelineFile, check, load, loads, outline
 from graceline.dialects.yaml.jsonschema import json_schema, shipped_schema
 from graceline.dialects.yaml.limits import Candidate, Resolved, StepLimits
 from graceline.dialects.yaml.problems import FileError, Position, Problem
 
 __all__ = [
+    "Backoff",
     "Candidate",
+    "Cleanup",
+    "Cut",
+    "Ended",
     "Explanation",
     "FileError",
+    "ForEach",
+    "Functions",
+    "LevelLimit",
     "PipelineFile",
     "Position",
     "Problem",
     "Resolved",
+    "Retries",
+    "Standing",
+    "Statement",
     "StepLimits",
+    "ToolSource",
     "check",
     "json_schema",
     "load",
