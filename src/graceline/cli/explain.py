@@ -82,7 +82,9 @@ def explain(
     read = outline_file(file)
     if read.is_suite:
         raise UsageError(f"{file} holds phases, so it is a suite: there are no steps to explain")
-    names = [step] if step is not None else list(read.links.steps)
+    from graceline.dialects.yaml.files import parts_of  # noqa: PLC0415 - an extra
+
+    names = [step] if step is not None else list(parts_of(read).links.steps)
     found = [read.explain(name) for name in names]
     if as_json:
         documents = [one.to_dict() for one in found]

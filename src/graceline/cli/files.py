@@ -108,9 +108,11 @@ def load_job(
         entries |= {key: read_value(key, text) for key, text in given.items()}
         return Job(pipeline, entries or None)
     file = load_steps(target, tools)
+    from graceline.dialects.yaml.files import parts_of  # noqa: PLC0415 - it is known to be there
+
     entries = {} if inputs is None else read_inputs(inputs)
     for key, text in given.items():
-        declared = file.keys.inputs.get(key)
+        declared = parts_of(file).keys.inputs.get(key)
         # `-i topic=5` is the text "5" where the file wants a text.
         entries[key] = text if declared and declared.type == "string" else read_value(key, text)
     with dialect():

@@ -104,8 +104,6 @@ def attempt(text):
         file = loads(text, tools=TOOLS)
     except FileError as error:
         return error.problems
-    if not file.is_suite:
-        file.limits()
     return file.warnings()
 
 

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from graceline.dialects.yaml.files import parts_of
 from graceline.dialects.yaml.problems import Position
 
 FILE = """
@@ -33,7 +34,7 @@ async def test_the_first_match_wins(autojump_clock, read, engine, stated):
     given = dict(zip(PLACES, stated, strict=True))
     file = read(FILE.format(**{name: PLACES[name] if given[name] else "" for name in PLACES}))
     expected = next((SECONDS[name] for name in PLACES if given[name]), None)
-    assert file.limits()["a"].attempt.limit == expected
+    assert parts_of(file).limits["a"].attempt.limit == expected
     result = await engine.run(file.pipeline())
     if expected is None:
         assert (result.status, result.elapsed) == ("ok", 60)
@@ -44,7 +45,7 @@ async def test_the_first_match_wins(autojump_clock, read, engine, stated):
 
 def test_every_limit_has_its_place(read):
     """For people who ask: each place where a limit may stand, with what it says and where."""
-    limits = read(
+    file = read(
         """
         id: p
         config: {timeout: 2m, default_timeout: 30}
@@ -55,7 +56,8 @@ def test_every_limit_has_its_place(read):
             steps:
               - {id: a, tool: note, total_timeout: 50, metadata: {timeout: 20}}
         """
-    ).limits()["a"]
+    )
+    limits = parts_of(file).limits["a"]
     assert [(one.key, one.limit, one.at) for one in limits.attempt.candidates] == [
         ("step timeout", None, None),
         ("step metadata.timeout", 20, Position(9, 68)),
@@ -69,7 +71,8 @@ def test_every_limit_has_its_place(read):
 
 def test_what_is_not_stated(read):
     """Without any statement nothing limits a step, and cleanup has the 5 seconds of files."""
-    limits = read("id: p\nsteps: [{id: a, tool: note, for_each: [1]}]").limits()["a"]
+    file = read("id: p\nsteps: [{id: a, tool: note, for_each: [1]}]")
+    limits = parts_of(file).limits["a"]
     assert limits.attempt.what == "one attempt of one item"
     found = (limits.attempt, limits.total, limits.stage, limits.pipeline)
     assert [one.limit for one in found] == [None] * 4
@@ -78,8 +81,7 @@ def test_what_is_not_stated(read):
 
 def test_no_limit_can_be_stated(read):
     """`.inf` takes away what a level above would fill in."""
-    limits = read(
-        "id: p\nconfig: {default_timeout: 3}\nsteps: [{id: a, tool: note, timeout: .inf}]"
-    ).limits()["a"]
+    file = read("id: p\nconfig: {default_timeout: 3}\nsteps: [{id: a, tool: note, timeout: .inf}]")
+    limits = parts_of(file).limits["a"]
     assert limits.attempt.limit is None
     assert limits.attempt.winner.key == "step timeout"

@@ -14,6 +14,7 @@ from graceline.durations import format_duration
 if TYPE_CHECKING:
     from graceline.dialects.yaml import PipelineFile
     from graceline.dialects.yaml.limits import Resolved, StepLimits
+    from graceline.dialects.yaml.links import Links
     from graceline.dialects.yaml.schema import StepKeys
 
 __all__ = ["sketch_file", "sketch_pipeline"]
@@ -85,13 +86,15 @@ def _limit(word: str, limit: float | Adaptive | None, stated: float | None = Non
 
 def sketch_file(file: PipelineFile) -> Sketch:
     """What is drawn of a pipeline in a file; its tools need not be there."""
+    from graceline.dialects.yaml.files import parts_of  # noqa: PLC0415 - an extra
     from graceline.dialects.yaml.policies import AdaptiveKeys  # noqa: PLC0415 - an extra
 
     def limit(value: float | AdaptiveKeys | None) -> tuple[str, ...]:
         built = value.build() if isinstance(value, AdaptiveKeys) else value
         return tuple(_limit("limit", built))
 
-    keys, limits = file.keys, file.limits()
+    parts = parts_of(file)
+    keys, links = parts.keys, parts.links
     frames: list[Frame] = []
     for stage, steps in keys.groups():
         frames.append(
@@ -101,19 +104,18 @@ def sketch_file(file: PipelineFile) -> Sketch:
                 if stage is None
                 else (*limit(stage.timeout), *([] if stage.critical else ["not critical"])),
                 after=(frames[-1].name,) if frames else (),
-                boxes=tuple(_box(file, limits[step.id], step) for step in steps),
+                boxes=tuple(_box(links, parts.limits[step.id], step) for step in steps),
                 soft=stage is not None and not stage.critical,
             )
         )
     if keys.outputs is not None:
-        looked_at = tuple(name for name in file.links.steps if name in file.links.outputs.steps)
+        looked_at = tuple(name for name in links.steps if name in links.outputs.steps)
         box = Box("outputs", tuple(keys.outputs), uses=looked_at)
         frames.append(Frame("outputs", after=(frames[-1].name,), boxes=(box,)))
     return Sketch(file.name, limit(keys.config.timeout), tuple(frames))
 
 
-def _box(file: PipelineFile, limits: StepLimits, step: StepKeys) -> Box:
-    links = file.links
+def _box(links: Links, limits: StepLimits, step: StepKeys) -> Box:
     after = links.after[step.id]
     return Box(
         name=step.id,

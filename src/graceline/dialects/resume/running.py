@@ -26,6 +26,7 @@ from graceline.dialects.resume.recorded import FORMAT, RecordedRun, read_run
 from graceline.dialects.resume.recorder import Recorder
 from graceline.dialects.resume.values import UnkeepableError, encode_value
 from graceline.dialects.yaml import PipelineFile, load
+from graceline.dialects.yaml.files import parts_of
 from graceline.errors import GracelineError
 
 if TYPE_CHECKING:
@@ -181,10 +182,12 @@ def resuming(
         run = read_run(place)
         file = load(run.file, tools=tools, root=run.root)
         changes, changed = _changes(run, file)
-        again = file.links.with_dependents(_known(again, file))
+        again = parts_of(file).links.with_dependents(_known(again, file))
         if any(not change.harmless for change in changes) and not force:
             raise _changed_error(run, file, changes, changed)
-        dropped = again | changed | (set(run.steps) | set(run.unkept)) - set(file.links.steps)
+        dropped = (
+            again | changed | (set(run.steps) | set(run.unkept)) - set(parts_of(file).links.steps)
+        )
         finished = {name for name in dropped if name in run.steps or name in run.unkept}
         run.forget(dropped)
         _refuse_unkept(run)
@@ -199,7 +202,9 @@ def resuming(
             runner=runner(),
             **facts,
         )
-        inputs = {name: value for name, value in run.inputs.items() if name in file.keys.inputs}
+        inputs = {
+            name: value for name, value in run.inputs.items() if name in parts_of(file).keys.inputs
+        }
         recorder = Recorder(journal)
         with _told(recorder):
             yield Recording(
@@ -256,18 +261,18 @@ def _changes(run: RecordedRun, file: PipelineFile) -> tuple[list[Change], set[st
     """What is different in the file, and the steps whose values do not count any more."""
     if file.text == run.text:
         return [], set()
-    new = Version(file.keys, file.tree)
-    changes = compare(read_keys(run.text, str(run.file)), new, file.links, file.file)
-    return changes, affected(changes, file.links)
+    new = Version(parts_of(file).keys, parts_of(file).tree)
+    changes = compare(read_keys(run.text, str(run.file)), new, parts_of(file).links, file.file)
+    return changes, affected(changes, parts_of(file).links)
 
 
 def _known(again: Iterable[str], file: PipelineFile) -> set[str]:
     names = {again} if isinstance(again, str) else set(again)
     for name in names:
-        if name not in file.links.steps:
+        if name not in parts_of(file).links.steps:
             raise GracelineError(
                 f"--again {name}: there is no step {brief(name)}; "
-                f"{nearest(name, list(file.links.steps))}"
+                f"{nearest(name, list(parts_of(file).links.steps))}"
             )
     return names
 
@@ -298,7 +303,7 @@ def _refuse_unkept(run: RecordedRun) -> None:
 def _ordered(names: Iterable[str], file: PipelineFile) -> tuple[str, ...]:
     """Steps in the order of the file; those that it has no more are left out."""
     found = set(names)
-    return tuple(name for name in file.links.steps if name in found)
+    return tuple(name for name in parts_of(file).links.steps if name in found)
 
 
 def _listed(names: tuple[str, ...]) -> str:

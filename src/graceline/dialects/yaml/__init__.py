@@ -24,12 +24,10 @@ from graceline.dialects.yaml.explanations import (
 )
 from graceline.dialects.yaml.files import Functions, PipelineFile, check, load, loads, outline
 from graceline.dialects.yaml.jsonschema import json_schema, shipped_schema
-from graceline.dialects.yaml.limits import Candidate, Resolved, StepLimits
 from graceline.dialects.yaml.problems import FileError, Position, Problem
 
 __all__ = [
     "Backoff",
-    "Candidate",
     "Cleanup",
     "Cut",
     "Ended",
@@ -41,11 +39,9 @@ __all__ = [
     "PipelineFile",
     "Position",
     "Problem",
-    "Resolved",
     "Retries",
     "Standing",
     "Statement",
-    "StepLimits",
     "ToolSource",
     "check",
     "json_schema",

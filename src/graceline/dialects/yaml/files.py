@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import attrs
+
 from graceline.definitions.checks import brief
 from graceline.dialects.tools import Tools
 from graceline.dialects.yaml.building import Built, build
@@ -29,10 +31,30 @@ if TYPE_CHECKING:
     from graceline.definitions import Pipeline
     from graceline.dialects.yaml.bodies import ToolSource
 
-__all__ = ["Functions", "PipelineFile", "check", "load", "loads", "outline"]
+__all__ = ["Functions", "Parts", "PipelineFile", "check", "load", "loads", "outline", "parts_of"]
 
 Functions: TypeAlias = Mapping[str, Callable[..., Any]]
 """Functions by the names that the steps of a file call them."""
+
+
+@attrs.define(slots=False, eq=False)
+class Parts:
+    """What a file is made of.
+
+    Attributes:
+        keys: what it says.
+        tree: the same with positions.
+        links: which step needs which.
+    """
+
+    keys: FileKeys
+    tree: Tree
+    links: Links
+
+    @cached_property
+    def limits(self) -> dict[str, StepLimits]:
+        """For each step every limit that can cut it, and where these come from."""
+        return limits_of(self.tree, self.keys, self.links)
 
 
 class PipelineFile:
@@ -40,34 +62,28 @@ class PipelineFile:
 
     Attributes:
         file: what messages call it.
-        keys: what it says.
-        tree: the same with positions.
-        links: which step needs which.
         text: the text itself.
         root: the directory of programs; None for this process's.
     """
 
     def __init__(
-        self, file: str, text: str, keys: FileKeys, tree: Tree, links: Links, tools: ToolSource,
-        root: Path | None,
-    ) -> None:  # fmt: skip
+        self, file: str, text: str, parts: Parts, tools: ToolSource, root: Path | None
+    ) -> None:
         self.file: str = file
         self.text: str = text
-        self.keys: FileKeys = keys
-        self.tree: Tree = tree
-        self.links: Links = links
         self.root: Path | None = root
+        self._parts = parts
         self._tools = tools
 
     @property
     def name(self) -> str:
         """The name of the pipeline, or of the suite."""
-        return self.keys.id or self.keys.name or ""
+        return self._parts.keys.id or self._parts.keys.name or ""
 
     @property
     def is_suite(self) -> bool:
         """Whether it holds phases for the benchmark runner, and no steps."""
-        return bool(self.keys.phases)
+        return bool(self._parts.keys.phases)
 
     def pipeline(self) -> Pipeline:
         """The pipeline: `await engine.run(file.pipeline(), {"topic": "trees"})`.
@@ -95,7 +111,7 @@ class PipelineFile:
         Raises:
             FileError: for what is not declared, is missing, or is of another type.
         """
-        return coerce_inputs(self.keys.inputs, given, self.file)
+        return coerce_inputs(self._parts.keys.inputs, given, self.file)
 
     def built(self) -> Built:
         """The pipeline and what belongs to it, for those who change it.
@@ -104,10 +120,6 @@ class PipelineFile:
             GracelineError: if the file holds phases.
         """
         return self._built
-
-    def limits(self) -> dict[str, StepLimits]:
-        """For each step every limit that can cut it, and where these come from."""
-        return dict(self._limits)
 
     def explain(
         self,
@@ -131,9 +143,9 @@ class PipelineFile:
         if self.is_suite:
             raise GracelineError(f"{self.file} holds phases, and no steps to explain")
         return explain_step(
-            self.keys,
-            self.links,
-            self._limits,
+            self._parts.keys,
+            self._parts.links,
+            self._parts.limits,
             self.file,
             step,
             into_stage=into_stage,
@@ -143,29 +155,34 @@ class PipelineFile:
 
     def warnings(self) -> list[Problem]:
         """What is valid, but hardly what was meant, in the order of the file."""
-        return warnings_of(self.keys, self.tree, self.links, self._limits, self.file)
-
-    @cached_property
-    def _limits(self) -> dict[str, StepLimits]:
-        return limits_of(self.tree, self.keys, self.links)
+        return warnings_of(
+            self._parts.keys, self._parts.tree, self._parts.links, self._parts.limits, self.file
+        )
 
     @cached_property
     def _built(self) -> Built:
         if self.is_suite:
             raise GracelineError(f"{self.file} holds phases; run it with `graceline bench`")
         return build(
-            self.keys, self.tree, self.links, self._limits, self.file, self._tools, self.root
+            self._parts.keys,
+            self._parts.tree,
+            self._parts.links,
+            self._parts.limits,
+            self.file,
+            self._tools,
+            self.root,
         )
 
     @cached_property
     def _suite(self) -> Suite:
         from graceline.dialects.yaml.suites import build_suite  # noqa: PLC0415 - few files need it
 
-        return build_suite(self.keys, self.tree, self.file, self.root)
+        return build_suite(self._parts.keys, self._parts.tree, self.file, self.root)
 
-    def build(self) -> None:
-        """Build what it stands for, so that nothing can be wrong with it later."""
-        _ = self._suite if self.is_suite else self._built
+
+def parts_of(file: PipelineFile) -> Parts:
+    """What a file is made of: for `dialects.resume` and the command line, and for nobody else."""
+    return file._parts  # noqa: SLF001 - this is the way to it
 
 
 def load(
@@ -214,7 +231,7 @@ def loads(
         DefinitionError: for arguments of another type.
     """
     read = _read(text, file, tools, root)
-    read.build()
+    _ = read.suite() if read.is_suite else read.pipeline()  # nothing can be wrong with it later
     return read
 
 
@@ -253,7 +270,7 @@ def _read(
         raise FileError(problems)
     place = None if root is None else Path(root)
     plain = text if isinstance(text, str) else text.decode("utf-8-sig")
-    return PipelineFile(file, plain, keys, tree, links, _source(tools, place), place)
+    return PipelineFile(file, plain, Parts(keys, tree, links), _source(tools, place), place)
 
 
 def _source(tools: ToolSource | Functions | None, root: Path | None) -> ToolSource:
