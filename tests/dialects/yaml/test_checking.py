@@ -2,6 +2,8 @@
 
 import pytest
 
+from graceline.dialects.yaml import loads
+
 FINE = """
 id: p
 config: {timeout: 60, grace: 5}
@@ -108,16 +110,31 @@ def test_a_fine_file_has_none(read):
             "phases: [{name: a, commands: [{command: make all}, {command: [x]}]}]",
             "2:41: warning: command 'make all': a text runs under the shell",
         ),
-        (
-            "steps: [{id: a, tool: note}, {id: b, tool: note}]\noutputs: {x: '{{ b.result }}'}",
-            "2:9: warning: step 'a': nobody uses it, neither another step nor outputs",
-        ),
     ],
 )
 def test_what_is_hardly_meant(read, text, expected):
     """Each kind of it is told, once, where it stands."""
     (found,) = warnings(read, f"id: p\n{text}")
     assert found.startswith(f"f.yaml:{expected}")
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("tool: filesystem, action: read, parameters: {path: x}", True),
+        ("tool: web-fetch, parameters: {url: 'http://x/'}", True),
+        ("tool: http, action: head, parameters: {url: 'http://x/'}", True),
+        ("command: [x]", False),
+        ("tool: filesystem, action: delete, parameters: {path: x}", False),
+        ("tool: http, parameters: {url: 'http://x/', method: POST}", False),
+        ("tool: http, action: put, parameters: {url: 'http://x/'}", False),
+    ],
+)
+def test_what_nobody_uses(step, told):
+    """It is told of steps that do nothing but look: others may be there for what they do."""
+    text = f"id: p\nsteps: [{{id: a, {step}}}]\noutputs: {{x: 1}}"
+    line = "f.yaml:2:9: warning: step 'a': nobody uses it, neither another step nor outputs"
+    assert [str(one) for one in loads(text, file="f.yaml").warnings()] == [line] * told
 
 
 @pytest.mark.parametrize(

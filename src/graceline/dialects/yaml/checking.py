@@ -165,11 +165,23 @@ class _Checker:
             yield self._shell(where, *path)
         if step.cleanup is not None and isinstance(step.cleanup.command, str):
             yield self._shell(f"{where}, cleanup", *path, "cleanup")
-        if self.keys.outputs is not None and step.id not in self.links.used:
+        unused = self.keys.outputs is not None and step.id not in self.links.used
+        if unused and _only_looks(step):
             yield (
                 self._at(*path),
                 f"{where}: nobody uses it, neither another step nor outputs",
             )
+
+
+def _only_looks(step: StepKeys) -> bool:
+    """Whether a step gives a value and does nothing else; nobody knows it of programs."""
+    if step.tool == "filesystem":
+        return step.action in ("read", "list", "exists")
+    if step.tool not in ("http", "web-fetch"):
+        return False
+    method = (step.parameters or {}).get("method", "get")
+    looking = ("get", "head")
+    return step.action in (None, "fetch", "request", *looking) and str(method).lower() in looking
 
 
 def _place(limit: Resolved) -> Position | None:
