@@ -1,8 +1,10 @@
 """What holds for every input of the reader, and what inputs are made of."""
 
 import math
+import os
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from functools import cache
 from unittest import mock
@@ -67,13 +69,20 @@ TOKENS = (
 )
 """What the grammar is made of, and what it must not be made of."""
 
+MAX_TIME = 5
+"""Seconds of processor time for one input; all need milliseconds."""
+
 _HARMLESS = frozenset({"builtins.id", "object.__getattr__", "sys._getframe"})
 _watched = {}
+_limited = {}
 
 
-def _heed(event, _):
+def _heed(event, arguments):
     if event not in _HARMLESS and threading.get_ident() in _watched:
         _watched[threading.get_ident()].append(event)
+    found = _limited.get(threading.get_ident())
+    if found is not None and _changes(event, arguments):
+        found.append((event, *map(str, arguments)))
 
 
 @cache
@@ -93,9 +102,44 @@ def touching_nothing():
     assert events == [], events
 
 
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_STARTING = ("subprocess.", "socket.", "shutil.", "tempfile.", "ctypes.", "winreg.")
+_READING = frozenset({"os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.getxattr"})
+
+
+def _changes(event, arguments):
+    """Whether an event is one of changing files, starting programs, or of the network."""
+    if event == "open":
+        return bool(arguments[2] & _WRITING)
+    return event.startswith(_STARTING) or (event.startswith("os.") and event not in _READING)
+
+
+@contextmanager
+def changing_nothing():
+    """Fail if the block opens anything for writing, changes a file, starts a program or connects."""
+    _hook()
+    found = _limited[threading.get_ident()] = []
+    try:
+        # A module that is first imported here is not kept in its cache.
+        with mock.patch.object(sys, "dont_write_bytecode", True):
+            yield
+    finally:
+        del _limited[threading.get_ident()]
+    assert found == [], found
+
+
+@contextmanager
+def in_time(data):
+    """Fail if the block needs so much processor time that an input of its size cannot be the reason."""
+    start = time.process_time()
+    yield
+    taken = time.process_time() - start
+    assert taken < MAX_TIME, f"{taken:.1f} s for {data[:200]!r}"
+
+
 def check(data):
     """Read some bytes, and look at what comes of it: a tree within its bounds, or clear problems."""
-    with touching_nothing():
+    with in_time(data), touching_nothing():
         try:
             tree = parse(data, "f.yaml")
         except FileError as error:

@@ -2,10 +2,13 @@
 
 import json
 import os
+import socket
+import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,10 +16,14 @@ import graceline.dialects.yaml
 from graceline.dialects.tools import Tools
 from graceline.dialects.yaml import FileError, loads
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fuzzing
+
 SCHEMA = json.loads(
     Path(graceline.dialects.yaml.__file__).with_name("pipeline.schema.json").read_text("utf-8")
 )
-INPUTS = int(os.environ.get("GRACELINE_FUZZ", "200"))
+INPUTS = int(os.environ.get("GRACELINE_FUZZ", "300"))
 TEXTS = st.sampled_from(
     [
         *("a", "b", "c", "", "1.0", "30", "30s", "1h30m", "-1s", "string", "thread", "continue"),
@@ -100,11 +107,33 @@ def test_a_file_of_the_schema_and_beyond(file):
 
 def attempt(text):
     """Load a file and look at all it offers; what is wrong with it, or might be."""
-    try:
-        file = loads(text, tools=TOOLS)
-    except FileError as error:
-        return error.problems
-    return file.warnings()
+    with fuzzing.in_time(text), fuzzing.changing_nothing():
+        try:
+            file = loads(text, tools=TOOLS)
+        except FileError as error:
+            return error.problems
+        return file.warnings()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda path: path.open("a"),
+        lambda path: path.unlink(),
+        lambda path: path.parent.joinpath("d").mkdir(),
+        lambda _: subprocess.run([sys.executable, "-c", ""], check=True),
+        lambda _: socket.create_server(("127.0.0.1", 0)).close(),
+    ],
+    ids=["open", "unlink", "mkdir", "program", "socket"],
+)
+def test_what_changes_something_is_noticed(tmp_path, call):
+    """Else the loader might do it unseen."""
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(AssertionError, match=r"\[\('"), fuzzing.changing_nothing():
+        closing = call(path)
+        if hasattr(closing, "close"):
+            closing.close()
 
 
 TOOLS = Tools.default(root=Path(sys.prefix))
