@@ -179,23 +179,27 @@ def test_killed_and_resumed(tmp_path, undisturbed, seed):
     dice = random.Random(seed)  # noqa: S311
     killed = Killed(tmp_path / "run")
     kills = dice.choice([1, 1, 2, 3])
+    moments = []  # lines of the journal, and seconds after them
     for number in range(kills + 1):
         before, done, lines = killed.run(), len(killed.ledger()), killed.lines()
         process = killed.start()
         try:
             if number < kills:
-                killed.wait(process, lines + dice.randrange(max(1, whole - lines)))
-                time.sleep(dice.random() * 0.02)
+                count = lines + dice.randrange(max(1, whole - lines))
+                delay = dice.random() * 0.02
+                moments.append((count, delay))
+                killed.wait(process, count)
+                time.sleep(delay)
                 process.send_signal(signal.SIGKILL)
         finally:
             code = process.wait(FAILSAFE)
         until(lambda: not killed.alive(), "the guard ends what is left")
-        assert code in (0, -signal.SIGKILL), killed.said()
+        assert code in (0, -signal.SIGKILL), f"killed at {moments}: {killed.said()}"
         again = finished(before).intersection(killed.ledger()[done:])
-        assert not again
-    assert code == 0, killed.said()
+        assert not again, f"killed at {moments}"
+    assert code == 0, f"killed at {moments}: {killed.said()}"
     result = json.loads(killed.said())
-    assert result["value"] == document["value"]
+    assert result["value"] == document["value"], f"killed at {moments}"
     assert sorted(result["degraded"]) == sorted(document["degraded"])
     run = killed.run()
     assert set(run.steps) == {f"{name}{n}" for name in "abcdfg" for n in range(ROUNDS)}
