@@ -110,6 +110,10 @@ def test_a_fine_file_has_none(read):
             "phases: [{name: a, commands: [{command: make all}, {command: [x]}]}]",
             "2:41: warning: command 'make all': a text runs under the shell",
         ),
+        (
+            "phases: [{name: a, commands: [{command: 'echo {{ x }}'}]}]",
+            "2:41: warning: command 'echo {{ x }}': a text runs under the shell; a list",
+        ),
     ],
 )
 def test_what_is_hardly_meant(read, text, expected):

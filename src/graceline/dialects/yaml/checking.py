@@ -74,11 +74,13 @@ class _Checker:
             for place, one in enumerate(phase.commands):
                 path = ("phases", number, "commands", place)
                 if isinstance(one.command, str):
-                    yield self._shell(f"command {one.name or brief(one.command)}", *path)
+                    yield self._shell(
+                        f"command {one.name or brief(one.command)}", *path, templates=False
+                    )
 
-    def _shell(self, what: str, *path: str | int) -> _Warning:
+    def _shell(self, what: str, *path: str | int, templates: bool = True) -> _Warning:
         found = self.tree.get(*path, "command")
-        if found is not None and is_template(str(found.value)):
+        if templates and found is not None and is_template(str(found.value)):
             why = "runs under the shell, which reads what templates put into it"
         else:
             why = "runs under the shell"
