@@ -60,3 +60,21 @@ def test_a_finished_run_of_a_changed_file(put, call):
     assert code == 0
     assert "hint      done again: b\n" in out
     assert sorted(ledger()) == ["B", "a", "b"]
+
+
+def test_a_text_of_digits_stays_a_text(put, call):
+    """`-i word=5` is the text "5" for an input that is a text, also when the run goes on."""
+    flow = put(
+        "text.yaml",
+        """
+        id: text
+        inputs: {word: {type: string, required: true}}
+        steps: [{id: a, command: [test, -e, ok]}]
+        outputs: {twice: "{{ word ~ inputs.word }}", is_text: "{{ word is string }}"}
+        """,
+    )
+    assert call("run", flow, "-i", "word=5", "--journal", "out")[0] == 1
+    Path("ok").touch()
+    code, out, _ = call("resume", "out")
+    assert code == 0
+    assert "'is_text': True" in out
