@@ -1,5 +1,6 @@
 """Files with pipelines for the command, and a way to call it in this process."""
 
+import importlib
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -8,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+import graceline
 from graceline.cli import main
 
 HEAD = """
@@ -22,6 +24,15 @@ def state(tmp_path, monkeypatch):
     folder = tmp_path / "state"
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def without_dialects(monkeypatch):
+    """The dialects are as if nobody had imported them yet, and afterwards as they were."""
+    monkeypatch.setattr(graceline, "dialects", importlib.import_module("graceline.dialects"))
+    for name in list(sys.modules):
+        if name.startswith("graceline.dialects"):
+            monkeypatch.delitem(sys.modules, name)
 
 
 @pytest.fixture

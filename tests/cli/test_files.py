@@ -338,6 +338,7 @@ def test_a_suite_is_for_bench(put, call):
     assert (code, "run it by: graceline bench s.yaml --out DIR" in err) == (2, True)
 
 
+@pytest.mark.usefixtures("without_dialects")
 @pytest.mark.parametrize("missing", ["yaml", "jinja2"])
 def test_without_the_extra(research, call, monkeypatch, missing):
     """Without the extra one line says what to install, and Python targets need none."""
@@ -348,9 +349,6 @@ def test_without_the_extra(research, call, monkeypatch, missing):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, *rest, **options)
 
-    for name in list(sys.modules):
-        if name.startswith("graceline.dialects"):
-            monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
     code, out, err = call("run", research)
     assert (code, out) == (2, "")

@@ -330,11 +330,10 @@ def test_timed_out_and_resumed(put, call, virtual):
     assert ledger() == ["a", "b", "b", "b"]
 
 
+@pytest.mark.usefixtures("without_dialects")
 def test_the_extra_is_missing(flow, call, monkeypatch):
     """Without PyYAML the command says what to install."""
     Path("out").mkdir()
-    for name in [name for name in sys.modules if name.startswith("graceline.dialects")]:
-        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "yaml", None)
     code, _, err = call("resume", "out")
     assert (code, err) == (

@@ -8,6 +8,7 @@ import trio
 
 from graceline import Adaptive, Breaker, GracelineError, Hedge, open_engine
 from graceline.dialects.yaml import FileError
+from graceline.dialects.yaml.files import parts_of
 
 
 def seconds_of(tools, name="work"):
@@ -802,7 +803,7 @@ def test_the_body_of_a_step_belongs_to_a_run(read):
                   "input.description")  # fmt: skip
 def test_what_is_for_people_is_kept(read):
     """Descriptions and the version are read, and may be shown."""
-    keys = read(
+    file = read(
         """
         id: p
         description: A
@@ -811,7 +812,8 @@ def test_what_is_for_people_is_kept(read):
         stages:
           - {id: s, description: C, steps: [{id: a, description: D, tool: note}]}
         """
-    ).keys
+    )
+    keys = parts_of(file).keys
     stage = keys.stages[0]
     found = [keys.description, keys.version, keys.inputs["x"].description, stage.description]
     assert [*found, stage.steps[0].description] == ["A", "1.0", "B", "C", "D"]
