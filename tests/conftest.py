@@ -4,8 +4,10 @@ import functools
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 import attrs
 import pytest
@@ -34,6 +36,30 @@ def pytest_runtest_call(item):
     if not ended:
         pytest.fail("a Cancelled escaped from the test, which therefore did not end")
     return outcome
+
+
+@pytest.fixture
+def bounded():
+    """A test that hangs is interrupted until it ends; afterwards no thread of an engine is left."""
+
+    def alarm(*_):
+        raise AssertionError("the main thread hangs")
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, 120, 1)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+    assert [t for t in threading.enumerate() if t.name == "graceline engine"] == []
+
+
+@pytest.fixture
+def interrupt():
+    """Interrupt the main thread as Ctrl-C does, from any thread."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    main = threading.main_thread().ident
+    yield lambda: signal.pthread_kill(main, signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @attrs.frozen

@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import math
-import signal
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
@@ -36,29 +35,7 @@ from graceline.dialects.messages import Dispatcher, Request
 
 PATIENCE = 60
 
-
-@pytest.fixture(autouse=True)
-def bounded():
-    """A test that hangs is interrupted until it ends; afterwards no thread of an engine is left."""
-
-    def alarm(*_):
-        raise AssertionError("the main thread hangs")
-
-    before = signal.signal(signal.SIGALRM, alarm)
-    signal.setitimer(signal.ITIMER_REAL, 2 * PATIENCE, 1)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-    assert [t for t in threading.enumerate() if t.name == "graceline engine"] == []
-
-
-@pytest.fixture
-def interrupt():
-    """Interrupt the main thread as Ctrl-C does, from any thread."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    main = threading.main_thread().ident
-    yield lambda: signal.pthread_kill(main, signal.SIGINT)
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("bounded")
 
 
 @pytest.fixture

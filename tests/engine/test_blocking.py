@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +27,8 @@ from graceline.telemetry.events import RunFinished
 NO_LIMITS = Timeouts(node=None, pipeline=None, grace=3600)
 PATIENCE = 60
 
+pytestmark = pytest.mark.usefixtures("bounded")
+
 
 async def double(value):
     await trio.lowlevel.checkpoint()
@@ -40,30 +41,6 @@ async def forever(_):
 
 DOUBLE = Pipeline("double", [double])
 HANG = Pipeline("hang", [forever])
-
-
-@pytest.fixture(autouse=True)
-def bounded():
-    """A test that hangs is interrupted until it ends; afterwards no thread of an engine is left."""
-
-    def alarm(*_):
-        raise AssertionError("the main thread hangs")
-
-    before = signal.signal(signal.SIGALRM, alarm)
-    signal.setitimer(signal.ITIMER_REAL, 2 * PATIENCE, 1)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-    assert [t for t in threading.enumerate() if t.name == "graceline engine"] == []
-
-
-@pytest.fixture
-def interrupt():
-    """Interrupt the main thread as Ctrl-C does, from any thread."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    main = threading.main_thread().ident
-    yield lambda: signal.pthread_kill(main, signal.SIGINT)
-    signal.signal(signal.SIGINT, before)
 
 
 def blocking(**options):
