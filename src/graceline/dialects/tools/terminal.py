@@ -34,32 +34,6 @@ class Terminal(Actions):
     def __init__(self, root: Path | str = ".") -> None:
         self._root = Path(root).absolute()
 
-    def command(
-        self,
-        command: str | Sequence[str],
-        cwd: str | None = None,
-        env: Mapping[str, str | None] | None = None,
-        stdin: str | bytes | None = None,
-        ok_codes: Sequence[int] = (0,),
-        max_output: int = 1 << 20,
-    ) -> Command:
-        """The definition that a call of the tool stands for; the parameters are those of `run`.
-
-        Raises:
-            ToolRefusedError: for parameters that no command takes.
-        """
-        try:
-            return Command(
-                command,
-                cwd=self._root / cwd if cwd is not None else self._root,
-                env=env,
-                stdin=stdin,
-                ok_codes=tuple(ok_codes),
-                max_output=max_output,
-            )
-        except (DefinitionError, TypeError) as error:
-            raise ToolRefusedError(f"terminal: {error}") from error
-
     async def run(
         self,
         command: str | Sequence[str],
@@ -80,8 +54,19 @@ class Terminal(Actions):
             max_output: bytes that are kept of each of its output streams.
 
         Raises:
+            ToolRefusedError: for parameters that no command takes.
             CommandFailedError: if it did not start, or did not end as it should.
         """
-        definition = self.command(command, cwd, env, stdin, ok_codes, max_output)
+        try:
+            definition = Command(
+                command,
+                cwd=self._root / cwd if cwd is not None else self._root,
+                env=env,
+                stdin=stdin,
+                ok_codes=tuple(ok_codes),
+                max_output=max_output,
+            )
+        except (DefinitionError, TypeError) as error:
+            raise ToolRefusedError(f"terminal: {error}") from error
         output: CommandOutput = await bind_command(definition, current_site, current_guard())(None)
         return output
