@@ -5,6 +5,7 @@ import math
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from graceline import Adaptive, Breaker, GracelineError, Hedge, open_engine
 from graceline.dialects.yaml import FileError
@@ -818,3 +819,24 @@ def test_what_is_for_people_is_kept(read):
     found = [keys.description, keys.version, keys.inputs["x"].description, stage.description]
     assert [*found, stage.steps[0].description] == ["A", "1.0", "B", "C", "D"]
     assert attrs.asdict(keys)["id"] == "p"
+
+
+async def test_outputs_wait_for_no_place(read, engine, autojump_clock):
+    """With `max_parallel` the outputs of a run are there while a step of another run has the place."""
+    pipeline = read(
+        """
+        id: p
+        config: {max_parallel: 1}
+        inputs: {s: {type: number}}
+        steps: [{id: a, tool: work, parameters: {seconds: "{{ s }}"}}]
+        outputs: {v: "{{ a.result }}"}
+        """
+    ).pipeline()
+    first = engine.start(pipeline, {"s": 1})
+    await trio.testing.wait_all_tasks_blocked()
+    second = engine.start(pipeline, {"s": 10})
+    begun = trio.current_time()
+    await first.wait()
+    assert trio.current_time() - begun == pytest.approx(1)
+    await second.wait()
+    assert trio.current_time() - begun == pytest.approx(11)
