@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from graceline.dialects.resume import Recording
     from graceline.results import PipelineResult
 
-__all__ = ["check_journal", "explained", "run_new", "run_recorded"]
+__all__ = ["check_journal", "problems_said", "run_new", "run_recorded"]
 
 
 def check_journal(target: str, journal: Path | None, *, force: bool) -> None:
@@ -73,7 +73,7 @@ def run_new(
     assert job.file is not None  # noqa: S101 - see `check_journal`
     words = [_from_anywhere(word) for word in tools]
     with contextlib.ExitStack() as stack:
-        with explained():
+        with problems_said():
             run = stack.enter_context(
                 recording(job.file, folder, job.given, timeout=timeout, tools=words, force=force)
             )
@@ -104,7 +104,7 @@ def run_recorded(
 
 
 @contextlib.contextmanager
-def explained() -> Iterator[None]:
+def problems_said() -> Iterator[None]:
     """Say what is wrong with a journal, or with the file of its run.
 
     Raises:

@@ -16,7 +16,7 @@ from graceline.cli.files import load_tools
 from graceline.cli.guarding import guarded, output_aside
 from graceline.cli.loading import parse_timeout
 from graceline.cli.options import FLAG, AllowDegraded, Debug, Html, Json, Output, Svg
-from graceline.cli.recorded import explained, run_recorded
+from graceline.cli.recorded import problems_said, run_recorded
 from graceline.cli.showing import Wanted, hand_out_result
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def resume(
         debug=debug,
     )
     wanted.check()
-    with explained():
+    with problems_said():
         from graceline.dialects.resume import read_run, resuming  # noqa: PLC0415 - as in `run`
 
         run = read_run(folder)
@@ -121,7 +121,7 @@ def resume(
         stack.enter_context(_directory(run))
         with output_aside(wanted=as_json), guarded(USAGE, debug=debug):
             tools = load_tools(run.tools)
-        with explained():
+        with problems_said():
             going = stack.enter_context(
                 resuming(place, tools=tools, timeout=seconds, again=again or (), force=force)
             )
