@@ -5,6 +5,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -28,6 +30,8 @@ def defined(tree):
                 names |= {target.id for target in statement.targets if hasattr(target, "id")}
             case ast.AnnAssign(target=ast.Name()):
                 names.add(statement.target.id)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):  # what there is at run time
+                names |= defined(ast.Module(statement.orelse))
     return {name for name in names if not name.startswith("_")}
 
 
@@ -58,13 +62,14 @@ def test_a_module_exports_what_it_defines(name):
 
 def test_a_package_exports_what_it_imports():
     """The root offers every public name that it imports, in sorted order, and nothing else."""
+    assert all(hasattr(graceline, name) for name in graceline.__all__)  # some come when asked for
     submodules = {name.split(".")[1] for name in MODULES}
     names = {
         name
         for name, value in vars(graceline).items()
         if not name.startswith(("_", "@"))  # pytest puts names with @ where it rewrites asserts
         and not (name in submodules and inspect.ismodule(value))
-    }
+    } - {"TYPE_CHECKING", "import_module"}
     assert set(graceline.__all__) == names
     assert graceline.__all__ == sorted(graceline.__all__)
 
@@ -121,6 +126,46 @@ def test_the_root_offers_the_types_in_its_signatures():
         assert found <= set(graceline.__all__), f"{name} mentions {found}"
         waiting |= found - seen
     assert {"Malformed", "BreakerSnapshot", "BreakerState", "Blame", "NodeOutcome"} <= seen
+
+
+@pytest.mark.parametrize("room", ["adaptive", "engine", "telemetry", "timelines", "timers"])
+def test_a_room_is_there_after_the_plain_import(room):
+    """`import graceline` is enough to write `graceline.telemetry`, whatever ran before."""
+    code = f"import graceline; assert {room!r} in dir(graceline); print(graceline.{room}.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == f"graceline.{room}"
+
+
+LATER = {
+    "graceline": {"trio", "cattrs", "graceline.engine", "graceline.telemetry"},
+    "graceline.engine": {"sqlite3", "json", "difflib", "prometheus_client", "graceline.timers"},
+}
+"""What an import leaves to the first use."""
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_an_import_leaves_what_is_not_needed_yet(name):
+    """Definitions come without the engine and without Trio, the engine without files and tools."""
+    code = f"import {name}, sys; print(sorted({LATER[name] | {name}!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout == f"{[name]}\n"
+
+
+@pytest.mark.parametrize("package", ["graceline", "graceline.adaptive"])
+def test_what_comes_later_is_there_all_the_same(package):
+    """Each name is listed and found before anything has loaded it; any other is refused."""
+    code = f"""
+import {package} as package
+missing = set(package.__all__) - set(dir(package))
+for name in package.__all__:
+    getattr(package, name)
+try:
+    package.surely_not
+except AttributeError as error:
+    print(missing, error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout == f"set() module {package!r} has no attribute 'surely_not'\n"
 
 
 DIALECTS = [f"graceline.dialects.{name}" for name in ("messages", "resume", "tools", "yaml")]

@@ -21,6 +21,7 @@ from graceline import (
     Status,
 )
 from graceline.results import draft_of, freeze
+from graceline.telemetry.events import NodeStarted
 
 
 def blamed(level="node", kind=Kind.TIMEOUT):
@@ -245,3 +246,15 @@ def test_a_result_draws_itself():
     assert [row.name for row in drawn.timeline.rows()] == ["s", "fetch", "rank"]
     page = drawn._repr_html_()
     assert page.index("fetch") < page.index("rank")
+
+
+def test_a_draft_of_an_heir_becomes_the_frozen_class():
+    """What stands in a base class is filled in too, and what it becomes can be changed no more."""
+    fields = {"run_id": "r", "pipeline": "p", "lane": "l", "stage": "s", "node": "n"}
+    facts = {"at": 1.0, **fields, "limit": None, "source": None, "fires_at": 2.0}
+    draft = draft_of(NodeStarted)(**facts, critical=True, slo=None)
+    draft.stage = "t"
+    draft.__class__ = NodeStarted
+    assert draft == NodeStarted(**{**facts, "stage": "t"})
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        draft.stage = "u"

@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 0,
     "durations": 0,
     "saying": 0,
+    "values": 0,
     "deadlines": 0,
     "definitions": 1,
     "results": 1,

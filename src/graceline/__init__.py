@@ -1,4 +1,11 @@
-"""graceline: a Trio structured-concurrency engine for pipelines that must answer in time."""
+"""graceline: a Trio structured-concurrency engine for pipelines that must answer in time.
+
+What defines pipelines, and what comes out of them, is imported at once; the engine and what it
+needs, with the first name of theirs that is used: half the time of the import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from graceline.deadlines import Blame, DeadlineStatus, Kind, Source, Status
 from graceline.definitions import (
@@ -19,35 +26,6 @@ from graceline.definitions import (
     sequence,
 )
 from graceline.durations import format_duration, parse_duration
-from graceline.engine import (
-    AbandonedThread,
-    AdmissionHealth,
-    AdmissionMode,
-    Blocked,
-    BlockingEngine,
-    BulkheadHealth,
-    Cleanup,
-    Current,
-    DeadlineScope,
-    Engine,
-    Health,
-    Mode,
-    Portal,
-    PortalRun,
-    Run,
-    RunHealth,
-    StopSignal,
-    Stuck,
-    Watchdog,
-    cleanup,
-    current,
-    incoming_budget,
-    open_engine,
-    outgoing_headers,
-    remaining,
-    save_partial,
-    stopping,
-)
 from graceline.errors import (
     AttemptTimeoutError,
     CircuitOpenError,
@@ -68,11 +46,42 @@ from graceline.errors import (
     StoreVersionError,
     WorkerDiedError,
 )
-from graceline.resilience import AlternativeSnapshot, BreakerSnapshot, BreakerState, Malformed
 from graceline.results import CommandOutput, NodeOutcome, PipelineResult, StageOutcome
-from graceline.telemetry.prometheus import Metrics
-from graceline.timelines import RunTimeline
-from graceline.timers import TimerScope, TimerTree
+
+if TYPE_CHECKING:
+    from graceline.engine import (
+        AbandonedThread,
+        AdmissionHealth,
+        AdmissionMode,
+        Blocked,
+        BlockingEngine,
+        BulkheadHealth,
+        Cleanup,
+        Current,
+        DeadlineScope,
+        Engine,
+        Health,
+        Mode,
+        Portal,
+        PortalRun,
+        Run,
+        RunHealth,
+        StopSignal,
+        Stuck,
+        Watchdog,
+        cleanup,
+        current,
+        incoming_budget,
+        open_engine,
+        outgoing_headers,
+        remaining,
+        save_partial,
+        stopping,
+    )
+    from graceline.resilience import AlternativeSnapshot, BreakerSnapshot, BreakerState, Malformed
+    from graceline.telemetry.prometheus import Metrics
+    from graceline.timelines import RunTimeline
+    from graceline.timers import TimerScope, TimerTree
 
 __all__ = [
     "AbandonedThread",
@@ -155,3 +164,31 @@ __all__ = [
     "sequence",
     "stopping",
 ]
+
+if not TYPE_CHECKING:  # whose readers would take any name for one of ours
+    _ROOMS = {
+        "AlternativeSnapshot": "resilience",
+        "BreakerSnapshot": "resilience",
+        "BreakerState": "resilience",
+        "Malformed": "resilience",
+        "Metrics": "telemetry.prometheus",
+        "RunTimeline": "timelines",
+        "TimerScope": "timers",
+        "TimerTree": "timers",
+    }
+
+    _PACKAGES = {
+        "adaptive", "engine", "resilience", "saying", "telemetry", "timelines", "timers", "work",
+    }  # fmt: skip
+
+    def __getattr__(name: str) -> object:
+        if name in _PACKAGES:  # `graceline.telemetry` needs no import of its own
+            return import_module(f"{__name__}.{name}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        room = import_module(f"{__name__}.{_ROOMS.get(name, 'engine')}")
+        found = globals()[name] = getattr(room, name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_PACKAGES})

@@ -5,7 +5,6 @@ Immutable attrs objects. Times are seconds; `started` counts from the submission
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +24,7 @@ from graceline.errors import (
     PipelineTimeoutError,
     StageTimeoutError,
 )
+from graceline.values import frozen
 
 if TYPE_CHECKING:
     from graceline.timelines import RunTimeline
@@ -50,7 +50,7 @@ _TIMEOUTS: dict[str, type[DeadlineExceededError]] = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class CommandOutput:
     """What a child program left: the value of its node, or the partial value of a cancelled one.
 
@@ -76,7 +76,7 @@ class CommandOutput:
     artifacts: tuple[str, ...] = ()
 
 
-@attrs.frozen(weakref_slot=False)
+@frozen(weakref_slot=False)
 class NodeOutcome:
     """How one node ended.
 
@@ -144,16 +144,25 @@ def draft_of(frozen: type[T]) -> type[T]:
     `draft.__class__ = frozen`. That takes a third of the time of a frozen `__init__`, which has to
     call `object.__setattr__` once for each field.
     """
+    name = f"_{frozen.__name__}Draft"
     fields = {
         field.name: attrs.field(type=field.type)
         for field in attrs.fields(frozen)  # type: ignore[arg-type]
     }
-    return attrs.make_class(
-        f"_{frozen.__name__}Draft", fields, slots=True, eq=False, weakref_slot=False
+    filled = attrs.make_class(name, fields, slots=False, eq=False, repr=False)
+    return type(
+        name,
+        frozen.__bases__,  # what its fields are laid out behind
+        {
+            "__slots__": frozen.__slots__,  # type: ignore[attr-defined]
+            "__init__": vars(filled)["__init__"],
+            "__setattr__": object.__setattr__,  # fast only where both are as in `object`
+            "__delattr__": object.__delattr__,
+        },
     )
 
 
-@attrs.frozen(weakref_slot=False)
+@frozen(weakref_slot=False)
 class StageOutcome:
     """How one stage ended. The attributes are those of `NodeOutcome`, and one more.
 
@@ -185,7 +194,7 @@ class StageOutcome:
         return _line(self.name, self)
 
 
-@attrs.frozen(weakref_slot=False)
+@frozen(weakref_slot=False)
 class PipelineResult:
     """How a run ended, with everything that it finished.
 
@@ -274,9 +283,11 @@ class PipelineResult:
         if found:
             where = [f"{s.name}.{name}" for s in self.stages.values() if name in s.nodes]
             raise KeyError(f"several nodes are called {name!r}: ask for one of {where}")
+        from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
         labels = [f"{s.name}.{node}" for s in self.stages.values() for node in s.nodes]
         names = dict.fromkeys(node for s in self.stages.values() for node in s.nodes)
-        close = difflib.get_close_matches(str(name), [*names, *labels], n=1)
+        close = get_close_matches(str(name), [*names, *labels], n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(labels)}"
         raise KeyError(f"no node is called {name!r}; {hint}")
 

@@ -130,6 +130,23 @@ def test_reading_changes_nothing(given_bounds, trace):
     assert first.dump() == second.dump()
 
 
+class Longhand(Learner):
+    """A learner that takes no short path."""
+
+    def _in_time(self, duration, at):
+        self._observe(inf, duration, at, censored=False, own=False)
+
+
+@profile(100, 3000)
+@given(traffic(1500), st.integers(1, 8), bounds)
+def test_the_short_path_comes_to_the_same(prefix, in_flight, given_bounds):
+    """A call that was in time teaches the same, however short the way is on which it is learned."""
+    short, long = Learner(**given_bounds), Longhand(**given_bounds)
+    ways = [replay(learner, prefix, in_flight=in_flight) for learner in (short, long)]
+    assert ways[0] == ways[1]
+    assert short.dump() == long.dump()
+
+
 @profile(150, 5000)
 @given(traffic(1000), st.integers(1, 8), seconds)
 def test_early_cancels_are_neutral(prefix, in_flight, later):

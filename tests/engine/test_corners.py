@@ -288,3 +288,38 @@ async def test_a_loop_of_short_runs_lets_other_tasks_live(autojump_clock, engine
             await engine.run(Pipeline("p", [add]), 1, timeout=0 if refused else None)
         nursery.cancel_scope.cancel()
     assert turns >= 10
+
+
+async def test_an_interrupt_before_a_run_has_begun_leaves_nothing_of_it(
+    autojump_clock, engine, monkeypatch
+):
+    """A run that is torn down between its submission and its start is not live, and its id is free."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    pipeline = Pipeline("p", [add])
+    with monkeypatch.context() as patched:
+        patched.setattr("graceline.engine.core.arrive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            await engine.run(pipeline, 1, run_id="one")
+    assert engine.runs() == ()
+    assert (await engine.run(pipeline, 1, run_id="one")).value == 2
+
+
+async def test_a_level_that_is_first_asked_for_after_its_node_has_ended(autojump_clock, engine):
+    """A task that outlives its node runs pipelines of its own, also if nobody asked for the node's level before."""
+    results = []
+
+    async def later():
+        await trio.sleep(5)
+        results.append(await engine.run(Pipeline("q", [add], timeout=1), 1))
+
+    async with trio.open_nursery() as nursery:
+
+        async def leaves(value):
+            nursery.start_soon(later)
+            return value
+
+        await engine.run(Pipeline("p", [Node(leaves, timeout=1)], timeout=2))
+    assert (results[0].status, results[0].value) == ("ok", 2)

@@ -198,6 +198,15 @@ async def test_the_loser_may_be_given_more_grace(autojump_clock, engine):
     assert work.ended[-1][0] - work.calls[0][0] == 3.5
 
 
+async def test_the_loser_keeps_the_grace_that_its_stage_states(autojump_clock, engine):
+    """Below the run, to which it belongs then, a loser has no more grace than its stage gave it."""
+    work = Copies((60, "first"), (0.5, "copy"), unwinding=5)
+    node = node_of(work, attrs.evolve(SOON, loser_grace=4))
+    stage = Stage("s", [node], grace=0.25)
+    await engine.run(Pipeline("p", [stage], grace=10, timeout=100))
+    assert work.ended[-1][0] - work.calls[0][0] == 1.75
+
+
 async def test_the_loser_outlives_its_stage_but_not_its_run(autojump_clock, engine):
     """A limit of the winner's stage that passes does not matter to the loser; the run's grace does."""
     work = Copies((60, "first"), (0.5, "copy"), unwinding=5)

@@ -55,6 +55,22 @@ async def test_return_in_the_tick_of_the_deadline_harms_nobody(autojump_clock, e
     assert (result.node("waits").status, result.value) == ("late", "fine")
 
 
+async def test_a_value_at_the_very_limit_is_late_on_every_level(autojump_clock, engine):
+    """What returns exactly at the limit of the run is late, and so are its stage and the run."""
+
+    async def shielded(_):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        return "in the end"
+
+    start = round(trio.current_time()) + 1.0  # sums of whole seconds do not round
+    await trio.sleep_until(start)
+    result = await engine.run(Pipeline("p", [Stage("s", [shielded])], timeout=1))
+    assert (result.elapsed, result.value) == (1.0, "in the end")
+    statuses = [result.node("shielded").status, result.stages["s"].status, result.status]
+    assert (statuses, result.blame.level) == (["late"] * 3, "pipeline")
+
+
 async def test_own_shield_is_late(autojump_clock, engine):
     """A node that shields itself past its deadline is `late`, with its overrun."""
 

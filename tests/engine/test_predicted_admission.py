@@ -367,6 +367,21 @@ async def test_the_wait_is_that_of_those_in_line(autojump_clock):
     assert "about 10s in the queue and 100ms for its work" in refused.blame.message
 
 
+@pytest.mark.parametrize("queue", [None, 2])
+async def test_who_is_refused_is_not_in_line(autojump_clock, queue):
+    """A run that a prediction or a full queue refuses leaves the wait of the next one as it was."""
+    async with opened(max_queue=queue) as engine:
+        await teach(engine)
+        await teach(engine, 10.0, name="slow")
+        busy(engine, 3)
+        first, slow, second = [
+            await engine.run(pipeline(name, timeout), 1)
+            for name, timeout in (("p", 2.5), ("slow", None if queue else 1.0), ("p", 2.5))
+        ]
+        assert [str(one.status) for one in (first, slow, second)] == ["rejected"] * 3
+        assert second.blame.retry_after == pytest.approx(first.blame.retry_after)
+
+
 async def test_runs_inside_a_node_are_not_asked(autojump_clock):
     """A run that a node starts takes no slot, and is refused by no prediction, however short."""
 

@@ -432,7 +432,7 @@ USER = {"user_cancel_at": 1}
 EQUATIONS = [
     (own_without_cancels, agrees(scenario(NodeModel("a", 9), cancels=USER))),
     (own_without_deadline, agrees(scenario(NodeModel("a", 9, timeout=1)))),
-    (fired_without_parents, agrees(scenario(NodeModel("a", 9), timeout=1))),
+    (fired_without_parents, agrees(scenario(NodeModel("a", 9, "swallows", 2), timeout=1))),
     (
         fired_without_cancels,
         agrees(scenario(NodeModel("a", 9, "swallows", 2), cancels=USER)),

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from math import inf
 from operator import add
 
-import attrs
-
 from graceline.adaptive.history import DurationHistory
+from graceline.values import frozen
 
 __all__ = ["NO_TIME", "Forecast"]
 
@@ -24,7 +23,7 @@ _ENOUGH = 20
 """Completions below which a history says nothing."""
 
 
-@attrs.frozen
+@frozen
 class Forecast:
     """What is expected of a part, or of several.
 

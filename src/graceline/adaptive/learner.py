@@ -74,11 +74,6 @@ _STATE: dict[str, Callable[[Any], float]] = {
 """What is dumped beside the history: the attribute without its underscore, and its type."""
 
 
-def _clamp(value: float, low: float, high: float) -> float:
-    """As `min(max(value, low), high)`, in a third of the time."""
-    return low if value < low else high if value > high else value
-
-
 class Learner:
     """Learns one limit from the calls that it is used for. Not thread-safe.
 
@@ -170,7 +165,8 @@ class Learner:
         if self._wants_probe and not self._patience:
             self._patience = min(self._in_flight, _MOST_IN_FLIGHT)
             return Lease(self, self.settings.ceiling, True)
-        return Lease(self, self.peek(), False)
+        limit, ceiling = self._base * self._boost, self.settings.ceiling  # `peek`, without a call
+        return Lease(self, limit if limit < ceiling else ceiling, False)
 
     def _declined(self) -> float:
         """A probe was declined: the next call may be one. Returns the ordinary limit."""
@@ -186,10 +182,28 @@ class Learner:
         self._in_flight -= 1
         if self._patience:
             self._patience -= 1
-        if elapsed >= 0.0:  # NaN is not
+        if not censored and 0.0 <= elapsed <= self._base and self._boost == 1.0 and not self._alarm:
+            self._in_time(elapsed, at)
+        elif elapsed >= 0.0:  # NaN is not
             self._observe(lease.timeout, elapsed, at, censored, own)
         if self.listener is not None:
             self.listener(self, lease)
+
+    def _in_time(self, duration: float, at: float | None) -> None:
+        """What `_observe` comes to for nearly every call: it was in time, and nothing is odd."""
+        settings, history = self.settings, self.history
+        if self._hang == 0.0 and len(history) >= settings.warm_at:
+            margin, low = self._margin - settings.gain * settings.alpha, settings.log_margin_low
+            self._margin = margin if margin > low else low
+        history.add(duration, at=at)
+        self._run = 0
+        if self._hold:
+            self._hold -= 1
+        if self._since_certificate < 0 and not self._certified and history.longest_censored < 0.0:
+            self._hang, self._wants_probe = 0.0, False  # as `_update` has it, without a tail
+            self._follow(history.quantile(settings.quantile))
+        else:
+            self._update(False)
 
     def _observe(
         self, issued: float, duration: float, at: float | None, censored: bool, own: bool
@@ -228,7 +242,7 @@ class Learner:
         usual = self._boost == 1.0
         if usual and self._hang == 0.0 and len(self.history) >= settings.warm_at:
             margin = self._margin + settings.gain * (missed - settings.alpha)
-            self._margin = _clamp(margin, settings.log_margin_low, settings.log_margin_high)
+            self._margin = min(max(margin, settings.log_margin_low), settings.log_margin_high)
         if missed:
             # A call that was cut by the limit before the boost must not boost it once more.
             if usual or current:
@@ -292,24 +306,30 @@ class Learner:
             self._certified = tail
         hang = self._hang = tail if fresh or tail < self._certified else self._certified
         # Of the calls that do finish.
-        quantile = history.quantile(settings.quantile * (1.0 - hang))
+        self._follow(history.quantile(settings.quantile * (1.0 - hang)))
+        self._wants_probe = not fresh and (
+            self._boost > 1.0 or hang > 0.0 or (tail - hang > excess and len(history) >= 3)
+        )
+
+    def _follow(self, quantile: float | None) -> None:
+        """The limit that follows from a quantile."""
+        settings = self.settings
         if not self._warm:
             # Of calls that run at once the fast ones end first; those in flight may be slow.
             unheard = min(self._in_flight, _MOST_IN_FLIGHT)
-            self._warm = history.completions >= settings.warm_at + unheard
+            self._warm = self.history.completions >= settings.warm_at + unheard
         limit = self._base
         if quantile is not None:
             limit = quantile * exp(self._margin)
             spread = settings.ceiling / quantile if quantile else inf
-            self._reprobe = _clamp(spread, settings.reprobe, settings.reprobe_most)
+            least, most = settings.reprobe, settings.reprobe_most
+            self._reprobe = least if spread < least else most if spread > most else spread
             if not self._warm and limit < settings.initial:
                 limit = self._blend(limit)
         if self._hold and limit < self._held:
             limit = self._held
-        self._base = _clamp(limit, settings.floor, settings.ceiling)
-        self._wants_probe = not fresh and (
-            self._boost > 1.0 or hang > 0.0 or (tail - hang > excess and len(history) >= 3)
-        )
+        low, high = settings.floor, settings.ceiling  # spelled out: `min` and `max` are slow
+        self._base = low if limit < low else high if limit > high else limit
 
     def _blend(self, limit: float) -> float:
         """The way down from `initial`, on the logarithmic scale."""

@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping
 from math import inf
 from typing import Protocol, TypeVar
 
-import attrs
-
 from graceline.adaptive.forecast import NO_TIME, Forecast
 from graceline.adaptive.history import DurationHistory
 from graceline.definitions import Graph, Node, Pipeline, Stage
+from graceline.values import frozen
 
 __all__ = ["HasHistory", "Outlook", "Outlooks"]
 
@@ -29,7 +28,7 @@ class HasHistory(Protocol):
         ...
 
 
-@attrs.frozen
+@frozen
 class Outlook:
     """What is expected of a node, and of what comes after it.
 

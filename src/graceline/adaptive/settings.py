@@ -7,10 +7,12 @@ from math import inf, log
 
 import attrs
 
+from graceline.values import frozen
+
 __all__ = ["Settings"]
 
 
-@attrs.frozen
+@frozen
 class Settings:
     """The bounds of a limit, and the constants of the learner. All durations are seconds.
 

@@ -18,6 +18,7 @@ import attrs
 from graceline.adaptive.history import DurationHistory, Sample
 from graceline.adaptive.stores import Applied, Key, Record
 from graceline.errors import StoreFileError, StoreVersionError
+from graceline.values import frozen
 
 __all__ = [
     "APPLICATION",
@@ -57,7 +58,7 @@ _TABLES = (
 _COLUMNS = "lane = ? AND pipeline = ? AND stage = ? AND node = ? AND level = ?"
 
 
-@attrs.frozen
+@frozen
 class Change:
     """New samples of a key and the state after them; without samples (None) the key is forgotten.
 

@@ -54,11 +54,12 @@ import attrs
 
 from graceline.deadlines.vocabulary import Blame, Source
 from graceline.durations import format_duration
+from graceline.values import frozen
 
 __all__ = ["Level", "Limit"]
 
 
-@attrs.frozen
+@frozen
 class Limit:
     """The fixed part of a level: what its definition says, resolved once per pipeline.
 
@@ -118,17 +119,13 @@ class Limit:
 class Level:
     """One level of one run: the state of the equations above. All times are absolute seconds."""
 
-    __slots__ = (
-        "cancelled_at",
-        "deadline",
-        "forced_at",
-        "foreign_at",
-        "grace",
-        "limit",
-        "parent",
-        "reason",
-        "start",
-    )
+    __slots__ = ("__dict__", "cancelled_at", "deadline", "grace", "limit", "parent", "start")
+
+    # Most levels never change these. The class holds them until one does, and then its `__dict__`:
+    # to write them down for each level would cost as much as all the rest of it.
+    reason: Blame | None = None
+    foreign_at: float = inf
+    forced_at: float = inf
 
     def __init__(
         self, limit: Limit, parent: Level | None, start: float, grace: float = inf
@@ -144,9 +141,6 @@ class Level:
             grace = parent.grace
         self.grace: float = grace
         self.cancelled_at: float = inf
-        self.reason: Blame | None = None
-        self.foreign_at: float = inf
-        self.forced_at: float = inf
 
     def __repr__(self) -> str:
         return f"<{self.limit.level} {self.limit.name!r} fires at {self.fired():g}>"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import attrs
+from graceline.values import frozen
 
 __all__ = ["Blame", "DeadlineStatus", "Kind", "Source", "Status"]
 
@@ -72,7 +72,7 @@ class Source(StrEnum):
     ADAPTIVE = "adaptive"
 
 
-@attrs.frozen
+@frozen
 class Blame:
     """The one level that is to blame for an outcome that is not ok.
 

@@ -10,6 +10,7 @@ from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import brief, positive_duration
 from graceline.durations import format_duration
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 if TYPE_CHECKING:
     from graceline.durations import Duration
@@ -22,7 +23,7 @@ def _seconds(value: Duration) -> float:
 
 
 @explained_class
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Adaptive:
     """A learned limit: `timeout=Adaptive(initial=0.2, ceiling=3.0)`.
 

@@ -22,11 +22,10 @@ def explained(function: Callable[_P, _R]) -> Callable[_P, _R]:
     Type checkers and `inspect.signature` see its own signature, which has no `*` and no `**`.
     """
     what = f"{function.__name__}()"
-    parameters = inspect.signature(function).parameters
 
     @functools.wraps(function)
     def call(*args: _P.args, **options: _P.kwargs) -> _R:
-        _check(what, parameters, args, options)
+        _check(what, _parameters(function), args, options)
         return function(*args, **options)
 
     return call
@@ -36,16 +35,22 @@ def explained_class(kind: type[_R]) -> type[_R]:
     """`explained`, for the constructor of a class; above the decorator that writes it."""
     what = f"{kind.__name__}()"
     construct: Callable[..., None] = kind.__init__
-    parameters = dict(inspect.signature(construct).parameters)
-    del parameters["self"]
 
     @functools.wraps(construct)
     def init(self: _R, *args: Any, **options: Any) -> None:
-        _check(what, parameters, args, options)
+        _check(what, _parameters(construct), args, options)
         construct(self, *args, **options)
 
     type.__setattr__(kind, "__init__", init)
     return kind
+
+
+@functools.cache
+def _parameters(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    """What it takes, without `self`."""
+    parameters = dict(inspect.signature(function).parameters)
+    parameters.pop("self", None)
+    return parameters
 
 
 def _check(

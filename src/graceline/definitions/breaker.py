@@ -19,6 +19,7 @@ from graceline.definitions.checks import (
 )
 from graceline.durations import format_duration
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 if TYPE_CHECKING:
     from graceline.durations import Duration
@@ -45,7 +46,7 @@ def _ignored(value: type[Exception] | Iterable[type[Exception]] | Ignored) -> Ig
 
 
 @explained_class
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Breaker:
     """A circuit breaker: `breaker=Breaker(failure_rate=0.3, open_for="30s")`.
 

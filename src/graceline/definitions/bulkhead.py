@@ -9,12 +9,13 @@ import attrs
 from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import brief, check_count, check_name
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 __all__ = ["Bulkhead", "as_bulkhead"]
 
 
 @explained_class
-@attrs.frozen
+@frozen
 class Bulkhead:
     """At most so many at once: `limit=5`, or `limit=Bulkhead(5, name="database")`.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -64,9 +63,11 @@ brief: Callable[[Any], str] = _Brief().repr
 
 def nearest(name: object, valid: Iterable[str]) -> str:
     """A hint that names the nearest valid name, or lists the valid ones."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
     names = list(valid)
     short = isinstance(name, str) and len(name) <= _LONGEST_NAME  # others are slow to compare
-    close = difflib.get_close_matches(str(name), names, n=1) if short else None
+    close = get_close_matches(str(name), names, n=1) if short else None
     if close:
         return f"did you mean {close[0]!r}?"
     return f"valid are: {', '.join(map(repr, names))}" if names else "there is none to choose from"

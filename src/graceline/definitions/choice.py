@@ -5,22 +5,21 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-import attrs
-
 from graceline.definitions.checks import check_names
 from graceline.definitions.inherit import inherited
 from graceline.definitions.part import PASS_INPUT
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 if TYPE_CHECKING:
-    from graceline.definitions.nodes import Node  # noqa: TC004 - which needs this module
+    from graceline.definitions.nodes import Node
 
 __all__ = ["Choice"]
 
 _WHERE = "choose()"
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Choice:
     """What a node made by `choose()` runs.
 

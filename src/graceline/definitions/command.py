@@ -13,6 +13,7 @@ import attrs
 from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import brief, check_plain
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 __all__ = ["Argv", "Command"]
 
@@ -39,7 +40,7 @@ def _codes(value: int | Iterable[int]) -> tuple[int, ...]:
 
 
 @explained_class
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Command:
     """A child program: `Stage("build", [Command(["make", "-j2"])])`.
 

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import attrs
-
 from graceline.definitions.checks import check_names, nearest
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 __all__ = ["Graph", "build_graph"]
 
 
-@attrs.frozen
+@frozen
 class Graph:
     """A checked graph of named parts.
 

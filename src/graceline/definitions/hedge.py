@@ -13,6 +13,7 @@ from graceline.definitions.checks import (
     finite_duration,
     positive_duration,
 )
+from graceline.values import frozen
 
 if TYPE_CHECKING:
     from graceline.durations import Duration
@@ -29,7 +30,7 @@ def _optional_seconds(value: Duration | None) -> float | None:
 
 
 @explained_class
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Hedge:
     """A second copy for slow calls: `Node(search, idempotent=True, hedge=Hedge())`.
 

@@ -14,6 +14,7 @@ from graceline.definitions.hedge import Hedge
 from graceline.definitions.retry import Retry
 from graceline.durations import Duration, parse_duration
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 __all__ = ["INHERIT", "Defaults", "Inheritable", "inherited", "resolve", "stated_policies"]
 
@@ -31,7 +32,7 @@ def _bulkhead(value: Bulkhead | int | None) -> Bulkhead | None:
     return cast("Bulkhead | None", value)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Inheritable:
     """The policies of a level: its own, and the default of the levels below it.
 
@@ -96,7 +97,7 @@ def _attempt_limit(value: Duration | None, where: str) -> float | None:
     return seconds
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Defaults(Inheritable):
     """The policies that an engine states for the nodes of all its pipelines.
 

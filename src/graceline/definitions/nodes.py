@@ -19,6 +19,7 @@ from graceline.definitions.part import Part, Step, warn_clamped, warn_part, wher
 from graceline.definitions.retry import Retry
 from graceline.durations import Duration
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 __all__ = ["Each", "Node", "NodeOptions", "as_node", "node"]
 
@@ -29,7 +30,7 @@ def _runs_on(value: _Kind | None) -> _Kind:
     return cast("_Kind", value)
 
 
-@attrs.frozen
+@frozen
 class Each:
     """How a node runs over a list.
 
@@ -45,7 +46,7 @@ class Each:
 
 
 @explained_class
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Node(Step):
     """One unit of work: a function of one input, with a limit.
 

@@ -27,6 +27,7 @@ from graceline.definitions.checks import (
 from graceline.definitions.inherit import Inheritable
 from graceline.durations import Duration, format_duration, parse_duration
 from graceline.errors import DefinitionError, DefinitionWarning
+from graceline.values import frozen
 
 __all__ = ["PASS_INPUT", "Part", "Step", "warn_clamped", "warn_part", "warn_writer", "where_of"]
 
@@ -66,7 +67,7 @@ def where_of(part: Part) -> str:
     return f"{type(part).__name__.lower()} {part.name!r}"
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Part(Inheritable):
     """What nodes, stages and pipelines have in common; their policies are those of `Inheritable`.
 
@@ -136,7 +137,7 @@ class Part(Inheritable):
         return None if stated is None else parse_duration(stated)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Step(Part):
     """What nodes and stages have in common: they stand in a graph.
 

@@ -20,6 +20,7 @@ from graceline.definitions.nodes import Node, as_node
 from graceline.definitions.part import Part, Step, warn_part, where_of
 from graceline.durations import format_duration
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 __all__ = ["BUDGETS", "Pipeline", "Stage", "check_learned_limit"]
 
@@ -48,7 +49,7 @@ def _flat(parts: object, where: str) -> list[Any]:
 
 
 @explained_class
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Stage(Step):
     """Nodes that belong together, with a limit for all of them.
 
@@ -90,7 +91,7 @@ BUDGETS = ("fixed", "remaining", "reserve")
 
 
 @explained_class
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Pipeline(Part):
     """Stages, with a limit for the whole.
 

@@ -18,6 +18,7 @@ from graceline.definitions.checks import (
 )
 from graceline.durations import format_duration
 from graceline.errors import DefinitionError
+from graceline.values import frozen
 
 if TYPE_CHECKING:
     from graceline.durations import Duration
@@ -37,7 +38,7 @@ def _on(value: type[Exception] | Iterable[type[Exception]] | _Predicate) -> _Kin
 
 
 @explained_class
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Retry:
     """What failed is tried again, within the time and the retry budget that are left.
 

@@ -9,6 +9,7 @@ import attrs
 
 from graceline.definitions.arguments import explained_class
 from graceline.definitions.checks import check_flag, optional_duration
+from graceline.values import frozen
 
 if TYPE_CHECKING:
     from graceline.durations import Duration
@@ -22,7 +23,7 @@ def _accept(value: Duration | None) -> float:
 
 
 @explained_class
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Timeouts:
     """Default limits of an engine, in seconds; None or `math.inf` sets a limit to none.
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-import attrs
 import trio
 
+from graceline.deadlines import Status
 from graceline.engine.foresight import Foresight
 from graceline.resilience import Refusal
 from graceline.telemetry import events
 from graceline.telemetry.stats import Stats, count
+from graceline.values import frozen
 
 if TYPE_CHECKING:
     from graceline.engine.state import RunState
 
 __all__ = ["Admission", "AdmissionHealth", "AdmissionMode", "Waiter"]
 
+_OK, _LATE = Status.OK, Status.LATE
+
 AdmissionMode = Literal["observe", "enforce", "off"]
 
 
-@attrs.frozen
+@frozen
 class AdmissionHealth:
     """Whom an engine has refused so far.
 
@@ -90,6 +93,7 @@ class Admission:
         if foresight is not None:
             refusal = foresight.on_arrival(run, self.active, self.slots, len(self._queue))
             if refusal is not None and self._stands(run, refusal, run.origin):
+                foresight.leaves(run)
                 return self.refuse(refusal)
         if self.active < self.slots:  # then nobody waits
             self.active += 1
@@ -100,10 +104,9 @@ class Admission:
         else:
             later = None
             if foresight is not None:
+                foresight.leaves(run)
                 later = foresight.retry_after(run, self.active, self.slots, len(self._queue))
             return self.refuse(Refusal("queue full", retry_after=later))
-        if foresight is not None:
-            foresight.enters(run)
         return None
 
     @trio.lowlevel.enable_ki_protection
@@ -137,15 +140,24 @@ class Admission:
                 self._left(run)
         return waiter.refusal
 
-    def ended(self, run: RunState, end: float, *, by_itself: bool) -> None:
-        """Learn how long a run had its slot; `by_itself`: it was not cut."""
-        if self._foresight is not None:
-            self._foresight.ended(run, end, by_itself=by_itself)
+    def ended(self, run: RunState, end: float, status: Status) -> None:
+        """Learn how long a run had its slot, and whether it was cut."""
+        foresight = self._foresight
+        if foresight is None:
+            return
+        if status is _OK or status is _LATE:
+            foresight.completed(run, end)
+        else:
+            foresight.ended(run, end)
 
     def leave(self, run: RunState) -> None:
         """Give the slot of a run back: the first in the queue that can use it gets it."""
-        self._left(run)
-        self._pass_on(run)
+        if run.expected is not None:
+            self._left(run)
+        if self._queue:
+            self._pass_on(run)
+        else:  # spared a call: it is the end of every run
+            self.active -= 1
 
     def _pass_on(self, run: RunState) -> None:
         now = run.clock()

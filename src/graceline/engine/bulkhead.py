@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from math import inf
 
-import attrs
 import trio
 
 from graceline.definitions import Bulkhead
+from graceline.values import frozen
 
 __all__ = ["BulkheadHealth", "Slots"]
 
 
-@attrs.frozen
+@frozen
 class BulkheadHealth:
     """A bulkhead at one moment.
 

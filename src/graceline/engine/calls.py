@@ -24,19 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["limited", "runs_around", "surroundings"]
 
 
-async def surroundings() -> tuple[float, LevelRun | None]:
-    """The deadline of the calling task, and the level that it works for.
+def surroundings() -> tuple[float, LevelRun | None]:
+    """The deadline of the calling task, `-inf` if it is cancelled, and the level it works for.
 
-    Raises:
-        Cancelled: if it is cancelled.
+    No coroutine, since it would have to wait only where it is cancelled: that is for the caller.
     """
-    deadline = trio.current_effective_deadline()
-    if deadline == -inf:
-        await trio.lowlevel.checkpoint_if_cancelled()
     parent = CURRENT.get()
     if parent is not None and parent.ended and enclosing_cleanup(parent) is None:
         parent = None  # a background task that outlived its node starts a run of its own
-    return deadline, parent
+    return trio.current_effective_deadline(), parent
 
 
 def runs_around() -> set[RunState]:

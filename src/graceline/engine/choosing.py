@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
-import attrs
 import trio
 
 from graceline.deadlines import Ending, Status, Verdict, settle
@@ -21,6 +20,7 @@ from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
 from graceline.resilience import Counted, rank
 from graceline.telemetry import events
+from graceline.values import define, frozen
 from graceline.work import Bound, WorkRefusedError
 
 __all__ = ["bind_choice"]
@@ -48,7 +48,7 @@ def bind_choice(alternatives: Sequence[Alternative]) -> Bound:
     return choose
 
 
-@attrs.frozen
+@frozen
 class _Failed:
     """An alternative that gave no value.
 
@@ -74,7 +74,7 @@ async def _call(plan: NodePlan, value: Any) -> Any:
     return await plan.call(value)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Turn:
     """One turn through the alternatives of a choice."""
 

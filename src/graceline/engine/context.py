@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import attrs
 import trio
 
 from graceline.deadlines import Level
 from graceline.engine.cleanup import enclosing_cleanup
 from graceline.engine.levels import CURRENT, LevelRun, current_level
 from graceline.errors import GracelineError
+from graceline.values import frozen
 from graceline.work.here import current_job
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@attrs.frozen
+@frozen
 class Current:
     """Where this code runs.
 

@@ -19,6 +19,7 @@ from graceline.engine.settling import InnerTimeoutError, judge
 from graceline.engine.strand import Strand
 from graceline.resilience import Attempt, Counted, has_started
 from graceline.telemetry import events
+from graceline.values import frozen
 from graceline.work import WorkRefusedError
 
 __all__ = ["Copy", "Failed", "Work", "tell_attempt"]
@@ -26,7 +27,7 @@ __all__ = ["Copy", "Failed", "Work", "tell_attempt"]
 Work: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 
-@attrs.frozen
+@frozen
 class Failed:
     """An attempt that may be made again: its level, what is known of it, what it raised."""
 
@@ -132,8 +133,8 @@ class Copy:
         level, run = self.level, self.level.run
         now = run.clock()
         self.superseded = True
+        level.grace = min(level.grace, grace)  # while its parents are those it began with
         level.parent = run.root
-        level.grace = min(level.grace, grace)
         limit = level.limit
         run.cut(
             level,

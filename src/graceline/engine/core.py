@@ -103,6 +103,7 @@ class Engine(Functions):
             hub=self._hub,
             stats=stats,
             lane=lane,
+            clock=trio.lowlevel.current_clock().current_time,
             grace=timeouts.grace,
             enforced=mode == "enforce",
             watching=mode == "observe",
@@ -255,13 +256,18 @@ class Engine(Functions):
             DefinitionError: for an unknown name or a bad duration.
             GracelineError: if the engine is closed, or a live run has this id.
         """
-        deadline, parent = await surroundings()
+        deadline, parent = surroundings()
+        if deadline == -inf:
+            await trio.lowlevel.checkpoint_if_cancelled()
         run = self._submit(pipeline, input, run_id, timeout, budget, parent, deadline)
         try:
-            verdict = arrive(run, self._admission, self._refusal(run))
+            # Few engines drain: most runs are spared the question.
+            refusal = self._refusal(run) if self._drain.is_set() else None
+            verdict = arrive(run, self._admission, refusal)
             return await perform(run, self._admission, verdict)
-        finally:
-            self._register.forget(run)
+        except BaseException:
+            self._register.forget(run)  # a run that ended was forgotten when it ended
+            raise
 
     async def execute(
         self,
@@ -298,7 +304,8 @@ class Engine(Functions):
         """
         run = self._submit(pipeline, input, run_id, timeout, budget, None, inf)
         # Its place in the queue is that of its submission, whenever the task gets its turn.
-        verdict = arrive(run, self._admission, self._refusal(run))
+        refusal = self._refusal(run) if self._drain.is_set() else None
+        verdict = arrive(run, self._admission, refusal)
         self._nursery.start_soon(self._carry, run, verdict, name=f"graceline run {run.run_id}")
         return Run(run)
 
@@ -399,9 +406,7 @@ class Engine(Functions):
     # -- inside -------------------------------------------------------------------------------
 
     def _refusal(self, run: RunState) -> str | None:
-        """Why a run is refused; what belongs to a run that goes on is not."""
-        if not self._drain.is_set():
-            return None
+        """Why a draining engine refuses a run; what belongs to a run that goes on it does not."""
         belongs = run.parent is not None and run.parent.run.shared is self._shared
         return None if belongs else "draining"
 
@@ -419,8 +424,10 @@ class Engine(Functions):
             raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
         name = self._register.id_for(run_id)
         stated = timeout is not None or (parent is not None and parent.limit.stated)
-        plan = self._plans.plan(self._plans.find(pipeline), stated=stated)
-        patience = self._malformed.sift(budget)
+        if not isinstance(pipeline, Pipeline):
+            pipeline = self._plans.find(pipeline)
+        plan = self._plans.plan(pipeline, stated=stated)
+        patience = None if budget is None else self._malformed.sift(budget)
         if timeout is not None or patience is not None:
             plan = limited(plan, timeout, patience)
         run = RunState(plan, value, self._shared, name, parent, deadline)
@@ -433,7 +440,9 @@ class Engine(Functions):
         """A run without stages for a scope of this task; it takes no slot."""
         if self._closed:
             raise GracelineError("the engine is closed; run inside its `async with open_engine()`")
-        deadline, parent = await surroundings()
+        deadline, parent = surroundings()
+        if deadline == -inf:
+            await trio.lowlevel.checkpoint_if_cancelled()
         name = self._register.id_for(None)
         run = RunState(plan, None, self._shared, name, parent, deadline)
         self._register.runs[name] = run

@@ -44,16 +44,22 @@ class _Course:
         self.expected: Expected | None = None
         self.predictor = Predictor()
 
-    def add(self, seconds: float, *, cut: bool) -> None:
-        """Add the duration of a run; what was cut, after more than 0 s, would have taken longer.
+    def completed(self, seconds: float) -> None:
+        """Add the duration of a run that came to its end by itself."""
+        self._completed += 1
+        self._add(seconds)
+
+    def cut(self, seconds: float) -> None:
+        """Add that of a run which was cut, after more than 0 s: it would have taken longer.
 
         A flood of early cancels, which say nothing, would push out what does.
         """
-        if cut and self.expected is not None and seconds < self.expected.least:
-            return
-        self._signed.append(-seconds if cut else seconds)
+        if self.expected is None or seconds >= self.expected.least:
+            self._add(-seconds)
+
+    def _add(self, signed: float) -> None:
+        self._signed.append(signed)
         self._new += 1
-        self._completed += not cut
         if (self._new >= _EVERY and 4 * self._new >= len(self._signed)) or (
             self.expected is None and self._completed == ENOUGH_RUNS
         ):
@@ -94,18 +100,25 @@ class Foresight:
         self._seconds = 0.0
 
     def on_arrival(self, run: RunState, active: int, slots: float, queued: int) -> Refusal | None:
-        """Why a run that has just been submitted should be refused."""
+        """Why a run that has just been submitted should be refused.
+
+        It is in line from now on, until `leaves` is called for it.
+        """
         course = self._courses.get(run.plan.name)
         if course is None or course.expected is None:
             return None
+        expected = course.expected
+        refusal = None
         remaining = run.root.fired() - run.origin
-        if active < slots and remaining >= course.expected.typical:
-            return None  # as the predictor would say, without the sum
-        return course.predictor.on_arrival(
-            self._load(course.expected, active, slots, queued),
-            remaining=remaining,
-            expected=course.expected,
-        )
+        if active >= slots or remaining < expected.typical:
+            # Else the predictor would let it in; that is told here without the sum and the call.
+            refusal = course.predictor.on_arrival(
+                self._load(expected, active, slots, queued), remaining=remaining, expected=expected
+            )
+        run.expected = expected.held
+        self._known += 1
+        self._seconds += expected.held
+        return refusal
 
     def at_head(
         self, run: RunState, now: float, active: int, slots: float, queued: int
@@ -134,36 +147,32 @@ class Foresight:
             queue_full=True,
         )
 
-    def enters(self, run: RunState) -> None:
-        """A run has a slot, or a place in the queue."""
-        course = self._courses.get(run.plan.name)
-        if course is not None and course.expected is not None:
-            run.expected = course.expected.held
-            self._known += 1
-            self._seconds += run.expected
-
     def leaves(self, run: RunState) -> None:
-        """A run that entered has neither any more."""
+        """A run has neither a slot nor a place in the queue any more."""
         if run.expected is not None:
             self._known -= 1
             # Sums of floats drift; nobody in line is a sum of nothing.
             self._seconds = self._seconds - run.expected if self._known else 0.0
 
-    def ended(self, run: RunState, end: float, *, by_itself: bool) -> None:
-        """A run that had a slot has ended at `end`.
-
-        What came to its end by itself, well or not, took that long; what was cut by its own limit,
-        by one above it or by a cancel would have taken longer.
-        """
+    def completed(self, run: RunState, end: float) -> None:
+        """A run that had a slot came to its end by itself at `end`: it took that long."""
         name = run.plan.name
         course = self._courses.get(name)
         if course is None:
             course = self._courses[name] = _Course()
+        course.completed(end - run.admitted_at)
+
+    def ended(self, run: RunState, end: float) -> None:
+        """A run that had a slot has ended at `end` without a value.
+
+        What came to its end by itself took that long; what was cut by its own limit, by one above
+        it or by a cancel would have taken longer.
+        """
         cancelled = min(run.root.fired(), run.root.foreign_at)
-        if by_itself or cancelled > end:
-            course.add(end - run.admitted_at, cut=False)
+        if cancelled > end:
+            self.completed(run, end)
         elif cancelled > run.admitted_at:
-            course.add(cancelled - run.admitted_at, cut=True)
+            self._courses.setdefault(run.plan.name, _Course()).cut(cancelled - run.admitted_at)
 
     def _load(self, expected: Expected, active: int, slots: float, queued: int) -> Load:
         held = self._seconds / self._known if self._known else expected.held

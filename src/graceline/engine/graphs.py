@@ -30,7 +30,7 @@ _ENDED = {
 }
 _checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 
-_RunChain = Callable[[RunState, Strand, LevelRun, Any, Any, Book], Awaitable[Any]]
+_RunChain = Callable[[RunState, Strand, LevelRun, Any, Any, Book, float], Awaitable[Any]]
 
 
 async def run_graph(
@@ -91,16 +91,17 @@ class _GraphRun:
         first = now + heads[head][0].limit.span
         strand = Strand(level, now, min(self.bound, first))
         registry[strand] = None
-        strand.open()
+        strand.scope.__enter__()  # spelled out, as below: `strand.open` is one more call
         try:
             upcoming: str | None = head
             while upcoming is not None:
                 parts = heads[upcoming]
                 value = self._input(upcoming) if before[upcoming] else self.value
-                value = await self.run_chain(run, strand, level, parts, value, self.book)
+                bound = level.fired()  # another branch may have failed meanwhile
+                value = await self.run_chain(run, strand, level, parts, value, self.book, bound)
                 upcoming = self._advance(nursery, parts[-1].name, value, strand.now)
         finally:
-            strand.close()
+            strand.scope.__exit__(None, None, None)
             del registry[strand]
 
     @trio.lowlevel.disable_ki_protection
@@ -114,7 +115,7 @@ class _GraphRun:
         clock, registry = run.clock, self.registry
         now = clock()
         level = LevelRun(run, plan, holder, now, value)
-        history = plan.history
+        history, bare = plan.history, plan.bare
         fires = level.deadline
         bound = holder.fired()  # another branch may have failed before this one had its first turn
         if bound < fires:
@@ -124,11 +125,11 @@ class _GraphRun:
             history.begin(level)
             fires = min(level.deadline, bound)
         strand = Strand(holder, now, fires)
-        strand.open()
+        strand.scope.__enter__()
         try:
             registry[strand] = None
             if slow:
-                value = await self.run_chain(run, strand, holder, (plan,), value, book)
+                value = await self.run_chain(run, strand, holder, (plan,), value, book, bound)
             else:
                 CURRENT.set(level)
                 try:
@@ -139,18 +140,14 @@ class _GraphRun:
                     outcome = await settle_node(run, strand, level, book, error=error)
                 else:
                     strand.now = now = clock()
-                    if now < fires and not (strand.dirty or run.traced or level.errors):
+                    fast = now < fires and not (strand.dirty or run.traced)
+                    if fast and (bare or not level.errors):
                         level.ended = True
-                        book.outcomes[plan.name] = (
-                            plan,
-                            result,
-                            level.start,
-                            now,
-                            level.lease or plan.limit,
-                        )
+                        start, lease = level.start, None if bare else level.lease
+                        book.outcomes[plan.name] = (plan, result, start, now, lease)
                         book.values[plan.name] = result
                         run.completed.append(plan.label)
-                        plan.add_ok(now - level.start)
+                        plan.add_ok(now - start)
                         if history is not None:
                             history.ended_well(level, now)
                         if plan.critical:
@@ -160,7 +157,7 @@ class _GraphRun:
                 _, value, book.outcomes[plan.name] = route(run, strand, level, outcome, book)
             self._note(plan.name, value, strand.now)
         finally:
-            strand.close()
+            strand.scope.__exit__(None, None, None)
             registry.pop(strand, None)
 
     def _note(self, tail: str, value: Any, now: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import inf
 
-import attrs
 import trio
 
 from graceline.deadlines import Kind
@@ -13,11 +12,12 @@ from graceline.engine.state import RunState
 from graceline.errors import GracelineError
 from graceline.results import PipelineResult
 from graceline.telemetry.events import Event
+from graceline.values import define, frozen
 
 __all__ = ["Run"]
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Run:
     """One run of a pipeline; made by `engine.start` and `engine.runs`."""
 
@@ -90,7 +90,7 @@ class Run:
         return receive
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Follower:
     """A sink that passes the events of one run on to a channel."""
 

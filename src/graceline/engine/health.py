@@ -5,13 +5,12 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-import attrs
-
 from graceline.engine.admission import AdmissionHealth
 from graceline.engine.bulkhead import BulkheadHealth
 from graceline.engine.stacks import thread_stack
 from graceline.engine.watchdog import Blocked, Stuck
 from graceline.resilience import AlternativeSnapshot, BreakerSnapshot
+from graceline.values import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AbandonedThread", "Health", "RunHealth", "abandoned_threads", "run_health"]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RunHealth:
     """A run that is queued or running.
 
@@ -43,7 +42,7 @@ class RunHealth:
     completed: int
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AbandonedThread:
     """A worker thread that goes on although its node was cancelled.
 
@@ -60,7 +59,7 @@ class AbandonedThread:
     stack: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Health:
     """An engine at one moment.
 

@@ -15,6 +15,7 @@ from graceline.engine.plan import NodePlan
 from graceline.engine.settling import InnerTimeoutError, judge, kept, refusal
 from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
+from graceline.values import define
 from graceline.work import WorkRefusedError
 
 __all__ = ["run_items"]
@@ -54,7 +55,7 @@ async def run_items(run: RunState, level: LevelRun, plan: NodePlan, value: Any) 
     return [loop.done[index] for index in range(len(items))]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Loop:
     run: RunState
     level: LevelRun

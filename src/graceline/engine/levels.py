@@ -2,15 +2,17 @@
 
 The record of the level that is running is found through a context variable, so that `remaining()`,
 `cleanup()` and the like need no argument, and background tasks of a node keep the node's record.
+That of a node in a sequence is made when somebody first asks for it.
 """
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import Context, ContextVar, Token
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from graceline.deadlines import Blame, Level, Limit, Source
+from graceline.deadlines import Level, Limit, Source
 from graceline.engine.endings import contains
 from graceline.errors import GracelineError
 
@@ -19,7 +21,13 @@ if TYPE_CHECKING:
     from graceline.engine.plan import Plan
     from graceline.engine.state import RunState
 
-__all__ = ["CURRENT", "UNSET", "AttemptRun", "ItemRun", "LevelRun", "current_level", "index_of"]
+__all__ = [
+    "CURRENT", "OVER", "SEATED", "UNSET", "AttemptRun", "ItemRun", "LevelRun", "current_level",
+    "index_of", "level_of",
+]  # fmt: skip
+
+OVER: Any = type("Over", (), {"__repr__": lambda _: "OVER"})()
+"""Stands for the level of a node that ended before anybody asked for it."""
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda _: "UNSET"})()
 """Stands for a partial value that was never saved, since None may be one."""
@@ -39,53 +47,59 @@ class LevelRun(Level):
     value of a choice.
     """
 
-    __slots__ = (
-        "_limit", "alternative", "applied", "attempt", "ended", "errors", "hedge", "input", "lease",
-        "notice", "partial", "plan", "retried_inside", "run",
-    )  # fmt: skip
+    __slots__ = ("ended", "input", "plan", "run")
+
+    # As in `Level`: what most never change is the class's until one does.
+    _grace: float | None = None
+    _limit: Limit | None = None
+    partial: Any = UNSET
+    notice: tuple[float, BaseException | None] | None = None
+    lease: Lease | None = None
+    applied: Lease | None = None
+    attempt: int = 0
+    errors: tuple[Exception, ...] = ()
+    retried_inside: bool = False
+    hedge: bool = False
+    alternative: str | None = None
 
     def __init__(
         self, run: RunState, plan: Plan, parent: Level | None, start: float, value: Any
     ) -> None:
         """Start a level. Spelled out instead of `super().__init__`: once per node, it is hot."""
-        limit = plan.limit
-        self._limit: Limit | None = limit
         self.parent: Level | None = parent
         self.start = start
-        self.deadline: float = start + limit.span
-        grace = limit.grace
-        if grace is None:
-            grace = run.shared.grace if parent is None else parent.grace
-        self.grace = grace
+        self.deadline: float = start + plan.limit.span
         self.cancelled_at = inf
-        self.reason: Blame | None = None
-        self.foreign_at = inf
-        self.forced_at = inf
         self.run: RunState = run
         self.plan: Plan = plan
         self.input: Any = value
-        self.partial: Any = UNSET
         self.ended: bool = False
-        self.notice: tuple[float, BaseException | None] | None = None
-        self.lease: Lease | None = None
-        self.applied: Lease | None = None
-        self.attempt: int = 0
-        self.errors: tuple[Exception, ...] = ()
-        self.retried_inside: bool = False
-        self.hedge: bool = False
-        self.alternative: str | None = None
+
+    @property
+    def grace(self) -> float:
+        """Seconds that cleanup may use; looked for when somebody asks, since few ever do."""
+        grace = self._grace
+        if grace is None:
+            grace = self.plan.limit.grace
+        if grace is None:
+            grace = self.run.shared.grace if self.parent is None else self.parent.grace
+        return grace
+
+    @grace.setter
+    def grace(self, seconds: float) -> None:
+        self._grace = seconds
 
     @property
     def limit(self) -> Limit:
         """The limit; a learned one is written out only when somebody looks."""
-        limit = self._limit
+        limit, lease = self._limit, self.applied
         if limit is None:
-            plan, lease = self.plan.limit, self.applied
-            assert lease is not None  # noqa: S101 - `apply` was called with it
-            limit = self._limit = Limit(
-                plan.level, plan.name, lease.timeout, 0.0, plan.grace, Source.ADAPTIVE,
-                plan.stated, plan.enforced,
-            )  # fmt: skip
+            limit = self.plan.limit
+            if lease is not None:
+                limit = self._limit = Limit(
+                    limit.level, limit.name, lease.timeout, 0.0, limit.grace, Source.ADAPTIVE,
+                    limit.stated, limit.enforced,
+                )  # fmt: skip
         return limit
 
     @limit.setter
@@ -153,7 +167,45 @@ def index_of(level: LevelRun) -> int | None:
     return None
 
 
-CURRENT: ContextVar[LevelRun | None] = ContextVar("graceline_level", default=None)
+SEATED: ContextVar[Any] = ContextVar("graceline_level", default=None)
+"""A level, or the seat of one; only the hot path writes it, everybody else asks `CURRENT`."""
+
+
+class _Current:
+    """The level that is running here: what a context variable would be, if levels cost nothing."""
+
+    def __init__(self) -> None:
+        self.set: Callable[[LevelRun | None], Token[Any]] = SEATED.set
+        self.reset: Callable[[Token[Any]], None] = SEATED.reset
+
+    @staticmethod
+    def get() -> LevelRun | None:
+        """The level that is running here; None outside of a run."""
+        found = SEATED.get()
+        return level_of(found) if type(found) is list else found
+
+    @staticmethod
+    def of(context: Context) -> LevelRun | None:
+        """The level that is running in another task, by its context."""
+        found = context.get(SEATED)
+        return level_of(found) if type(found) is list else found
+
+
+CURRENT = _Current()
+
+
+def level_of(seat: list[Any]) -> LevelRun:
+    """The level of a node that sits there; made when somebody asks for it, which few nodes do.
+
+    A seat is `[level, run, plan, stage, start, value]`. Instead of a level it holds None until
+    somebody asks, and `OVER` once the node has ended without anybody asking.
+    """
+    level: LevelRun | None = seat[0]
+    if level is None or level is OVER:
+        made = LevelRun(*seat[1:])
+        made.ended = level is OVER
+        level = seat[0] = made
+    return level
 
 
 def current_level() -> LevelRun:

@@ -7,7 +7,7 @@ somebody looks at it: a caller who wants nothing but the value does not pay for 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from graceline.adaptive import Lease
 from graceline.deadlines import Blame, Source, Status, Verdict
@@ -16,7 +16,7 @@ from graceline.engine.levels import UNSET, LevelRun
 from graceline.engine.plan import NodePlan, Plan, StagePlan
 from graceline.engine.state import NOTHING, RunState
 from graceline.engine.telling import tell_ended, tell_payloads
-from graceline.results import NodeOutcome, StageOutcome
+from graceline.results import NodeOutcome, StageOutcome, draft_of
 from graceline.telemetry.stats import PartStats
 
 __all__ = [
@@ -31,11 +31,17 @@ __all__ = [
 ]
 
 _CANCELLED = Status.CANCELLED  # to look it up costs more than to compare with it
+# Filled in by position, in the order of the fields: keywords take three times as long.
+_NodeDraft: Any = draft_of(NodeOutcome)
+_StageDraft: Any = draft_of(StageOutcome)
 Outcome = NodeOutcome | StageOutcome
+OutcomeT = TypeVar("OutcomeT", NodeOutcome, StageOutcome)
 Record: TypeAlias = tuple[Plan, Any, float, float, Any]
-"""A part that ended well: plan, value, start and end by the clock.
+"""A part that ended well: plan, value, start and end by the clock; `UNSET` if it was skipped.
 
-Last comes the limit of a node, which is a lease if it is learned, or the nodes of a stage.
+Three fast ends write one, each where it saves a call: `run_nodes`, `run_stages`, `branch_of_one`.
+
+Last comes the lease of a node, if its limit is learned, or the nodes of a stage.
 """
 
 
@@ -83,18 +89,28 @@ def _built(record: Record, origin: float) -> Outcome:
     started, elapsed = start - origin, end - start
     if isinstance(plan, StagePlan):
         limit = plan.limit
-        return StageOutcome(
-            name=plan.name, status=Status.OK, value=value, error=None, started=started,
-            elapsed=elapsed, limit=limit.shown, source=limit.source, grace_used=0.0, overrun=0.0,
-            blame=None, secondary=(), nodes=Outcomes(more, origin, plan.parts),
+        stage = _StageDraft(
+            plan.name, Status.OK, value, None, started, elapsed, limit.shown, limit.source,
+            0.0, 0.0, None, (), Outcomes(more, origin, plan.parts),
         )  # fmt: skip
-    learned = isinstance(more, Lease)
-    return NodeOutcome(
-        name=plan.name, status=Status.OK, value=value, partial=None, error=None, started=started,
-        elapsed=elapsed, limit=more.timeout if learned else more.shown,
-        source=Source.ADAPTIVE if learned else more.source, attempts=1, grace_used=0.0,
-        overrun=0.0, blame=None, secondary=(),
+        return _frozen(stage, StageOutcome)
+    lease: Lease | None = more
+    limit = plan.limit
+    skipped = value is UNSET
+    node = _NodeDraft(
+        plan.name, Status.SKIPPED if skipped else Status.OK, None if skipped else value, None, None,
+        started, elapsed, limit.shown if lease is None else lease.timeout,
+        limit.source if lease is None else Source.ADAPTIVE, 0 if skipped else 1,
+        0.0, 0.0, None, (), None,
     )  # fmt: skip
+    return _frozen(node, NodeOutcome)
+
+
+def _frozen(draft: Any, kind: type[OutcomeT]) -> OutcomeT:
+    """The outcome that a draft of it holds."""
+    draft.__class__ = kind
+    outcome: OutcomeT = draft
+    return outcome
 
 
 def node_outcome(
@@ -116,23 +132,12 @@ def node_outcome(
         if run.partial is NOTHING:
             run.partial = {}
         run.partial[level.plan.label] = partial
-    return NodeOutcome(
-        name=level.plan.name,
-        status=verdict.status,
-        value=value,
-        partial=partial if kept else None,
-        error=error,
-        started=level.start - run.origin,
-        elapsed=now - level.start,
-        limit=limit.shown,
-        source=limit.source,
-        attempts=attempts,
-        grace_used=verdict.grace_used,
-        overrun=verdict.overrun,
-        blame=verdict.blame,
-        secondary=secondary,
-        alternative=level.alternative,
-    )
+    node = _NodeDraft(
+        level.plan.name, verdict.status, value, partial if kept else None, error,
+        level.start - run.origin, now - level.start, limit.shown, limit.source, attempts,
+        verdict.grace_used, verdict.overrun, verdict.blame, secondary, level.alternative,
+    )  # fmt: skip
+    return _frozen(node, NodeOutcome)
 
 
 def stage_outcome(
@@ -148,31 +153,23 @@ def stage_outcome(
     """The outcome of a stage; nodes that never had a turn are `skipped`."""
     assert isinstance(plan, StagePlan)  # noqa: S101
     limit = level.limit
-    return StageOutcome(
-        name=plan.name,
-        status=verdict.status,
-        value=value,
-        error=error,
-        started=level.start - run.origin,
-        elapsed=now - level.start,
-        limit=limit.shown,
-        source=limit.source,
-        grace_used=verdict.grace_used,
-        overrun=verdict.overrun,
-        blame=verdict.blame,
-        secondary=(),
-        nodes=Outcomes(
-            {
-                name: nodes[name] if name in nodes else _skipped_node(run, part, now)
-                for name, part in plan.parts.items()
-            },
-            run.origin,
-        ),
-    )
+    parts = {
+        name: nodes[name] if name in nodes else _skipped_node(run, part, now)
+        for name, part in plan.parts.items()
+    }
+    stage = _StageDraft(
+        plan.name, verdict.status, value, error, level.start - run.origin, now - level.start,
+        limit.shown, limit.source, verdict.grace_used, verdict.overrun, verdict.blame, (),
+        Outcomes(parts, run.origin),
+    )  # fmt: skip
+    return _frozen(stage, StageOutcome)
 
 
-def _skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome:
-    """The outcome of a node that never had a turn."""
+def _skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome | Record:
+    """The outcome of a node that never had a turn, or the record of it if nobody is told."""
+    if not run.traced:
+        plan.stats.add(Status.SKIPPED, 0.0, None, None)
+        return plan, UNSET, now, now, None
     outcome = _no_turn(run, plan, now)
     assert isinstance(outcome, NodeOutcome)  # noqa: S101 - the plan is a node's
     return outcome

@@ -14,12 +14,13 @@ from graceline.engine.policies import Policies
 from graceline.engine.sharing import Share
 from graceline.resilience import AlternativeHealth
 from graceline.telemetry.stats import PartStats, PipelineStats
+from graceline.values import frozen
 from graceline.work import Bound
 
 __all__ = ["Alternative", "NodePlan", "PipelinePlan", "Plan", "StagePlan"]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Plan:
     """What the plans of nodes, stages and pipelines have in common.
 
@@ -42,7 +43,7 @@ class Plan:
     slo: float | None = None
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class NodePlan(Plan):
     """A node, ready to run.
 
@@ -53,6 +54,7 @@ class NodePlan(Plan):
         max_parallel: how many items run at once.
         items: gives the list of a node that runs over one, where its input is none.
         plain: nothing but its limit has to be looked at: the hot path may take it.
+        bare: a level of it never has a lease or errors of attempts; they need not be looked for.
         add_ok: counts the duration of a run that ended well.
         alternatives: those that `call` chooses from; empty for a node that is no choice.
     """
@@ -63,13 +65,14 @@ class NodePlan(Plan):
     item: Limit | None
     max_parallel: int
     plain: bool
+    bare: bool
     policies: Policies | None
     add_ok: Callable[[float], None]
     items: Callable[[Any], Any] | None = None
     alternatives: tuple[Alternative, ...] = ()
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Alternative:
     """One of the alternatives of a choice.
 
@@ -89,7 +92,7 @@ class Alternative:
     once: bool
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class _Holder(Plan):
     """A plan that holds parts; `heads` are the segments of its graph, `roots` start it.
 
@@ -103,7 +106,7 @@ class _Holder(Plan):
     singles: Mapping[str, NodePlan] = attrs.field(factory=dict)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class StagePlan(_Holder):
     """A stage, ready to run. `chain` holds its nodes in order if they are one sequence.
 
@@ -118,7 +121,7 @@ class StagePlan(_Holder):
     plain: bool
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class PipelinePlan(_Holder):
     """A pipeline, ready to run. `chain` holds its stages in order if they are one sequence.
 

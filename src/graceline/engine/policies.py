@@ -15,6 +15,7 @@ from graceline.definitions import Hedge, Retry
 from graceline.engine.bulkhead import Slots
 from graceline.engine.learning import Recorded
 from graceline.resilience import CircuitBreaker, HedgeBudget, RetryBudget
+from graceline.values import frozen
 from graceline.work import Bound
 
 __all__ = ["Policies"]
@@ -23,7 +24,7 @@ _KEPT = 256
 """So many durations of attempts tell what the next one will take."""
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Policies:
     """What may happen around the attempts of one node.
 

@@ -21,6 +21,7 @@ from graceline.errors import GracelineError
 from graceline.resilience import Malformed
 from graceline.results import PipelineResult
 from graceline.telemetry.events import Event
+from graceline.values import define, frozen
 
 if TYPE_CHECKING:
     from graceline.engine.core import Engine
@@ -31,7 +32,7 @@ T = TypeVar("T")
 _INTERRUPTED = "interrupted"
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Tap:
     """A sink that passes the events of one run on to another thread."""
 
@@ -54,7 +55,7 @@ class _Tap:
             self.box.put(event)
 
 
-@attrs.define(eq=False, repr=False)
+@define(eq=False, repr=False)
 class PortalRun:
     """One run of a pipeline, for any thread but the loop's; made by `start` and `runs`."""
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
-
 from graceline.definitions import Defaults, Timeouts
 from graceline.engine.learning import Learning
 from graceline.engine.protections import Protections
 from graceline.telemetry.stats import Stats
+from graceline.values import frozen
 from graceline.work import Workers
 
 __all__ = ["Resources"]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Resources:
     """What all plans of one engine are made with.
 

@@ -15,6 +15,7 @@ from graceline.engine.levels import CURRENT
 from graceline.engine.outcomes import Outcomes, skipped_stage
 from graceline.engine.running import BREATHE, came_back, run_stages, settle_holder
 from graceline.engine.settling import Book
+from graceline.engine.state import NOTHING
 from graceline.engine.strand import Strand
 from graceline.engine.telling import tell_payloads
 from graceline.resilience import Refusal
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["arrive", "perform"]
 
 _Draft: Any = draft_of(PipelineResult)
+_OK = Status.OK
+_WELL = Verdict(Status.OK)
 
 
 def arrive(run: RunState, admission: Admission, refusal: str | None) -> Verdict | None:
@@ -70,14 +73,16 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
         run.admitted_at = run.clock()
         if verdict is None and run.foreign is None:
             # Opened with the deadline of the first node, the scope need not be moved for it.
-            now = run.admitted_at
-            strand = Strand(run.root, now, min(run.root.fired(), now + run.plan.first_span))
+            now, root = run.admitted_at, run.root
+            bound = root.fired()
+            strand = Strand(root, now, min(bound, now + run.plan.first_span))
             pace = run.shared.pace
             strand.ticks = pace.ticks
-            registry = run.top.strands
+            # `top` of most runs is the run itself: no call for that, and none to open a strand.
+            registry = run.top.strands if run.parent is not None else run.strands
             registry[strand] = None
-            token = CURRENT.set(run.root)
-            strand.open()
+            token = CURRENT.set(root)
+            strand.scope.__enter__()
             try:
                 # The pipeline's parts run in this coroutine: one more would cost each run in
                 # flight its frame.
@@ -85,11 +90,12 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
                 if run.traced:
                     _tell_started(run)
                 book = Book(now)
-                if run.plan.chain is not None:
-                    value = await run_stages(run, strand, run.root, run.plan.chain, run.input, book)
+                chain = run.plan.chain
+                if chain is not None:
+                    value = await run_stages(run, strand, root, chain, run.input, book, bound)
                 else:
                     value = await run_graph(
-                        run, strand, run.root, run.plan, run.input, book, run_stages
+                        run, strand, root, run.plan, run.input, book, run_stages
                     )
                 if run.copies:
                     strand.now = await run.wait_unwound()
@@ -99,13 +105,13 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
                 if run.watched:
                     result = attrs.evolve(result, would_time_out=run.report_watched(strand.now))
             finally:
-                strand.close()
+                strand.scope.__exit__(None, None, None)
                 pace.ticks = strand.ticks + 1
                 del registry[strand]
                 CURRENT.reset(token)
             if run.slot:
-                admission.ended(run, run.origin + result.elapsed, by_itself=result.ok)
-            if run.foreign is None and not (run.plain and result.status is Status.OK):
+                admission.ended(run, run.origin + result.elapsed, result.status)
+            if run.foreign is None and not (run.plain and result.status is _OK):
                 await _look_outside(run, strand.now)
         else:
             run.shared.pace.ticks += 1
@@ -196,21 +202,24 @@ def _tell_started(run: RunState) -> None:
 
 def _settle(run: RunState, strand: Strand, book: Book, value: Any) -> PipelineResult:
     """Settle the pipeline from what its stages did; those that had no turn are `skipped`."""
-    plan = run.plan
-    verdict, error = settle_holder(run, run.root, book, strand.now, strict=plan.strict)
-    if plan.history is not None:
-        returned = came_back(run.root, book, verdict, strand.now)
-        plan.history.settle(run.root, verdict, strand.now, returned=returned)
-    if verdict.status is not Status.OK and verdict.status is not Status.LATE:
-        value = None
-    run.root.ended = True
+    plan, root, now = run.plan, run.root, strand.now
+    verdict, error = _WELL, None
+    watched = plan.history is not None or run.shared.watching
+    if watched or book.failure is not None or now >= root.fired():  # else a fast end, as a stage's
+        verdict, error = settle_holder(run, root, book, now, strict=plan.strict)
+        if plan.history is not None:
+            returned = came_back(root, book, verdict, now)
+            plan.history.settle(root, verdict, now, returned=returned)
+        if verdict.status is not _OK and verdict.status is not Status.LATE:
+            value = None
+    root.ended = True
     stages = book.outcomes
     if len(stages) < len(plan.parts) or not plan.ordered:
         stages = {
-            name: stages[name] if name in stages else skipped_stage(run, part, strand.now)
+            name: stages[name] if name in stages else skipped_stage(run, part, now)
             for name, part in plan.parts.items()
         }
-    return _result(run, stages, verdict, value, error, strand.now)
+    return _result(run, stages, verdict, value, error, now)
 
 
 async def _handle(run: RunState, result: PipelineResult) -> PipelineResult:
@@ -252,9 +261,11 @@ def _result(
 ) -> PipelineResult:
     limit = run.root.limit
     origin = run.origin
+    partial = run.partial if run.partial is NOTHING else freeze(run.partial)
+    # By position, in the order of the fields: keywords take three times as long.
     draft = _Draft(
         run.run_id, run.plan.name, verdict.status, value, Outcomes(stages, origin),
-        tuple(run.completed), run.degraded, freeze(run.partial), verdict.blame, error,
+        tuple(run.completed), run.degraded, partial, verdict.blame, error,
         now - origin, run.admitted_at - origin, limit.shown, limit.source, verdict.grace_used,
         verdict.overrun, run.stray, None,
     )  # fmt: skip
@@ -265,7 +276,7 @@ def _result(
 
 def _tell(run: RunState, result: PipelineResult) -> None:
     """Count the result, and hand out its event if anybody may want it."""
-    trouble = result.status is not Status.OK or bool(result.degraded)
+    trouble = result.status is not _OK or bool(result.degraded)
     nodes = len(run.completed) + run.unfinished
     if trouble:
         run.plan.stats.add(result, nodes)

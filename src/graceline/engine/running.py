@@ -14,7 +14,7 @@ import trio
 from graceline.deadlines import Ending, Status, Verdict, settle
 from graceline.engine.graphs import run_graph
 from graceline.engine.items import run_items
-from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.levels import OVER, SEATED, LevelRun, level_of
 from graceline.engine.plan import NodePlan, StagePlan
 from graceline.engine.settling import Book, enter, finish, route, settle_node
 from graceline.engine.state import RunState
@@ -29,6 +29,7 @@ from graceline.engine.telling import (
 __all__ = ["BREATHE", "came_back", "run_nodes", "run_stages", "settle_holder"]
 
 _COMPLETED = (Status.OK, Status.LATE)
+_VALUE = Ending.VALUE  # to look it up costs as much as all else that is done with it
 _checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 BREATHE = 64  # parts between two full checkpoints: stale deadlines are pruned only on a tick
 
@@ -41,26 +42,30 @@ async def run_nodes(  # noqa: PLR0915 - see above
     nodes: Sequence[NodePlan],
     value: Any,
     book: Book,
+    bound: float,
 ) -> Any:
-    """Run a chain of nodes in this task; returns the last value, if `book` has no new failure."""
+    """Run a chain of nodes in this task; returns the last value, if `book` has no new failure.
+
+    `bound` is when the stage fires, as things are.
+    """
     clock = run.clock
     outcomes = book.outcomes
     completed = run.completed
-    bound = stage.fired()
     now = strand.now
     for plan in nodes:
-        level = LevelRun(run, plan, stage, now, value)
         strand.ticks += 1
         plain = plan.plain
         history = plan.history
-        fires = level.deadline
-        if bound < fires:
+        fires = now + plan.limit.span
+        if bound < fires:  # `min`, without a call
             fires = bound
+        level: LevelRun | None = None  # few nodes ask for theirs: see `level_of`
         if not plain or now >= fires or strand.dirty or strand.ticks >= BREATHE:
             # The slow start: expired, cancelled, a condition, a due checkpoint, a watcher.
             if strand.ticks >= BREATHE:
                 await _breathe(run, strand, stage, bound)
-                level = LevelRun(run, plan, stage, strand.now, value)
+            now = strand.now
+            level = LevelRun(run, plan, stage, now, value)
             early = await enter(run, strand, level, book)
             bound = stage.fired()
             fires = min(level.deadline, bound)
@@ -74,40 +79,52 @@ async def run_nodes(  # noqa: PLR0915 - see above
             if run.traced:
                 tell_node_started(run, level, fires)
         else:
-            if history is not None:  # only now: whoever takes a lease has to start
-                history.begin(level)
-                fires = min(level.deadline, bound)
+            if history is not None or run.traced:
+                level = LevelRun(run, plan, stage, now, value)
+                if history is not None:  # only now: whoever takes a lease has to start
+                    history.begin(level)
+                    fires = min(level.deadline, bound)
             if fires != strand.deadline:  # moving a deadline costs more than this look
                 strand.scope.deadline = strand.deadline = fires
-            if run.traced:
+            if level is not None and run.traced:
                 tell_node_started(run, level, fires)
-        CURRENT.set(level)
+        seat = [level, run, plan, stage, now, value]
+        SEATED.set(seat)
         try:
             # Inside the `try`, after the deadline was moved: a cancel that lands here counts.
             await _checkpoint_if_cancelled()
             if plain or plan.item is None:
                 result = await plan.call(value)
             else:
-                result = await run_items(run, level, plan, value)
+                result = await run_items(run, level_of(seat), plan, value)
         except BaseException as error:  # noqa: BLE001 - settled, or raised again by `settle_node`
             strand.now = clock()
+            level = level_of(seat)
             outcome = await settle_node(run, strand, level, book, error=error)
         else:
             strand.now = now = clock()
-            if plain and now < fires and not (strand.dirty or level.errors):
+            level = seat[0]
+            fast = plain and now < fires and not strand.dirty
+            if fast and (level is None or plan.bare or not level.errors):
                 # The fast end: certainly alive, certainly ok. Only a record of it is kept.
-                level.ended = True
-                outcomes[plan.name] = (plan, result, level.start, now, level.lease or plan.limit)
+                if level is None:
+                    seat[0], lease = OVER, None
+                else:
+                    level.ended = True
+                    lease = level.lease
+                    if history is not None:
+                        history.ended_well(level, now)
+                start = seat[4]
+                outcomes[plan.name] = (plan, result, start, now, lease)
                 completed.append(plan.label)
-                plan.add_ok(now - level.start)
-                if history is not None:
-                    history.ended_well(level, now)
+                plan.add_ok(now - start)
                 if run.traced:
-                    tell_node_ended_well(run, level, result, now)
+                    tell_node_ended_well(run, level_of(seat), result, now)
                 if plan.critical:
                     book.last = now
                 value = result
                 continue
+            level = level_of(seat)
             outcome = await settle_node(run, strand, level, book, value=result)
         usable, value, outcomes[plan.name] = route(run, strand, level, outcome, book)
         if not usable:
@@ -139,13 +156,19 @@ async def run_stages(
     stages: Sequence[StagePlan],
     value: Any,
     book: Book,
+    bound: float,
 ) -> Any:
-    """Run a chain of stages in this task; returns the last value, if `book` has no new failure."""
+    """Run a chain of stages in this task; returns the last value, if `book` has no new failure.
+
+    `bound` is when the pipeline fires, as things are.
+    """
     holder = strand.holder
     for plan in stages:
         start = strand.now
         level = LevelRun(run, plan, root, start, value)
-        fires = level.fired()
+        fires = level.deadline
+        if bound < fires:
+            fires = bound
         plain = plan.plain and not strand.dirty
         if not plain or start >= fires:
             early = await enter(run, strand, level, book)
@@ -153,13 +176,15 @@ async def run_stages(
                 usable, value, book.outcomes[plan.name] = route(run, strand, level, early, book)
                 if not usable:
                     return None
+                bound = root.fired()
                 continue
+            fires = level.fired()
         if run.traced:
             tell_stage_started(run, level)
         inner = Book(start)
         strand.holder = level
         if plan.chain is not None:
-            result = await run_nodes(run, strand, level, plan.chain, value, inner)
+            result = await run_nodes(run, strand, level, plan.chain, value, inner, fires)
         else:
             result = await run_graph(run, strand, level, plan, value, inner, run_nodes)
         strand.holder = holder
@@ -193,6 +218,7 @@ async def run_stages(
         usable, value, book.outcomes[plan.name] = route(run, strand, level, outcome, book)
         if not usable:
             return None
+        bound = root.fired()  # a cut may have come meanwhile
     return value
 
 
@@ -208,7 +234,7 @@ def settle_holder(
         run.watch(level, now)
     failure = book.failure
     if failure is None:
-        return settle(level, Ending.VALUE, book.last, strict=strict), None
+        return settle(level, _VALUE, book.last, strict=strict), None
     used = max(0.0, now - min(level.fired(), level.foreign_at))
     return Verdict(failure.status, failure.blame, grace_used=used), failure.error
 

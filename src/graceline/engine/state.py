@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
@@ -61,6 +61,7 @@ class Shared:
         hub: takes their events.
         stats: counts what belongs to no run.
         lane: the lane under which telemetry shows them.
+        clock: tells the time of the event loop in absolute seconds.
         grace: the engine's default grace period in seconds.
         enforced: False in the modes that cancel nothing.
         watching: True in `observe`: limits that pass are reported.
@@ -74,6 +75,7 @@ class Shared:
     hub: Hub
     stats: Stats
     lane: str
+    clock: Callable[[], float]
     grace: float
     enforced: bool
     watching: bool
@@ -150,8 +152,8 @@ class RunState:
         parent: LevelRun | None,
         caller_deadline: float,
     ) -> None:
-        self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
-        self.plan: PipelinePlan = cast("PipelinePlan", plan)  # that of a scope has no parts
+        self.clock: Callable[[], float] = shared.clock
+        self.plan: PipelinePlan = plan  # type: ignore[assignment]  # that of a scope has no parts
         self.input: Any = value
         self.shared: Shared = shared
         self.run_id: str = run_id
@@ -159,7 +161,9 @@ class RunState:
         now = self.clock()
         self.origin: float = now
         self.admitted_at: float = now
-        above = _above(plan.limit, parent, caller_deadline, now, shared.grace)
+        above: Level | None = parent
+        if caller_deadline != inf:  # most callers have none
+            above = _above(plan.limit, parent, caller_deadline, now, shared.grace)
         self.root: LevelRun = LevelRun(self, plan, above, now, value)
         if plan.history is not None:
             plan.history.begin(self.root)

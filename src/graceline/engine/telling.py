@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graceline.deadlines import Status
-from graceline.results import NodeOutcome
+from graceline.results import NodeOutcome, draft_of
 from graceline.telemetry import events
 from graceline.telemetry.payloads import error_text, value_text
 
@@ -24,41 +24,64 @@ __all__ = [
 ]
 
 
+# Drafts, filled in by position in the order of the fields: a trace has two events for each node,
+# and a frozen class is built in six times as long.
+_NodeStarted: Any = draft_of(events.NodeStarted)
+_NodeFinished: Any = draft_of(events.NodeFinished)
+_StageStarted: Any = draft_of(events.StageStarted)
+_StageFinished: Any = draft_of(events.StageFinished)
+_OK = Status.OK
+
+
 def tell_node_started(run: RunState, level: LevelRun, fires: float) -> None:
     """A node's work starts; it is cancelled at `fires`."""
-    limit, plan = level.limit, level.plan
-    run.emit(
-        events.NodeStarted, level.start, stage=plan.stage,  # type: ignore[attr-defined]
-        node=plan.name, limit=limit.shown, source=limit.source, fires_at=fires,
-        critical=plan.critical, slo=plan.slo,
+    limit, shared = level.limit, run.shared
+    plan: Any = level.plan
+    event = _NodeStarted(
+        level.start, run.run_id, run.plan.name, shared.lane,
+        plan.stage, plan.name, limit.shown, limit.source, fires, plan.critical, plan.slo,
     )  # fmt: skip
+    event.__class__ = events.NodeStarted
+    shared.hub.emit(event)
 
 
 def tell_node_ended_well(run: RunState, level: LevelRun, value: Any, now: float) -> None:
     """A node without policies has ended well: one attempt, no outcome built."""
-    plan = level.plan
-    if run.shared.hub.curious:
-        tell_payloads(run, level, Status.OK, now, value=value)
-    run.emit(
-        events.NodeFinished, now, stage=plan.stage,  # type: ignore[attr-defined]
-        node=plan.name, attempts=1, partial=False, **_well(level, now),
+    limit, shared, start = level.limit, run.shared, level.start
+    plan: Any = level.plan
+    if shared.hub.curious:
+        tell_payloads(run, level, _OK, now, value=value)
+    event = _NodeFinished(
+        now, run.run_id, run.plan.name, shared.lane,
+        _OK, start, now - start, limit.shown, limit.source, 0.0, 0.0, None, None,
+        plan.stage, plan.name, 1, False,
     )  # fmt: skip
+    event.__class__ = events.NodeFinished
+    shared.hub.emit(event)
 
 
 def tell_stage_started(run: RunState, level: LevelRun) -> None:
     """A stage starts."""
-    limit, plan = level.limit, level.plan
-    run.emit(
-        events.StageStarted, level.start, stage=plan.name, limit=limit.shown, source=limit.source,
-        fires_at=level.fired(), critical=plan.critical, slo=plan.slo,
+    limit, plan, shared = level.limit, level.plan, run.shared
+    event = _StageStarted(
+        level.start, run.run_id, run.plan.name, shared.lane,
+        plan.name, limit.shown, limit.source, level.fired(), plan.critical, plan.slo,
     )  # fmt: skip
+    event.__class__ = events.StageStarted
+    shared.hub.emit(event)
 
 
 def tell_stage_ended_well(run: RunState, level: LevelRun, value: Any, now: float) -> None:
     """A stage has ended well, and no outcome was built."""
-    if run.shared.hub.curious:
-        tell_payloads(run, level, Status.OK, now, value=value)
-    run.emit(events.StageFinished, now, stage=level.plan.name, **_well(level, now))
+    limit, shared, start = level.limit, run.shared, level.start
+    if shared.hub.curious:
+        tell_payloads(run, level, _OK, now, value=value)
+    event = _StageFinished(
+        now, run.run_id, run.plan.name, shared.lane,
+        _OK, start, now - start, limit.shown, limit.source, 0.0, 0.0, None, None, level.plan.name,
+    )  # fmt: skip
+    event.__class__ = events.StageFinished
+    shared.hub.emit(event)
 
 
 def tell_ended(
@@ -108,13 +131,3 @@ def tell_payloads(
             secondary=tuple(error_text(other) for other in secondary),
         )
     )  # fmt: skip
-
-
-def _well(level: LevelRun, now: float) -> dict[str, Any]:
-    """What the event of a part says that has no outcome yet, and ended well."""
-    limit, start = level.limit, level.start
-    return {
-        "status": Status.OK, "started": start, "elapsed": now - start, "limit": limit.shown,
-        "source": limit.source, "grace_used": 0.0, "overrun": 0.0, "blame": None,
-        "error_type": None,
-    }  # fmt: skip

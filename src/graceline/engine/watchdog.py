@@ -26,6 +26,7 @@ from graceline.engine.stacks import await_stack, thread_stack
 from graceline.errors import DefinitionError
 from graceline.saying import say
 from graceline.telemetry import events
+from graceline.values import frozen
 
 if TYPE_CHECKING:
     from graceline.durations import Duration
@@ -43,7 +44,7 @@ def _accept(value: Duration | None) -> float | None:
     return cast("float | None", value)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Watchdog:
     """What the watchdog of an engine looks for; seconds, None switches the half off.
 
@@ -69,7 +70,7 @@ class Watchdog:
             object.__setattr__(self, name, seconds)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Stuck:
     """A node that goes on although its cleanup should have been cut.
 
@@ -90,7 +91,7 @@ class Stuck:
     stack: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Blocked:
     """The event loop works without a pause: for so many `seconds`, at this `stack`."""
 
@@ -170,7 +171,7 @@ class StuckWatch:
             return
         tasks: dict[LevelRun, list[trio.lowlevel.Task]] = {}
         for task in _below(trio.lowlevel.current_root_task()):
-            level = task.context.get(CURRENT)
+            level = CURRENT.of(task.context)
             if level is not None and not level.ended and level.run.shared is self._shared:
                 tasks.setdefault(level, []).append(task)
         for level, works in tasks.items():

@@ -42,10 +42,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
-
 from graceline.deadlines import Gate
 from graceline.durations import format_duration
+from graceline.values import frozen
 
 __all__ = [
     "ENOUGH_RUNS",
@@ -67,7 +66,7 @@ _NEAR = 0.98
 """What comes so near to the best yield of a slot is as good, and asks for less time."""
 
 
-@attrs.frozen
+@frozen
 class Expected:
     """What is expected of the runs of one pipeline, by the durations of those before.
 
@@ -121,7 +120,7 @@ class Expected:
         return cls(points[0], typical, worth, spent + (before + longest) / 2 / _STEPS)
 
 
-@attrs.frozen
+@frozen
 class Load:
     """How busy an engine is.
 
@@ -140,7 +139,7 @@ class Load:
     held: float
 
 
-@attrs.frozen
+@frozen
 class Refusal:
     """Why a run is refused.
 

@@ -57,10 +57,9 @@ from enum import StrEnum
 from math import inf
 from typing import TypeAlias
 
-import attrs
-
 from graceline.definitions.breaker import Breaker, BreakerMode
 from graceline.resilience.counting import Counted, SlidingCounts
+from graceline.values import frozen
 
 __all__ = [
     "BreakerRefusal",
@@ -96,7 +95,7 @@ OnChange: TypeAlias = Callable[[BreakerState, BreakerState, float], None]
 """Told of a transition: the old state, the new one, and when."""
 
 
-@attrs.frozen
+@frozen
 class BreakerRefusal:
     """The call must not start.
 
@@ -155,7 +154,7 @@ class Permit:
             breaker._settle(self, now, counted, elapsed, error)  # noqa: SLF001
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class BreakerSnapshot:
     """A breaker at one moment.
 

@@ -13,7 +13,7 @@ import re
 import reprlib
 from math import inf
 
-import attrs
+from graceline.values import frozen
 
 __all__ = ["DEFAULT_HEADER", "Malformed", "decode", "encode"]
 
@@ -26,7 +26,7 @@ _MOST = 10**8 - 1
 _SYNTAX = re.compile(r"([0-9]{1,8})([HMSmun])")
 
 
-@attrs.frozen
+@frozen
 class Malformed:
     """A header that says nothing; count it, and go on as if there were none.
 

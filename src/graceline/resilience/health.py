@@ -45,9 +45,8 @@ from collections.abc import Sequence
 from math import ceil, inf
 from typing import TypeAlias
 
-import attrs
-
 from graceline.resilience.counting import Counted
+from graceline.values import frozen
 
 __all__ = ["AlternativeHealth", "AlternativeSnapshot", "rank"]
 
@@ -78,7 +77,7 @@ def _closeness(shares: Sequence[float]) -> float:
     return 1.0 - max(0.0, _p95(shares) - 0.5) if shares else 1.0
 
 
-@attrs.frozen
+@frozen
 class AlternativeSnapshot:
     """The health of an alternative at one moment.
 

@@ -24,13 +24,12 @@ from enum import StrEnum
 from math import floor, inf, log10
 from typing import Any, TypeAlias
 
-import attrs
-
 from graceline.deadlines import Status
 from graceline.definitions import Retry
 from graceline.durations import parse_duration
 from graceline.errors import DefinitionError
 from graceline.resilience.budget import RetryBudget
+from graceline.values import frozen
 
 __all__ = [
     "Attempt",
@@ -63,7 +62,7 @@ class StopReason(StrEnum):
     """The retry budget of the node has no token left."""
 
 
-@attrs.frozen
+@frozen
 class Go:
     """Wait, and make another attempt; a token was taken for it.
 
@@ -74,7 +73,7 @@ class Go:
     delay: float
 
 
-@attrs.frozen
+@frozen
 class Stop:
     """Make no further attempt; raise the last real error.
 
@@ -87,7 +86,7 @@ class Stop:
     note: str
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Attempt:
     """How the last attempt ended.
 

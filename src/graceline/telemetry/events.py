@@ -7,9 +7,8 @@ exceptions, for sinks that ask for them: the output of a child program, and `Pay
 
 from __future__ import annotations
 
-import attrs
-
 from graceline.deadlines import Blame, Source, Status
+from graceline.values import frozen
 
 __all__ = [
     "AlternativeFinished",
@@ -44,7 +43,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Event:
     """Something that happened in a run.
 
@@ -61,7 +60,7 @@ class Event:
     lane: str
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RunStarted(Event):
     """A run was admitted. `queued` is the time since its submission; limits are in seconds.
 
@@ -76,7 +75,7 @@ class RunStarted(Event):
     slo: float | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class StageStarted(Event):
     """A stage started; `fires_at` is when its work is cancelled."""
 
@@ -88,7 +87,7 @@ class StageStarted(Event):
     slo: float | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class NodeStarted(Event):
     """A node's work started; `fires_at` is when it is cancelled, whoever cancels it."""
 
@@ -101,7 +100,7 @@ class NodeStarted(Event):
     slo: float | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class _Finished(Event):
     status: Status
     started: float
@@ -115,7 +114,7 @@ class _Finished(Event):
     error_type: str | None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class NodeFinished(_Finished):
     """A node has its outcome. `partial` says whether it saved a partial value."""
 
@@ -125,7 +124,7 @@ class NodeFinished(_Finished):
     partial: bool
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AttemptStarted(Event):
     """An attempt of a node with policies begins; told in the task that makes it.
 
@@ -143,7 +142,7 @@ class AttemptStarted(Event):
     index: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AttemptRefused(Event):
     """What would have made an attempt refused it, for want of a thread: it counts for nothing."""
 
@@ -154,7 +153,7 @@ class AttemptRefused(Event):
     index: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AttemptFinished(Event):
     """An attempt of a node with policies has ended.
 
@@ -179,7 +178,7 @@ class AttemptFinished(Event):
     index: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class HedgeSettled(Event):
     """What became of the hedge of a slow attempt.
 
@@ -194,7 +193,7 @@ class HedgeSettled(Event):
     reason: str | None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AlternativeStarted(Event):
     """An alternative of a choice begins; its attempts are those of `{node}.{alternative}`."""
 
@@ -207,7 +206,7 @@ class AlternativeStarted(Event):
     index: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AlternativeFinished(Event):
     """An alternative of a choice has ended, all its attempts included.
 
@@ -229,14 +228,14 @@ class AlternativeFinished(Event):
     index: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class StageFinished(_Finished):
     """A stage has its outcome."""
 
     stage: str
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RunFinished(_Finished):
     """A run has its result."""
 
@@ -245,12 +244,12 @@ class RunFinished(_Finished):
     completed: int
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RunAborted(Event):
     """A run was torn down by what is for the program, such as `KeyboardInterrupt`: no result."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RunningLate(Event):
     """A part goes on past its soft deadline, `late_after` seconds from its start; nothing is cut.
 
@@ -263,14 +262,14 @@ class RunningLate(Event):
     fires_at: float
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class CancelRequested(Event):
     """Somebody cancelled the run through the engine."""
 
     blame: Blame
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class CleanupOverran(Event):
     """A cleanup block or a handler was cut at its end."""
 
@@ -278,7 +277,7 @@ class CleanupOverran(Event):
     name: str
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class BreakerChanged(Event):
     """A circuit breaker changed from one state to another; it belongs to no run.
 
@@ -290,7 +289,7 @@ class BreakerChanged(Event):
     new: str
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class DeadlineEnded(Event):
     """The block of `engine.deadline(name)` was cut; its name stands for the pipeline, too."""
 
@@ -301,7 +300,7 @@ class DeadlineEnded(Event):
     blame: Blame | None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class NodeStuck(Event):
     """A node goes on after `hard_at`, the end of its grace period; `stack` says where it waits."""
 
@@ -311,7 +310,7 @@ class NodeStuck(Event):
     stack: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class SignalSent(Event):
     """A process of a node was sent a signal: a child program's group, or a worker process.
 
@@ -325,7 +324,7 @@ class SignalSent(Event):
     pid: int
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class OutputReceived(Event):
     """A child program wrote `text` to `stream`, which is `stdout` or `stderr`.
 
@@ -338,7 +337,7 @@ class OutputReceived(Event):
     text: str
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class PayloadsSeen(Event):
     """What went into a part that ends, and what came out of it, each as a short text.
 
@@ -357,7 +356,7 @@ class PayloadsSeen(Event):
     secondary: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class LoopBlocked(Event):
     """The event loop was blocked for at least `seconds`, at `stack`; it belongs to no run."""
 
@@ -365,7 +364,7 @@ class LoopBlocked(Event):
     stack: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class FaultInjected(Event):
     """Chaos put a fault into a call of a node's work: `latency`, `error` or `hang`."""
 
@@ -374,7 +373,7 @@ class FaultInjected(Event):
     fault: str
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class WouldReject(Event):
     """Admission, which only observes, would have refused the run, with `remaining` seconds left.
 
@@ -387,7 +386,7 @@ class WouldReject(Event):
     retry_after: float | None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class WouldTimeOut(Event):
     """In `observe` mode: a limit passed. `follows`: an earlier one would have cut first."""
 
@@ -395,7 +394,7 @@ class WouldTimeOut(Event):
     follows: bool
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ThreadAbandoned(Event):
     """A worker thread went on after its node was cancelled; `abandoned` is how many there are."""
 
@@ -404,7 +403,7 @@ class ThreadAbandoned(Event):
     abandoned: int
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ThreadEnded(Event):
     """An abandoned worker thread has ended; `abandoned` is how many are left."""
 

@@ -83,7 +83,9 @@ _INFOS = frozenset(
         "signal_sent",
     }
 )  # the watchdog's thread has warned before
-_OF_PARTS = (events.NodeStarted, events.NodeFinished, events.StageStarted, events.StageFinished)
+_OF_PARTS = frozenset(
+    {events.NodeStarted, events.NodeFinished, events.StageStarted, events.StageFinished}
+)
 """Events of which none makes a record above INFO."""
 
 _RENAMED: Final = {"name": "part_name", "level": "part_level", "stack": "frames"}
@@ -125,7 +127,7 @@ class LoggingSink:
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
-        if isinstance(event, _OF_PARTS) and not _log.isEnabledFor(logging.INFO):
+        if type(event) in _OF_PARTS and not _log.isEnabledFor(logging.INFO):
             return  # a trace for somebody else: there are two for each node
         level, event_type = _classify(event)
         if _log.isEnabledFor(level):

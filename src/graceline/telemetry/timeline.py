@@ -1,11 +1,13 @@
 """The timeline: a sink that keeps the events of one run and turns them into rows of plain data.
 
 It knows more than `result.timeline`, which is made from the outcomes alone: each attempt with its
-backoff, abandoned threads, and what goes on in a run that has not ended.
+backoff, abandoned threads, and what goes on in a run that has not ended. While the run goes on it
+only keeps what it hears; what that means is found out when somebody looks.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -43,6 +45,7 @@ class Timeline(Drawn):
 
     def __init__(self, run_id: str | None = None) -> None:
         self._run_id = run_id
+        self._heard: deque[Event] = deque()
         self._pipeline = ""
         self._origin: float | None = None
         self._admitted: float | None = None
@@ -60,13 +63,20 @@ class Timeline(Drawn):
         return True
 
     def __call__(self, event: Event) -> None:
-        """Keep what an event says, if it is one of this run."""
-        if not event.run_id:
-            return
-        if self._run_id is None:
+        """Keep an event, if it is one of this run: the loop waits meanwhile."""
+        if event.run_id == self._run_id:
+            self._heard.append(event)
+        elif self._run_id is None and event.run_id:
             self._run_id = event.run_id
-        if event.run_id != self._run_id:
-            return
+            self._heard.append(event)
+
+    def _catch_up(self) -> None:
+        """Write down what the events say that were kept since the last look."""
+        heard = self._heard
+        while heard:
+            self._note(heard.popleft())
+
+    def _note(self, event: Event) -> None:
         self._pipeline = event.pipeline
         if isinstance(event, events.RunStarted):
             self._origin, self._admitted = event.at - event.queued, event.at
@@ -99,27 +109,32 @@ class Timeline(Drawn):
     @property
     def queued(self) -> float:
         """Seconds from the submission to the start of the run; 0 while it is not known."""
+        self._catch_up()
         if self._admitted is None or self._origin is None:
             return 0.0
         return self._admitted - self._origin
 
     def elapsed(self, at: float) -> float:
         """Seconds from the submission to `at`, absolute seconds of the run's clock; 0 before it."""
+        self._catch_up()
         return 0.0 if self._origin is None else max(0.0, at - self._origin)
 
     @property
     def degraded(self) -> tuple[str, ...]:
         """Names of the non-critical parts that did not succeed; empty while the run goes on."""
+        self._catch_up()
         end = self._finished.get(("", ""))
         return end.degraded if isinstance(end, events.RunFinished) else ()
 
     @property
     def pipeline(self) -> Row | None:
         """The row of the run as a whole, None before anything was heard of it."""
+        self._catch_up()
         return None if self._origin is None else self._row(("", ""))
 
     def rows(self) -> tuple[Row, ...]:
         """One row per stage and node, each stage before its nodes, in the order of definition."""
+        self._catch_up()
         keys = [key for stage, nodes in self._shape for key in _keys(stage, nodes)]
         known = dict.fromkeys([*keys, *self._started, *self._finished])
         known.pop(("", ""), None)

@@ -196,6 +196,7 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
     def __call__(self, event: Event) -> None:
         """Keep what an event says, and what the levels look like at that moment."""
         super().__call__(event)
+        self._catch_up()  # cuts are counted from the submission, which the first event tells
         if event.run_id != self.run_id:
             return
         level = CURRENT.get()
@@ -224,7 +225,7 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
 
     def _left(self) -> Iterator[str]:
         for task in self._alive:
-            level = self._of_run(task.context.get(CURRENT))
+            level = self._of_run(CURRENT.of(task.context))
             # A run that `engine.start` has just started is a run of its own.
             started = getattr(task.coro, "__qualname__", "") == "Engine._carry"
             if level is not None and task is not trio.lowlevel.current_task() and not started:
@@ -245,7 +246,7 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
         """Remember what the task was started for."""
-        level = task.context.get(CURRENT)
+        level = CURRENT.of(task.context)
         self._alive[task] = None if level is None or level.ended else level
 
     def task_exited(self, task: trio.lowlevel.Task) -> None:
@@ -263,7 +264,7 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
             self._ends.append(now)
         spawned_for = self._alive.setdefault(task, None)
         self._step = None
-        level = self._of_run(task.context.get(CURRENT))
+        level = self._of_run(CURRENT.of(task.context))
         if level is None:
             return
         self._meet(level)
@@ -293,7 +294,7 @@ class RecordedTimeline(Timeline, trio.abc.Instrument):
         if not self._ends:  # recording began within this step
             self._begins.append(now)
         self._ends[-1:] = [now]
-        self._meet(self._of_run(task.context.get(CURRENT)))
+        self._meet(self._of_run(CURRENT.of(task.context)))
         self._bound(now)
         if self._step is not None and now > self._step.at:
             self._steps[-1] = attrs.evolve(self._step, until=now)

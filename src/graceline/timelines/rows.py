@@ -6,14 +6,13 @@ whether it is the one to blame, and what became of each of its attempts.
 
 from __future__ import annotations
 
-import attrs
-
 from graceline.deadlines import Blame, Source, Status
+from graceline.values import frozen
 
 __all__ = ["AttemptRow", "Row", "blames"]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AttemptRow:
     """One attempt of a node with policies, which has ended. Times are seconds from the submission.
 
@@ -48,7 +47,7 @@ class AttemptRow:
     unhedged: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Row:
     """One part of a run: the pipeline, a stage or a node. Times are seconds from the submission.
 

@@ -19,6 +19,8 @@ from weakref import WeakSet
 
 import attrs
 
+from graceline.values import define
+
 __all__ = ["Alarm", "Timer"]
 
 Timer: TypeAlias = Any
@@ -50,7 +52,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_release_all)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Alarm:
     """The deadlines of one tree, and their thread; all but `stop` is called with the lock held.
 

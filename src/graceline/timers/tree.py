@@ -17,8 +17,6 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from graceline.deadlines import Blame, DeadlineStatus, Kind, Limit, Source
 from graceline.definitions.checks import (
     as_callables,
@@ -36,6 +34,7 @@ from graceline.timers.scopes import (
     Timers,
     innermost,
 )
+from graceline.values import define, frozen
 
 if TYPE_CHECKING:
     from typing import Self
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["TimerScope", "TimerTree"]
 
 
-@attrs.frozen(repr=False)
+@frozen(repr=False)
 class TimerScope:
     """One open deadline of a tree; made by `with tree.deadline(...) as scope`.
 
@@ -131,7 +130,7 @@ class TimerScope:
         return self._timer.tree.cancel(self._timer, Kind.USER, reason)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Block(AbstractContextManager[TimerScope, None]):
     """What `tree.deadline` returns; the clock starts when it is entered."""
 

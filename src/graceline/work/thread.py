@@ -15,15 +15,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import attrs
 import trio
 
+from graceline.values import frozen
 from graceline.work.base import Bound, WorkContext, WorkRefusedError
 
 __all__ = ["Hung", "ThreadPool"]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Hung:
     """An abandoned thread: for whom it worked, how long ago that ended, and its identity."""
 

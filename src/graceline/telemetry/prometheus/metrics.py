@@ -13,9 +13,10 @@ import attrs
 from graceline.definitions.checks import brief
 from graceline.errors import DefinitionError
 from graceline.telemetry.stats import BUCKETS
+from graceline.values import frozen
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry  # noqa: TC004 - nobody resolves the field
+    from prometheus_client import CollectorRegistry
 
 __all__ = ["Metrics", "check_prefix"]
 
@@ -46,7 +47,7 @@ def _bounds(value: Iterable[float]) -> tuple[float, ...]:
     return cast("tuple[float, ...]", value)
 
 
-@attrs.frozen
+@frozen
 class Metrics:
     """Prometheus metrics of engines: `open_engine(metrics=Metrics())`.
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import attrs
-
 from graceline.telemetry.stats import Stats
+from graceline.values import frozen
 
 __all__ = ["Gauges", "Source"]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Gauges:
     """What an engine is doing at one moment.
 
@@ -32,7 +31,7 @@ class Gauges:
     health: Mapping[tuple[str, str, str], float]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Source:
     """An engine, as a collector sees it, from any thread.
 
