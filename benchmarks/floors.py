@@ -7,13 +7,38 @@ node. They know no outcomes, no blame and no metrics; they only stop in time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from benchmarks.shapes import NODE_LIMIT, PIPELINE_LIMIT, STAGE_LIMIT, Function
+from benchmarks.measure import timed
+from benchmarks.shapes import (
+    NODE_LIMIT,
+    PIPELINE_LIMIT,
+    STAGE_LIMIT,
+    Function,
+    GraphWork,
+    plain,
+    stages_of,
+)
 
-__all__ = ["bare", "hand_parallel", "hand_written", "plain_parallel", "rolling"]
+if TYPE_CHECKING:
+    from benchmarks.measure import Sample
+
+__all__ = [
+    "BARE",
+    "HAND",
+    "bare",
+    "hand_graph",
+    "hand_parallel",
+    "hand_written",
+    "plain_parallel",
+    "rolling",
+    "yardstick",
+]
+
+BARE, HAND = "bare loop", "hand-written scopes"
 
 Stages = Sequence[Sequence[Function]]
 
@@ -78,6 +103,31 @@ async def hand_parallel(functions: Sequence[Function], value: Any) -> dict[int, 
     return values
 
 
+async def hand_graph(work: GraphWork, value: Any) -> dict[int, Any]:
+    """Hand-written scopes around a graph: a task per node that waits until those before it ended.
+
+    A node that is cut ends the others.
+    """
+    values: dict[int, Any] = {}
+    ended = [trio.Event() for _ in work]
+
+    async def branch(index: int, function: Function, before: Sequence[int]) -> None:
+        for other in before:
+            await ended[other].wait()
+        given = {other: values[other] for other in before} if before else value
+        with trio.move_on_after(NODE_LIMIT) as scope:
+            values[index] = await function(given)
+        if scope.cancelled_caught:
+            nursery.cancel_scope.cancel()
+        ended[index].set()
+
+    with trio.fail_after(PIPELINE_LIMIT), trio.move_on_after(STAGE_LIMIT):
+        async with trio.open_nursery() as nursery:
+            for index, (function, before) in enumerate(work):
+                nursery.start_soon(branch, index, function, before)
+    return values
+
+
 async def plain_parallel(functions: Sequence[Function], value: Any) -> dict[int, Any]:
     """A nursery with one task per node: no deadline anywhere."""
     values: dict[int, Any] = {}
@@ -89,3 +139,9 @@ async def plain_parallel(functions: Sequence[Function], value: Any) -> dict[int,
         for index, function in enumerate(functions):
             nursery.start_soon(branch, index, function)
     return values
+
+
+def yardstick() -> dict[str, Sample]:
+    """One node with hand-written scopes, in the shape of the design: see `rows.difference`."""
+    work = stages_of(plain, 10, 5)
+    return {HAND: timed(partial(hand_written, work, 1), times=4, units=50)}

@@ -11,23 +11,29 @@ from typing import Any
 
 import trio
 
-from graceline import Adaptive, Breaker, Node, Pipeline, Retry, Stage, parallel, sequence
+from graceline import Adaptive, Node, Pipeline, Stage, parallel, sequence
 
 __all__ = [
     "NODE_LIMIT",
     "PIPELINE_LIMIT",
     "STAGE_LIMIT",
     "Function",
+    "GraphWork",
     "checkpointing",
+    "in_thread",
     "layered",
+    "levels_of",
     "plain",
     "side_by_side",
     "sleeping",
     "stages_of",
     "straight",
+    "threaded",
 ]
 
 Function = Callable[[Any], Awaitable[Any]]
+GraphWork = Sequence[tuple[Function, Sequence[int]]]
+"""Nodes of a graph, each with the indices of those that it needs."""
 
 PIPELINE_LIMIT = 300.0
 STAGE_LIMIT = 200.0
@@ -48,9 +54,30 @@ async def sleeping(value: Any) -> Any:
     return value
 
 
+def threaded(value: Any) -> Any:
+    """A plain function: as a node it runs in a thread."""
+    return value
+
+
+async def in_thread(value: Any) -> Any:
+    """What one writes by hand for it."""
+    return await trio.to_thread.run_sync(threaded, value, abandon_on_cancel=True)
+
+
 def stages_of(function: Function, stages: int, nodes: int) -> list[list[Function]]:
     """The work of a sequence for the floors."""
     return [[function] * nodes for _ in range(stages)]
+
+
+def levels_of(function: Function, levels: int, width: int = 2) -> GraphWork:
+    """The work of a graph for the floors: each node needs all of the level above."""
+    work: list[tuple[Function, Sequence[int]]] = []
+    above: Sequence[int] = ()
+    for _ in range(levels):
+        here = range(len(work), len(work) + width)
+        work += [(function, above)] * width
+        above = here
+    return work
 
 
 def _node(
@@ -67,10 +94,9 @@ def straight(
     *,
     node_limit: float | Adaptive = NODE_LIMIT,
     name: str = "straight",
-    retry: Retry | None = None,
-    breaker: Breaker | None = None,
+    **policies: Any,
 ) -> Pipeline:
-    """A sequence of stages that are sequences of nodes, with policies for all of them."""
+    """A sequence of stages that are sequences of nodes, with policies as `Pipeline` takes them."""
     return Pipeline(
         name,
         tuple(
@@ -82,8 +108,7 @@ def straight(
             for at, functions in enumerate(work)
         ),
         timeout=PIPELINE_LIMIT,
-        retry=retry,
-        breaker=breaker,
+        **policies,
     )
 
 
@@ -94,13 +119,12 @@ def side_by_side(functions: Sequence[Function]) -> Pipeline:
     return Pipeline("side_by_side", (stage,), timeout=PIPELINE_LIMIT)
 
 
-def layered(function: Function, levels: int) -> Pipeline:
-    """One stage with two nodes on each level, both of which need both of the level above."""
-    nodes: list[Node] = []
-    above: tuple[str, ...] = ()
-    for _ in range(levels):
-        pair = [_node(function, len(nodes) + at, after=above) for at in (0, 1)]
-        above = tuple(node.name for node in pair)
-        nodes += pair
-    stage = Stage("levels", tuple(nodes), timeout=STAGE_LIMIT)
-    return Pipeline("layered", (stage,), timeout=PIPELINE_LIMIT)
+def layered(function: Function, levels: int, width: int = 2) -> Pipeline:
+    """One stage with so many nodes on each level, all of which need all of the level above."""
+    nodes = tuple(
+        _node(one, index, after=tuple(f"n{other}" for other in before))
+        for index, (one, before) in enumerate(levels_of(function, levels, width))
+    )
+    return Pipeline(
+        "layered", (Stage("levels", nodes, timeout=STAGE_LIMIT),), timeout=PIPELINE_LIMIT
+    )
