@@ -2,7 +2,14 @@
 
 import sys
 
-from benchmarks.command import main
+try:
+    from benchmarks.command import main
+except ModuleNotFoundError as error:
+    missing = (error.name or "").partition(".")[0]
+    if missing in ("", "benchmarks"):
+        raise
+    print(f"error: {missing} is not installed: pip install -e '.[dev]'", file=sys.stderr)
+    sys.exit(2)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
-"""Our own benchmarks as a suite: `graceline bench benchmarks/suite.py:suite --out out`.
+"""Our own benchmarks as suites: `graceline bench benchmarks/suite.py:suite --out out`.
 
-One phase per group of `python -m benchmarks`. A group that misses a bar or hangs leaves the others
-alone, and what it printed is in the report.
+They are what `python -m benchmarks` runs, with a journal and a report that stay. A group that
+misses a bar is `failed` there; what it measured is in its output.
 """
 
 from __future__ import annotations
@@ -9,31 +9,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from graceline.bench import Phase, Suite, command
+# A file is imported like a script: without what lies above it.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.effort import Effort
+from benchmarks.groups import GROUPS
+from benchmarks.runner import programs, suite_of
 
 __all__ = ["quick", "suite"]
 
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # a file is imported like a script: without what lies above it
-
-from benchmarks.groups import GROUPS  # noqa: E402 - only now can it be found
-
-
-def _phases(*options: str) -> list[Phase]:
-    return [
-        Phase(
-            name,
-            command(
-                [sys.executable, "-m", "benchmarks", name, *options],
-                name="measure",
-                cwd=ROOT,
-                timeout="30m",
-            ),
-            continue_on_failure=True,
-        )
-        for name in GROUPS
-    ]
-
-
-suite = Suite("benchmarks", _phases(), timeout="2h", grace="10s")
-quick = Suite("quick", _phases("--quick"), timeout="30m", grace="10s")
+suite, quick = (
+    suite_of(name, programs(GROUPS, effort), effort.limit)
+    for name, effort in (("benchmarks", Effort()), ("quick", Effort(quick=True)))
+)

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.worker CONTESTANT SHAPE RUNS`. RSS is what the operating system gives, with
 the task, its frames and the allocator's waste in it; it is read while every run waits in its last
-node.
+node. The collector is off until then: all is alive, and looking at it would take half of the time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import trio
 
+from benchmarks.crowd import Gate, crowd
 from benchmarks.floors import hand_parallel, hand_written
 from benchmarks.shapes import Function, plain, side_by_side, straight
 from graceline import Engine, open_engine
@@ -29,37 +30,21 @@ BRANCHES = 4
 CONTESTANTS = ("hand", "engine")
 
 
-class Gate:
-    """A node that waits until everybody is there, and counts who is."""
-
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        self.waiting = 0
-
-    async def __call__(self, value: Any) -> Any:
-        self.waiting += 1
-        await self.event.wait()
-        return value
-
-
 def _resident() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _run(contestant: str, shape: str, engine: Engine, gate: Gate) -> Callable[[], Awaitable[Any]]:
-    async def wait(value: Any) -> Any:
-        return await gate(value)
-
     if shape == "sequence":
-        work: list[list[Function]] = [[plain, plain, plain, plain, wait]]
+        work: list[list[Function]] = [[plain, plain, plain, plain, gate.wait]]
         pipeline = straight(work)
         sequences: Runs = {
             "hand": partial(hand_written, work, 1),
             "engine": partial(engine.run, pipeline, 1),
         }
         return sequences[contestant]
-    branches: list[Function] = [wait] * BRANCHES
+    branches: list[Function] = [gate.wait] * BRANCHES
     pipeline = side_by_side(branches)
     stages: Runs = {
         "hand": partial(hand_parallel, branches, 1),
@@ -70,17 +55,17 @@ def _run(contestant: str, shape: str, engine: Engine, gate: Gate) -> Callable[[]
 
 async def _fill(runs: int, contestant: str, shape: str, engine: Engine) -> int:
     gate = Gate()
+    gate.shut(runs * (1 if shape == "sequence" else BRANCHES))
     run = _run(contestant, shape, engine, gate)
     gc.collect()
+    gc.disable()
     before = _resident()
     async with trio.open_nursery() as nursery:
-        for _ in range(runs):
-            nursery.start_soon(run)
-        while gate.waiting < runs * (1 if shape == "sequence" else BRANCHES):
-            await trio.lowlevel.checkpoint()
+        nursery.start_soon(crowd, runs, run)
+        await gate.full()
         gc.collect()
         after = _resident()
-        gate.event.set()
+        gate.open()
     return after - before
 
 

@@ -23,7 +23,7 @@ async def importing(effort: Effort) -> list[Row]:
 
     Both find their bytecode in one place that the warm-up fills, as after an installation.
     """
-    imports = ("import trio, attrs", "import graceline")
+    imports = ("import trio, attrs", "import graceline", "import graceline.engine")
     with tempfile.TemporaryDirectory() as folder:
         env = os.environ | {"PYTHONPYCACHEPREFIX": folder}
         env.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -38,5 +38,9 @@ async def importing(effort: Effort) -> list[Row]:
         compare(
             samples, "import", "import graceline", figure="import graceline",
             floor="import trio, attrs", bar=1.5, unit="ms", scale=MILLI,
-        )
+        ),
+        compare(
+            samples, "import", "the same, up to the first engine", figure="import graceline.engine",
+            floor="import trio, attrs", unit="ms", scale=MILLI,
+        ),
     ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from benchmarks.floors import yardstick
 from benchmarks.measure import Spread, interleave, timed
 from benchmarks.overload import Ended, Traffic, play
 from benchmarks.rows import Row, difference
@@ -27,6 +28,7 @@ SEEDS = 6
 TWICE = Traffic(2.0)
 OTHERS = {
     "0.5 x": Traffic(0.5),
+    "0.8 x": Traffic(0.8),
     "0.9 x": Traffic(0.9),
     "1 x": Traffic(1.0),
     "1.2 x": Traffic(1.2),
@@ -128,21 +130,22 @@ async def _costs(effort: Effort) -> list[Row]:
             for run in runs.values():
                 await run()
         samples = await interleave(
-            {name: timed(run, times=50) for name, run in runs.items()}, effort.rounds(200)
+            {**yardstick(), **{name: timed(run, times=50) for name, run in runs.items()}},
+            effort.rounds(200),
         )
     return [
         difference(
             samples, GROUP, "admission='observe', more per run", figure="observe", base="off",
-            most=5.0,
+            design=5.0,
         )
     ]  # fmt: skip
 
 
 async def overload(effort: Effort) -> list[Row]:
     """Twice the capacity, with its bars; other loads and durations; the cost of a run."""
-    seeds, runs = (2, RUNS // 2) if effort.quick else (SEEDS, RUNS)
+    seeds, runs = (2, RUNS // 4) if effort.quick else (SEEDS, RUNS)
     rows = await _at_twice(seeds, runs)
-    rows += await _elsewhere(max(2, seeds // 2), runs)
+    rows += await _elsewhere(seeds // 2, runs)
     if not effort.quick:
         rows += await _on_the_real_clock(900)
     return rows + await _costs(effort)

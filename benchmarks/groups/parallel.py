@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.floors import hand_parallel, plain_parallel
-from benchmarks.groups.sequences import HAND, KINDS
+from benchmarks.floors import HAND, hand_parallel, plain_parallel
+from benchmarks.groups.sequences import KINDS
 from benchmarks.measure import interleave, timed
 from benchmarks.rows import Row, compare
 from benchmarks.shapes import side_by_side

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from benchmarks.floors import bare, hand_written, rolling
+from benchmarks.floors import BARE, HAND, bare, hand_written, rolling
 from benchmarks.measure import interleave, timed
 from benchmarks.rows import Row, compare
 from benchmarks.shapes import Function, checkpointing, plain, stages_of, straight
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["runs", "sequences", "timeouts"]
 
-HAND = "hand-written scopes"
 ROLLING = "one moved scope"
 KINDS: dict[str, Function] = {"plain nodes": plain, "nodes with a checkpoint": checkpointing}
 
@@ -31,7 +30,7 @@ def _contestants(
     work = stages_of(function, stages, nodes)
     pipeline = straight(work)
     return {
-        "bare loop": partial(bare, work, 1),
+        BARE: partial(bare, work, 1),
         HAND: partial(hand_written, work, 1),
         ROLLING: partial(rolling, work, 1),
         "engine": partial(engine.run, pipeline, 1),
@@ -53,7 +52,7 @@ async def sequences(effort: Effort) -> list[Row]:
                 rows.append(
                     compare(
                         samples, "sequence", what if name == "engine" else f"{what}: {name} alone",
-                        figure=name, floor=HAND, base="bare loop", bar=bar,
+                        figure=name, floor=HAND, base=BARE, bar=bar,
                     )
                 )  # fmt: skip
     return rows
