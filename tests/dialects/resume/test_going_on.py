@@ -222,6 +222,7 @@ async def test_an_edited_journal(autojump_clock, desk, old, new):
           - {id: each, for_each: [0, 1], tool: do, parameters: {name: "{{ item }}"}}
     """)
     desk.failing.add("1")
+    desk.takes["1"] = 2
     await desk.run(timeout=9)
     path = journal_of(desk.out)
     assert old in path.read_text()
