@@ -42,7 +42,7 @@ MARK = "getpgrp"
 """
 
 _mark = os.getpgrp
-_STEP = 1e-6
+_STEP = 1e-5
 _LIMIT = 0.001
 
 Contestants = Mapping[str, Callable[[], Awaitable[Any]]]
@@ -141,11 +141,10 @@ SCENARIOS: Mapping[str, Scenario] = {
         "whole run of 5 nodes with a checkpoint", "run", partial(_run, checkpointing, 5)
     ),
     "parallel": Scenario(
-        "stage of 20 parallel plain nodes", "run", partial(_parallel, plain), runs=16
+        "stage of 20 parallel plain nodes", "run", partial(_parallel, plain)
     ),
     "parallel-checkpoints": Scenario(
-        "stage of 20 parallel nodes with a checkpoint", "run", partial(_parallel, checkpointing),
-        runs=16,
+        "stage of 20 parallel nodes with a checkpoint", "run", partial(_parallel, checkpointing)
     ),
     "timeout": Scenario("run that times out, third node of 5", "run", _timeout),
 }  # fmt: skip

@@ -31,6 +31,7 @@ from graceline.engine.resources import Resources
 from graceline.engine.runner import arrive, perform
 from graceline.engine.scopes import DeadlineScope, TimeoutHandler
 from graceline.engine.state import RunState, Shared
+from graceline.engine.strand import slack_of
 from graceline.engine.watchdog import LoopWatch, StuckWatch, Watchdog
 from graceline.errors import GracelineError
 from graceline.resilience import Malformed
@@ -97,23 +98,24 @@ class Engine(Functions):
         )
         self._malformed = MalformedHeaders(lane)
         self._register = Register()
+        self._clock = trio.lowlevel.current_clock().current_time
         self._drain = trio.Event()
         self._late = LateWatch()
         self._shared = Shared(
             hub=self._hub,
             stats=stats,
             lane=lane,
-            clock=trio.lowlevel.current_clock().current_time,
+            clock=self._clock,
             grace=timeouts.grace,
             enforced=mode == "enforce",
             watching=mode == "observe",
             drain=self._drain,
+            slack=slack_of(self._clock),
             late=self._late,
             forget=self._register.forget,
             workers=workers,
         )
         self._closed = False
-        self._clock = trio.lowlevel.current_clock().current_time
         self._portal = Portal(self)
         after, blocked = watchdog.stuck_after, watchdog.blocked_after
         self._stuck = (

@@ -17,7 +17,7 @@ from graceline.telemetry.stats import PartStats, PipelineStats
 from graceline.values import frozen
 from graceline.work import Bound
 
-__all__ = ["Alternative", "NodePlan", "PipelinePlan", "Plan", "StagePlan"]
+__all__ = ["Alternative", "NodePlan", "PipelinePlan", "Plan", "StagePlan", "Tempo"]
 
 
 @frozen(kw_only=True, eq=False)
@@ -43,6 +43,19 @@ class Plan:
     slo: float | None = None
 
 
+class Tempo:
+    """How a node went the last time.
+
+    Attributes:
+        slack: seconds by which its scope may fire too late; none unless it took less than that.
+    """
+
+    __slots__ = ("slack",)
+
+    def __init__(self) -> None:
+        self.slack: float = 0.0
+
+
 @frozen(kw_only=True, eq=False)
 class NodePlan(Plan):
     """A node, ready to run.
@@ -57,6 +70,7 @@ class NodePlan(Plan):
         bare: a level of it never has a lease or errors of attempts; they need not be looked for.
         add_ok: counts the duration of a run that ended well.
         alternatives: those that `call` chooses from; empty for a node that is no choice.
+        tempo: how it went the last time, in any run.
     """
 
     stats: PartStats
@@ -70,6 +84,7 @@ class NodePlan(Plan):
     add_ok: Callable[[float], None]
     items: Callable[[Any], Any] | None = None
     alternatives: tuple[Alternative, ...] = ()
+    tempo: Tempo = attrs.field(factory=Tempo)
 
 
 @frozen(kw_only=True, eq=False)

@@ -51,6 +51,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
     clock = run.clock
     outcomes = book.outcomes
     completed = run.completed
+    slack = run.shared.slack
     now = strand.now
     for plan in nodes:
         strand.ticks += 1
@@ -84,8 +85,12 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 if history is not None:  # only now: whoever takes a lease has to start
                     history.begin(level)
                     fires = min(level.deadline, bound)
-            if fires != strand.deadline:  # moving a deadline costs more than this look
-                strand.scope.deadline = strand.deadline = fires
+            # Moving a deadline costs more than all else here: quick nodes share one, see `Tempo`.
+            latest = fires + plan.tempo.slack
+            if bound < latest:
+                latest = bound
+            if not fires <= strand.deadline <= latest:
+                strand.scope.deadline = strand.deadline = latest
             if level is not None and run.traced:
                 tell_node_started(run, level, fires)
         seat = [level, run, plan, stage, now, value]
@@ -117,7 +122,9 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 start = seat[4]
                 outcomes[plan.name] = (plan, result, start, now, lease)
                 completed.append(plan.label)
-                plan.add_ok(now - start)
+                elapsed = now - start
+                plan.add_ok(elapsed)
+                plan.tempo.slack = slack if elapsed < slack else 0.0
                 if run.traced:
                     tell_node_ended_well(run, level_of(seat), result, now)
                 if plan.critical:

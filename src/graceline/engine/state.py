@@ -66,6 +66,7 @@ class Shared:
         enforced: False in the modes that cancel nothing.
         watching: True in `observe`: limits that pass are reported.
         drain: set when the engine drains.
+        slack: seconds by which a scope may fire too late.
         late: tells of parts that run late.
         forget: called with each run that has ended.
         workers: where work runs that does not run in the event loop.
@@ -80,6 +81,7 @@ class Shared:
     enforced: bool
     watching: bool
     drain: trio.Event
+    slack: float
     late: LateWatch
     forget: Callable[[RunState], None]
     workers: Workers

@@ -1,7 +1,11 @@
 """A strand: one task's line of work, with one *rolling* cancel scope.
 
 A sequence runs in one task, so one scope is enough: its deadline is moved to that of the next node.
-Moving a deadline costs a third of opening a scope. The rule that makes it safe: a scope is alive
+Moving a deadline costs a third of opening a scope, and more than all else about a node. So nodes
+that take next to no time share one deadline, which is at most `SLACK` behind that of each, and
+never behind that of their stage. Times decide who is to blame, as ever.
+
+The rule that makes it safe: a scope is alive
 for certain only while `now < deadline and not dirty`. A node can return in the very tick in which
 its deadline passes, and the scope is then cancelled although nobody saw it; anything but the
 certain case opens a fresh scope.
@@ -15,9 +19,23 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from graceline.deadlines import Level
 
-__all__ = ["Strand"]
+__all__ = ["SLACK", "Strand", "slack_of"]
+
+SLACK = 1e-4
+"""Seconds by which the scope of a node may fire too late, if the node took less the last time.
+
+Timers of Linux have 50 us of slack for the same reason (PR_SET_TIMERSLACK). `epoll`, on which Trio
+waits, counts in steps of 1 ms.
+"""
+
+
+def slack_of(clock: Callable[[], float]) -> float:
+    """The slack under a clock: none in virtual time, where nothing is too small to be seen."""
+    return SLACK if clock() < clock() else 0.0
 
 
 class Strand:
