@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from graceline.deadlines import Blame, Kind, Status
-from graceline.engine.levels import CURRENT, LevelRun
+from graceline.engine.levels import OVER, SEATED, LevelRun, level_of
 from graceline.engine.outcomes import Outcome
 from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan
 from graceline.engine.settling import Book, route, settle_node
@@ -113,15 +113,16 @@ class _GraphRun:
         """
         run, holder, book, value = self.run, self.level, self.book, self.value
         clock, registry = run.clock, self.registry
-        now = clock()
-        level = LevelRun(run, plan, holder, now, value)
-        history, bare = plan.history, plan.bare
-        fires = level.deadline
+        start = now = clock()
+        level: LevelRun | None = None
+        history = plan.history
+        fires = now + plan.limit.span
         bound = holder.fired()  # another branch may have failed before this one had its first turn
         if bound < fires:
             fires = bound
         slow = now >= fires or run.traced  # then `run_nodes` makes a level of its own
         if history is not None and not slow:
+            level = LevelRun(run, plan, holder, now, value)
             history.begin(level)
             fires = min(level.deadline, bound)
         strand = Strand(holder, now, fires)
@@ -131,28 +132,35 @@ class _GraphRun:
             if slow:
                 value = await self.run_chain(run, strand, holder, (plan,), value, book, bound)
             else:
-                CURRENT.set(level)
+                seat = [level, run, plan, holder, now, value]
+                SEATED.set(seat)
                 try:
                     await _checkpoint_if_cancelled()  # see `run_nodes`
                     result = await plan.call(value)
                 except BaseException as error:  # noqa: BLE001 - settled, or raised again there
                     strand.now = clock()
+                    level = level_of(seat)
                     outcome = await settle_node(run, strand, level, book, error=error)
                 else:
                     strand.now = now = clock()
+                    level = seat[0]
                     fast = now < fires and not (strand.dirty or run.traced)
-                    if fast and (bare or not level.errors):
-                        level.ended = True
-                        start, lease = level.start, None if bare else level.lease
+                    if fast and (level is None or plan.bare or not level.errors):
+                        if level is None:
+                            seat[0], lease = OVER, None
+                        else:
+                            level.ended = True
+                            lease = level.lease
+                            if history is not None:
+                                history.ended_well(level, now)
                         book.outcomes[plan.name] = (plan, result, start, now, lease)
                         book.values[plan.name] = result
                         run.completed.append(plan.label)
                         plan.add_ok(now - start)
-                        if history is not None:
-                            history.ended_well(level, now)
                         if plan.critical:
                             book.last = now
                         return
+                    level = level_of(seat)
                     outcome = await settle_node(run, strand, level, book, value=result)
                 _, value, book.outcomes[plan.name] = route(run, strand, level, outcome, book)
             self._note(plan.name, value, strand.now)
