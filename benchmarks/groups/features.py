@@ -140,7 +140,10 @@ async def contestants(nodes: int) -> AsyncIterator[dict[str, Feature]]:
             "a retry and a breaker": attrs.evolve(guarded, design=3.0),
             "a bulkhead": policy("bulkhead", limit=5),
             "a hedge that is armed and not sent": Feature(partial(engine.run, hedged, 1)),
-            "a timeline as a live sink": Feature(partial(_drawn, engine, without), design=3.0),
+            "a timeline as a live sink": attrs.evolve(_live(engine, without), design=3.0),
+            "a timeline for each run, subscribed and removed": Feature(
+                partial(_drawn, engine, without)
+            ),
             "rows of a waterfall from the result": Feature(partial(_looked_at, engine, without)),
             "spans of OpenTelemetry in memory": Feature(traced_run),
             "the log at DEBUG": Feature(partial(engine.run, without, 1), during=_logged),
@@ -166,8 +169,25 @@ def _hedged(pipeline: Pipeline) -> Pipeline:
     return attrs.evolve(pipeline, stages=(attrs.evolve(stage, nodes=nodes),))
 
 
+def _live(engine: Engine, pipeline: Pipeline) -> Feature:
+    """Runs while a timeline listens; one keeps no more than one run, so it begins anew for each."""
+    timeline = Timeline()
+
+    async def run() -> None:
+        timeline.__init__()  # type: ignore[misc]
+        await engine.run(pipeline, 1)
+
+    @contextmanager
+    def listening() -> Iterator[None]:
+        unsubscribe = engine.subscribe(timeline)
+        yield
+        unsubscribe()
+
+    return Feature(run, during=listening)
+
+
 async def _drawn(engine: Engine, pipeline: Pipeline) -> None:
-    """A run with a timeline of its own, since one keeps no more than one run."""
+    """A run with a timeline of its own."""
     unsubscribe = engine.subscribe(Timeline())
     await engine.run(pipeline, 1)
     unsubscribe()

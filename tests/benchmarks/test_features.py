@@ -180,7 +180,7 @@ async def test_the_log_is_built_while_it_is_measured(caplog):
 
 
 async def test_metrics_and_timeline_see_the_runs(monkeypatch):
-    """The registry has the runs of its contestant alone, and the timeline each node."""
+    """The registry has the runs of its contestant alone, and a timeline each node of each run."""
     registry, seen = CollectorRegistry(), []
     names = contestants.__wrapped__.__globals__
     monkeypatch.setitem(names, "CollectorRegistry", lambda: registry)
@@ -195,8 +195,27 @@ async def test_metrics_and_timeline_see_the_runs(monkeypatch):
             if sample.name == "graceline_pipeline_duration_seconds_count"
         ]
         assert (runs, seen) == ([1.0], [])
-        await known["a timeline as a live sink"].run()
-    assert seen.count(NodeFinished) == 2
+        live = known["a timeline as a live sink"]
+        with live.during():
+            await live.run()
+            await live.run()
+        assert seen.count(NodeFinished) == 4
+        await known["a timeline for each run, subscribed and removed"].run()
+        await known[WITHOUT].run()
+    assert seen.count(NodeFinished) == 6
+
+
+async def test_a_live_timeline_begins_anew_for_each_run(monkeypatch):
+    """So each run is heard by one that keeps it, and none is taken for another."""
+    kept, made = [], Timeline.__init__
+    monkeypatch.setattr(Timeline, "__init__", lambda it: (made(it), kept.append(it))[0])
+    async with contestants(2) as known:
+        live = known["a timeline as a live sink"]
+        with live.during():
+            for count in (1, 2):
+                await live.run()
+                assert len(kept) == 1 + count
+                assert len([row for row in kept[-1].rows() if row.level == "node"]) == 2
 
 
 async def test_spans_are_made_and_not_kept():

@@ -118,10 +118,31 @@ def test_a_trace_is_built_only_if_somebody_wants_it():
     """One sink that wants a trace is enough, and asked again when it changes its mind."""
     tracer = Listener()
     hub = Hub((Listener(), tracer))
-    assert not hub.traced()
+    assert hub.spared() is None
     tracer.trace = True
-    assert hub.traced()
-    assert not Hub().traced()
+    assert hub.spared() is not None
+    assert Hub().spared() is None
+
+
+def test_a_trace_is_for_those_who_want_it_or_do_not_say():
+    """A sink that wants no trace is spared that of another; one that does not say hears of all."""
+    wants, refuses, heard = Listener(trace=True), Listener(), []
+    hub = Hub((wants, refuses))
+    hub.add(heard.append, inline=True)
+    spared = hub.spared()
+    assert spared == (refuses,)
+    hub.trace(EVENT, spared)
+    hub.emit(EVENT)
+    assert (wants.heard, refuses.heard, heard) == ([EVENT] * 2, [EVENT], [EVENT] * 2)
+
+
+def test_a_sink_that_raises_in_a_trace_disturbs_nobody(caplog):
+    """Of a trace, too, the others hear the event, and the log of the error."""
+    broken, other = Broken(), Listener(trace=True)
+    hub = Hub((broken, other))
+    hub.trace(EVENT, ())
+    assert (broken.heard, other.heard) == ([EVENT], [EVENT])
+    assert len(complaints(caplog)) == 1
 
 
 def test_a_sink_that_raises_disturbs_nobody(caplog):
@@ -138,7 +159,7 @@ def test_a_sink_that_raises_is_logged_once(caplog):
     hub = Hub((Broken(), Broken()))
     for _ in range(3):
         hub.emit(EVENT)
-        assert not hub.traced()
+        assert hub.spared() is None
     assert [record.levelno for record in complaints(caplog)] == [logging.ERROR] * 2
     assert "the sink 'Broken' raised" in complaints(caplog)[0].message
     assert complaints(caplog)[0].exc_info[0] is RuntimeError
@@ -147,9 +168,9 @@ def test_a_sink_that_raises_is_logged_once(caplog):
 def test_a_sink_that_raises_when_asked_for_a_trace_disturbs_no_run(caplog):
     """A broken answer counts as 'no', is logged, and does not keep others from wanting a trace."""
     hub = Hub((Broken(),))
-    assert not hub.traced()
+    assert hub.spared() is None
     hub.add(Listener(trace=True))
-    assert hub.traced()
+    assert hub.spared() is not None
     assert len(complaints(caplog)) == 1
 
 

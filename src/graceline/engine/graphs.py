@@ -105,7 +105,7 @@ class _GraphRun:
             del registry[strand]
 
     @trio.lowlevel.disable_ki_protection
-    async def branch_of_one(self, plan: NodePlan) -> None:
+    async def branch_of_one(self, plan: NodePlan) -> None:  # noqa: PLR0915 - see below
         """Run a branch that is one plain node, on which no other waits.
 
         As `branch`, with `run_nodes` spelled out for one node: most branches are like that, and

@@ -103,10 +103,6 @@ class _Follower:
         """As it was asked for."""
         return self.output
 
-    def wants_trace(self) -> bool:
-        """It marked its own run already."""
-        return False
-
     def __call__(self, event: Event) -> None:
         """Pass an event on, unless the reader has gone."""
         if event.run_id != self.run_id:

@@ -45,10 +45,6 @@ class _Tap:
         """As it was asked for."""
         return self.output
 
-    def wants_trace(self) -> bool:
-        """It marked its own run already."""
-        return False
-
     def __call__(self, event: Event) -> None:
         """Pass an event on."""
         if event.run_id == self.run_id:

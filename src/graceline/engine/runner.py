@@ -17,7 +17,7 @@ from graceline.engine.running import BREATHE, came_back, run_stages, settle_hold
 from graceline.engine.settling import Book
 from graceline.engine.state import NOTHING
 from graceline.engine.strand import Strand
-from graceline.engine.telling import tell_payloads
+from graceline.engine.telling import tell_payloads, tell_run_ended, tell_run_started
 from graceline.resilience import Refusal
 from graceline.results import PipelineResult, draft_of, freeze
 from graceline.telemetry import events
@@ -86,9 +86,11 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
             try:
                 # The pipeline's parts run in this coroutine: one more would cost each run in
                 # flight its frame.
-                run.traced = run.traced or run.shared.hub.traced()
+                spared = run.shared.hub.spared()
+                if spared is not None:
+                    run.traced, run.spared = True, spared
                 if run.traced:
-                    _tell_started(run)
+                    tell_run_started(run)
                 book = Book(now)
                 chain = run.plan.chain
                 if chain is not None:
@@ -191,15 +193,6 @@ def _never_started(run: RunState, verdict: Verdict) -> PipelineResult:
     return _result(run, stages, verdict, None, None, now)
 
 
-def _tell_started(run: RunState) -> None:
-    limit = run.root.limit
-    run.emit(
-        events.RunStarted, run.admitted_at, queued=run.admitted_at - run.origin,
-        limit=limit.shown, source=limit.source, fires_at=run.root.fired(), nodes=run.plan.shape,
-        slo=run.plan.slo,
-    )  # fmt: skip
-
-
 def _settle(run: RunState, strand: Strand, book: Book, value: Any) -> PipelineResult:
     """Settle the pipeline from what its stages did; those that had no turn are `skipped`."""
     plan, root, now = run.plan, run.root, strand.now
@@ -275,7 +268,7 @@ def _result(
 
 
 def _tell(run: RunState, result: PipelineResult) -> None:
-    """Count the result, and hand out its event if anybody may want it."""
+    """Count the result, and tell of it if anybody may want to know."""
     trouble = result.status is not _OK or bool(result.degraded)
     nodes = len(run.completed) + run.unfinished
     if trouble:
@@ -288,19 +281,4 @@ def _tell(run: RunState, result: PipelineResult) -> None:
                 run, run.root, result.status, run.origin + result.elapsed, value=result.value,
                 error=result.error, secondary=result.secondary,
             )  # fmt: skip
-        run.emit(
-            events.RunFinished,
-            run.origin + result.elapsed,
-            status=result.status,
-            started=run.origin,
-            elapsed=result.elapsed,
-            limit=result.limit,
-            source=result.source,
-            grace_used=result.grace_used,
-            overrun=result.overrun,
-            blame=result.blame,
-            error_type=None if result.error is None else type(result.error).__name__,
-            queued=result.queued,
-            degraded=result.degraded,
-            completed=len(result.completed),
-        )
+        tell_run_ended(run, result)

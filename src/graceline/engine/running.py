@@ -22,6 +22,7 @@ from graceline.engine.strand import Strand
 from graceline.engine.telling import (
     tell_node_ended_well,
     tell_node_started,
+    tell_payloads,
     tell_stage_ended_well,
     tell_stage_started,
 )
@@ -77,22 +78,20 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 now = strand.now
                 continue
             strand.aim(fires)
-            if run.traced:
-                tell_node_started(run, level, fires)
         else:
-            if history is not None or run.traced:
+            if history is not None:  # only now: whoever takes a lease has to start
                 level = LevelRun(run, plan, stage, now, value)
-                if history is not None:  # only now: whoever takes a lease has to start
-                    history.begin(level)
-                    fires = min(level.deadline, bound)
+                history.begin(level)
+                fires = min(level.deadline, bound)
             # Moving a deadline costs more than all else here: quick nodes share one, see `Tempo`.
             latest = fires + plan.tempo.slack
             if bound < latest:
                 latest = bound
             if not fires <= strand.deadline <= latest:
                 strand.scope.deadline = strand.deadline = latest
-            if level is not None and run.traced:
-                tell_node_started(run, level, fires)
+        if run.traced:
+            limit = plan.limit if level is None else level.limit
+            tell_node_started(run, plan, limit, now, fires)
         seat = [level, run, plan, stage, now, value]
         SEATED.set(seat)
         try:
@@ -126,7 +125,10 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 plan.add_ok(elapsed)
                 plan.tempo.slack = slack if elapsed < slack else 0.0
                 if run.traced:
-                    tell_node_ended_well(run, level_of(seat), result, now)
+                    if run.shared.hub.curious:
+                        tell_payloads(run, level_of(seat), Status.OK, now, value=result)
+                    limit = plan.limit if level is None else level.limit
+                    tell_node_ended_well(run, plan, limit, start, now)
                 if plan.critical:
                     book.last = now
                 value = result

@@ -23,7 +23,7 @@ from graceline.engine.late import LateWatch
 from graceline.engine.levels import LevelRun
 from graceline.results import PipelineResult
 from graceline.telemetry import events
-from graceline.telemetry.hub import Hub
+from graceline.telemetry.hub import Hub, Listener
 from graceline.telemetry.stats import Stats
 from graceline.work import Workers
 
@@ -105,6 +105,7 @@ class RunState:
         unwound: set when there is none any more.
         unfinished: how many nodes began and did not complete.
         traced: whether the events of what ends well are wanted too.
+        spared: the sinks that do not want these.
         heard: whether any sink takes events at all; None until something does not end well.
     """
 
@@ -136,6 +137,7 @@ class RunState:
         "run_id",
         "shared",
         "slot",
+        "spared",
         "strands",
         "stray",
         "traced",
@@ -184,6 +186,7 @@ class RunState:
         self.original: BaseException | None = None
         self.plain: bool = True
         self.traced: bool = False
+        self.spared: tuple[Listener, ...] = ()
         self.heard: bool | None = None
         self.done: trio.Event | None = None
         self.waiter: Waiter | None = None

@@ -1,4 +1,4 @@
-"""The events of nodes and stages: that they start, that they end, and what went in and out."""
+"""The events of runs, stages and nodes: they start, they end, and what went in and out."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from graceline.telemetry import events
 from graceline.telemetry.payloads import error_text, value_text
 
 if TYPE_CHECKING:
+    from graceline.deadlines import Limit
     from graceline.engine.levels import LevelRun
+    from graceline.engine.plan import NodePlan
     from graceline.engine.state import RunState
-    from graceline.results import StageOutcome
+    from graceline.results import PipelineResult, StageOutcome
 
 __all__ = [
     "tell_ended",
     "tell_node_ended_well",
     "tell_node_started",
     "tell_payloads",
+    "tell_run_ended",
+    "tell_run_started",
     "tell_stage_ended_well",
     "tell_stage_started",
 ]
@@ -26,6 +30,8 @@ __all__ = [
 
 # Drafts, filled in by position in the order of the fields: a trace has two events for each node,
 # and a frozen class is built in six times as long.
+_RunStarted: Any = draft_of(events.RunStarted)
+_RunFinished: Any = draft_of(events.RunFinished)
 _NodeStarted: Any = draft_of(events.NodeStarted)
 _NodeFinished: Any = draft_of(events.NodeFinished)
 _StageStarted: Any = draft_of(events.StageStarted)
@@ -33,31 +39,56 @@ _StageFinished: Any = draft_of(events.StageFinished)
 _OK = Status.OK
 
 
-def tell_node_started(run: RunState, level: LevelRun, fires: float) -> None:
-    """A node's work starts; it is cancelled at `fires`."""
-    limit, shared = level.limit, run.shared
-    plan: Any = level.plan
-    event = _NodeStarted(
-        level.start, run.run_id, run.plan.name, shared.lane,
-        plan.stage, plan.name, limit.shown, limit.source, fires, plan.critical, plan.slo,
+def tell_run_started(run: RunState) -> None:
+    """A run was admitted."""
+    limit, plan, shared = run.root.limit, run.plan, run.shared
+    event = _RunStarted(
+        run.admitted_at, run.run_id, plan.name, shared.lane,
+        run.admitted_at - run.origin, limit.shown, limit.source, run.root.fired(), plan.shape,
+        plan.slo,
     )  # fmt: skip
-    event.__class__ = events.NodeStarted
+    event.__class__ = events.RunStarted
     shared.hub.emit(event)
 
 
-def tell_node_ended_well(run: RunState, level: LevelRun, value: Any, now: float) -> None:
+def tell_run_ended(run: RunState, result: PipelineResult) -> None:
+    """A run has its result."""
+    shared, error = run.shared, result.error
+    event = _RunFinished(
+        run.origin + result.elapsed, run.run_id, run.plan.name, shared.lane,
+        result.status, run.origin, result.elapsed, result.limit, result.source, result.grace_used,
+        result.overrun, result.blame, None if error is None else type(error).__name__,
+        result.queued, result.degraded, len(result.completed),
+    )  # fmt: skip
+    event.__class__ = events.RunFinished
+    shared.hub.emit(event)
+
+
+def tell_node_started(
+    run: RunState, plan: NodePlan, limit: Limit, start: float, fires: float
+) -> None:
+    """A node's work starts; it is cancelled at `fires`."""
+    shared = run.shared
+    event = _NodeStarted(
+        start, run.run_id, run.plan.name, shared.lane,
+        plan.stage, plan.name, limit.shown, limit.source, fires, plan.critical, plan.slo,
+    )  # fmt: skip
+    event.__class__ = events.NodeStarted
+    shared.hub.trace(event, run.spared)
+
+
+def tell_node_ended_well(
+    run: RunState, plan: NodePlan, limit: Limit, start: float, now: float
+) -> None:
     """A node without policies has ended well: one attempt, no outcome built."""
-    limit, shared, start = level.limit, run.shared, level.start
-    plan: Any = level.plan
-    if shared.hub.curious:
-        tell_payloads(run, level, _OK, now, value=value)
+    shared = run.shared
     event = _NodeFinished(
         now, run.run_id, run.plan.name, shared.lane,
         _OK, start, now - start, limit.shown, limit.source, 0.0, 0.0, None, None,
         plan.stage, plan.name, 1, False,
     )  # fmt: skip
     event.__class__ = events.NodeFinished
-    shared.hub.emit(event)
+    shared.hub.trace(event, run.spared)
 
 
 def tell_stage_started(run: RunState, level: LevelRun) -> None:
@@ -68,7 +99,7 @@ def tell_stage_started(run: RunState, level: LevelRun) -> None:
         plan.name, limit.shown, limit.source, level.fired(), plan.critical, plan.slo,
     )  # fmt: skip
     event.__class__ = events.StageStarted
-    shared.hub.emit(event)
+    shared.hub.trace(event, run.spared)
 
 
 def tell_stage_ended_well(run: RunState, level: LevelRun, value: Any, now: float) -> None:
@@ -81,7 +112,7 @@ def tell_stage_ended_well(run: RunState, level: LevelRun, value: Any, now: float
         _OK, start, now - start, limit.shown, limit.source, 0.0, 0.0, None, None, level.plan.name,
     )  # fmt: skip
     event.__class__ = events.StageFinished
-    shared.hub.emit(event)
+    shared.hub.trace(event, run.spared)
 
 
 def tell_ended(

@@ -3,12 +3,13 @@
 A sink with a true attribute `inline` is called in the event loop, at once; any other gets its
 events from a `Courier`, in a thread, and may block.
 
-Kinds of interest keep the hot path cheap. Every sink hears of trouble. Only a sink that wants a
-*trace* also hears of each node that starts and ends well; while none does, those events are not
-even built. Only a sink that wants *output* gets what child programs write: a method `wants_output`
-says so, as `wants_trace` does. Only one whose method `wants_payloads` says so when it is subscribed
-gets what parts take and return. A sink with a method `keep_exemplars` gets the store for them; one
-with a method `carrier` is asked for headers wherever a run makes a call to another process.
+Kinds of interest keep the hot path cheap. Every sink hears of trouble. Only while one wants a
+*trace* are the events of parts that start and end well even built; it gets them, and so does one
+that has no opinion, but none that says it wants no trace. Only a sink that wants *output* gets what
+child programs write: a method `wants_output` says so, as `wants_trace` does. Only one whose method
+`wants_payloads` says so when it is subscribed gets what parts take and return. A sink with a method
+`keep_exemplars` gets the store for them; one with a method `carrier` is asked for headers wherever
+a run makes a call to another process.
 
 An inline sink whose class has a method `for_engine` gives each engine a sink of its own. One whose
 class has a method `see_out` is told when it is to be removed, and gets what removes it: it may hear
@@ -110,14 +111,20 @@ class Hub:
         entry: Listener = courier or sink
         if courier is not None:
             self._couriers = (*self._unfinished(), courier)
-        self._set((*self._sinks, entry))
+        self._sinks = (*self._sinks, entry)
+        self._tracers += _asking(entry, "wants_trace")
+        self._readers += _asking(entry, "wants_output")
+        self._carriers += _asking(entry, "carrier")
         if self._ask(entry, "wants_payloads"):
             self.curious = (*self.curious, entry)
         self._share(sink, entry)
 
         def drop() -> None:
-            self._set(tuple(other for other in self._sinks if other is not entry))
-            self.curious = tuple(other for other in self.curious if other is not entry)
+            self._sinks = tuple([other for other in self._sinks if other is not entry])
+            self.curious = tuple([other for other in self.curious if other is not entry])
+            self._tracers = tuple([pair for pair in self._tracers if pair[0] is not entry])
+            self._readers = tuple([pair for pair in self._readers if pair[0] is not entry])
+            self._carriers = tuple([pair for pair in self._carriers if pair[0] is not entry])
             self._complaints.pop(id(entry), None)
             if courier is not None:
                 courier.close()
@@ -141,15 +148,19 @@ class Hub:
         """Whether any sink would take an event now; a sink may say otherwise by a method `deaf`."""
         return any(not self._ask(sink, "deaf") for sink in self._sinks)
 
-    def traced(self) -> bool:
-        """Whether any sink wants a trace."""
+    def spared(self) -> tuple[Listener, ...] | None:
+        """The sinks that want no trace of a run that starts now; None if no sink wants one."""
+        wanted = False
+        spared: tuple[Listener, ...] = ()
         for sink, wants_trace in self._tracers:  # spelled out: it is asked for every run
             try:
                 if wants_trace():
-                    return True
+                    wanted = True
+                    continue
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
-        return False
+            spared = (*spared, sink)
+        return spared if wanted else None
 
     def carrier(self) -> dict[str, str]:
         """Headers that hand on what sinks know of the calling task, such as a trace."""
@@ -182,6 +193,15 @@ class Hub:
         for sink in self._sinks:  # spelled out: it is called twice for every node of a trace
             try:
                 sink(event)
+            except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
+                self._report(sink)
+
+    def trace(self, event: Event, spared: tuple[Listener, ...]) -> None:
+        """The same, but for some sinks."""
+        for sink in self._sinks:
+            try:
+                if sink not in spared:
+                    sink(event)
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
 
@@ -230,13 +250,6 @@ class Hub:
     def _count_drop(self) -> None:
         self.dropped += 1
 
-    def _set(self, sinks: tuple[Listener, ...]) -> None:
-        """Have these sinks from now on; one without `wants_trace` wants none."""
-        self._sinks = sinks
-        self._tracers = _asking(sinks, "wants_trace")
-        self._readers = _asking(sinks, "wants_output")
-        self._carriers = _asking(sinks, "carrier")
-
     def _ask(self, sink: Listener, name: str) -> bool:
         """What a sink says of itself; one without the method, or that raises, says no."""
         method = getattr(sink, name, None)
@@ -251,9 +264,7 @@ class Hub:
         self._complaints.setdefault(id(sink), Complaint(sink)).make()
 
 
-def _asking(
-    sinks: tuple[Listener, ...], name: str
-) -> tuple[tuple[Listener, Callable[[], Any]], ...]:
-    """The sinks that have a method of this name, with it."""
-    asked = ((sink, getattr(sink, name, None)) for sink in sinks)
-    return tuple((sink, method) for sink, method in asked if method is not None)
+def _asking(sink: Listener, name: str) -> tuple[tuple[Listener, Callable[[], Any]], ...]:
+    """The sink, with its method of this name; nothing if it has none."""
+    method = getattr(sink, name, None)
+    return () if method is None else ((sink, method),)
