@@ -65,6 +65,7 @@ def do(board, monkeypatch):
         fields = {
             "number": 1, "run_id": "r", "pipeline": "p", "stage": "s", "node": "n", "lane": "l",
             "has_partial": True, "remaining": 1000.0, "stop_in": inf, "grace": 100.0, "parcel": b"",
+            "luggage": b"", "attempt": 1, "hedge": False,
         }  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(jobs, "unpack", Local(function).unpack)

@@ -9,6 +9,7 @@ from graceline.engine.cleanup import Cleanup
 from graceline.engine.context import partial_kind, stop_at
 from graceline.engine.levels import LevelRun, current_level
 from graceline.telemetry import events
+from graceline.work.base import Facts
 from graceline.work.luggage import Luggage
 
 if TYPE_CHECKING:
@@ -31,52 +32,24 @@ class Site:
         return self._level.run.run_id
 
     @property
-    def pipeline(self) -> str:
-        """See `WorkContext`."""
-        return self._level.run.plan.name
-
-    @property
-    def stage(self) -> str:
-        """See `WorkContext`."""
-        return str(getattr(self._level.plan, "stage", ""))
-
-    @property
     def node(self) -> str:
         """See `WorkContext`."""
         return self._level.limit.name
-
-    @property
-    def attempt(self) -> int:
-        """See `WorkContext`."""
-        return max(1, self._level.attempt)
-
-    @property
-    def hedge(self) -> bool:
-        """See `WorkContext`."""
-        return self._level.hedge
-
-    @property
-    def lane(self) -> str:
-        """See `WorkContext`."""
-        return self._level.run.shared.lane
-
-    @property
-    def grace(self) -> float:
-        """See `WorkContext`."""
-        return self._level.grace if self._level.run.shared.enforced else inf
-
-    @property
-    def has_partial(self) -> bool:
-        """See `WorkContext`. The finished items of a list are the partial value of its node."""
-        return partial_kind(self._level) == "node"
 
     def remaining(self) -> float:
         """See `WorkContext`."""
         return max(0.0, self._level.fired() - self._level.run.clock())
 
-    def stop_in(self) -> float:
+    def facts(self) -> Facts:
         """See `WorkContext`."""
-        return stop_at(self._level) - self._level.run.clock()
+        level = self._level
+        run = level.run
+        now = run.clock()
+        return (
+            run.run_id, run.plan.name, self._stage, level.limit.name, run.shared.lane,
+            self._has_partial, max(0.0, level.fired() - now), stop_at(level) - now,
+            level.grace if run.shared.enforced else inf, max(1, level.attempt), level.hedge,
+        )  # fmt: skip
 
     def carrier(self) -> dict[str, str]:
         """See `WorkContext`."""
@@ -92,7 +65,7 @@ class Site:
 
     def save_partial(self, value: Any) -> None:
         """See `WorkContext`."""
-        if self.has_partial and not self._level.ended:
+        if self._has_partial and not self._level.ended:
             self._level.partial = value
 
     def cleanup_overran(self) -> None:
@@ -118,14 +91,23 @@ class Site:
         def build() -> events.OutputReceived:
             return events.OutputReceived(
                 at=run.clock(), run_id=run.run_id, pipeline=run.plan.name, lane=run.shared.lane,
-                stage=self.stage, node=self.node, stream=stream, text=text,
+                stage=self._stage, node=self.node, stream=stream, text=text,
             )  # fmt: skip
 
         run.shared.hub.emit_output(build)
 
+    @property
+    def _stage(self) -> str:
+        return str(getattr(self._level.plan, "stage", ""))
+
+    @property
+    def _has_partial(self) -> bool:
+        """The finished items of a list are the partial value of its node."""
+        return partial_kind(self._level) == "node"
+
     def _tell(self, kind: type[events.Event], **fields: Any) -> None:
         run = self._level.run
-        run.emit(kind, run.clock(), stage=self.stage, node=self.node, **fields)
+        run.emit(kind, run.clock(), stage=self._stage, node=self.node, **fields)
 
 
 def current_site() -> Site:

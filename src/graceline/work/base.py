@@ -16,8 +16,13 @@ from graceline.errors import GracelineError
 if TYPE_CHECKING:
     from graceline.work.luggage import Luggage
 
-__all__ = ["Bound", "WorkContext", "WorkRefusedError"]
+__all__ = ["Bound", "Facts", "WorkContext", "WorkRefusedError"]
 
+Facts: TypeAlias = tuple[str, str, str, str, str, bool, float, float, float, int, bool]
+"""Run id, pipeline, stage, node and lane; whether it keeps a partial value (an item of a list does
+not); seconds until it is cancelled, until `stop_before` asks it to stop, and of its grace period,
+`inf` where there is no such bound; its attempt from 1; whether that is the second copy of a hedge.
+"""
 Bound: TypeAlias = Callable[[Any], Awaitable[Any]]
 """Work that is ready to run: called with an input, awaited for a value."""
 
@@ -34,42 +39,14 @@ class WorkContext(Protocol):
         """The id of its run."""
 
     @property
-    def pipeline(self) -> str:
-        """The name of its pipeline."""
-
-    @property
-    def stage(self) -> str:
-        """The name of its stage."""
-
-    @property
     def node(self) -> str:
         """Its name; an item of a list has its index behind it."""
-
-    @property
-    def attempt(self) -> int:
-        """The number of the attempt, from 1."""
-
-    @property
-    def hedge(self) -> bool:
-        """Whether it is the second copy of a hedged attempt."""
-
-    @property
-    def lane(self) -> str:
-        """The lane of its engine."""
-
-    @property
-    def grace(self) -> float:
-        """Seconds that its cleanup may use after a cancel; `inf` where it is not bounded."""
-
-    @property
-    def has_partial(self) -> bool:
-        """Whether it keeps a partial value; an item of a list does not."""
 
     def remaining(self) -> float:
         """Seconds until it is cancelled, as known now; `inf` if nothing limits it."""
 
-    def stop_in(self) -> float:
-        """Seconds until `stopping()` is set by `stop_before`, as known now; `inf` for never."""
+    def facts(self) -> Facts:
+        """All that work elsewhere has to know of it, as it is now."""
 
     def carrier(self) -> dict[str, str]:
         """Headers for a call that it makes, of what sinks know; most often none."""

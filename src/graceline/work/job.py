@@ -64,6 +64,9 @@ class Order(NamedTuple):
     """What a worker has to do: for whom, with what limits in seconds, and the parcel."""
 
     number: int
+    parcel: bytes
+    luggage: bytes
+    # From here on as in `Facts`.
     run_id: str
     pipeline: str
     stage: str
@@ -73,10 +76,8 @@ class Order(NamedTuple):
     remaining: float
     stop_in: float
     grace: float
-    parcel: bytes
-    attempt: int = 1
-    hedge: bool = False
-    luggage: bytes = b""
+    attempt: int
+    hedge: bool
 
 
 class Reply(NamedTuple):
@@ -368,12 +369,15 @@ def _without_cancel(error: BaseException) -> BaseException | None:
 
 def _restore_signals() -> None:
     """Undo what an earlier job, or an import, has done to the signals that end a job."""
+    # To look takes half as long as to set.
     signal.setitimer(signal.ITIMER_REAL, 0.0)
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # so one that is held back is dropped
-    if signal.getsignal(signal.SIGTERM) is not _on_sigterm:  # to look takes half the time
+    if signal.getsignal(signal.SIGTERM) is not _on_sigterm:
         signal.signal(signal.SIGTERM, _on_sigterm)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    if signal.SIGALRM in blocked or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # so one that is held back is dropped
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def _children() -> set[int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import pickle
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -43,10 +42,12 @@ def _dumps(value: Any) -> bytes:
     if helper is None:
         return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     if not helper.list_registry_pickle_by_value():
-        with suppress(Exception):
+        try:
             data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-            if b"__main__" not in data:
-                return data
+        except Exception:  # noqa: BLE001 - it runs code of the user's; the helper may do better
+            data = b"__main__"
+        if b"__main__" not in data:
+            return data
     return cast("bytes", helper.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
 
 
@@ -80,8 +81,8 @@ def pack_call(function: Callable[[Any], Any], value: Any, node: str) -> bytes:
         GracelineError: says which of the two cannot be sent.
     """
     try:
-        return pack((function, value), f"node {node!r}: its function with its input")
-    except GracelineError:
+        return _dumps((function, value))
+    except Exception:  # noqa: BLE001 - it runs code of the user's; said below whose
         pack(value, f"node {node!r}: its input, of type {type(value).__name__},")
         name = getattr(function, "__qualname__", type(function).__name__)
         try:
@@ -92,7 +93,7 @@ def pack_call(function: Callable[[Any], Any], value: Any, node: str) -> bytes:
                 "closure of values that can be sent."
             )
             raise
-        raise
+        return pack((function, value), f"node {node!r}: its function with its input")
 
 
 def unpack(data: bytes, what: str) -> Any:

@@ -35,7 +35,7 @@ from graceline.work import groups
 from graceline.work.base import Bound, WorkContext
 from graceline.work.channel import Board
 from graceline.work.guard import Guard
-from graceline.work.job import Order, Reply, introduce, open_worker, perform
+from graceline.work.job import Reply, introduce, open_worker, perform
 from graceline.work.luggage import pack_luggage
 from graceline.work.parcels import pack_call, reason, unpack
 
@@ -127,8 +127,8 @@ class _Worker:
         """Whether the process has not ended."""
         return not groups.has_exited(self.pid)
 
-    async def call(self, job: _Job, order: Order) -> None:
-        """Have a job done."""
+    async def call(self, job: _Job, order: tuple[Any, ...]) -> None:
+        """Have a job done; `order` are the fields of an `Order`."""
         run: Callable[..., Awaitable[tuple[Any, ...]]] = self._context.run_sync
         job.ending = await outcome.acapture(partial(run, perform, *order, limiter=_FREE))
         job.done.set()
@@ -363,12 +363,9 @@ class ProcessPool:
         return reply
 
 
-def _order(context: WorkContext, job: _Job, parcel: bytes) -> Order:
-    return Order(
-        job.number, context.run_id, context.pipeline, context.stage, context.node, context.lane,
-        context.has_partial, context.remaining(), context.stop_in(), context.grace, parcel,
-        context.attempt, context.hedge, pack_luggage(context.luggage(), context.node),
-    )  # fmt: skip
+def _order(context: WorkContext, job: _Job, parcel: bytes) -> tuple[Any, ...]:
+    """The fields of an `Order`."""
+    return job.number, parcel, pack_luggage(context.luggage(), context.node), *context.facts()
 
 
 def _unpack(reply: Reply, node: str) -> Any:
