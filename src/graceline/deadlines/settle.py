@@ -53,7 +53,10 @@ class Verdict:
 
 
 _WELL = Verdict(Status.OK)
-_VALUE = Ending.VALUE  # to look up a member of an enum costs more than what is done with it here
+# To look up a member of an enum costs more than what is done with it here.
+_VALUE, _ERROR, _ERROR_IN_CANCEL = Ending.VALUE, Ending.ERROR, Ending.ERROR_IN_CANCEL
+_TIMED_OUT, _CANCELLED, _LATE = Status.TIMED_OUT, Status.CANCELLED, Status.LATE
+_TIMEOUT = Kind.TIMEOUT
 
 
 def settle(
@@ -74,11 +77,11 @@ def settle(
             return _WELL
         cause = level.cause(at)
         assert cause is not None  # noqa: S101 - fired(x) <= at means that some level's own is
-        status = _status(cause) if strict else Status.LATE
+        status = _status(cause) if strict else _LATE
         return Verdict(status, blame_level(cause, at), overrun=at - fired)
     seen = at if noticed is None else noticed
     cause = level.cause(seen)
-    if ending is Ending.ERROR or (cause is None and ending is Ending.ERROR_IN_CANCEL):
+    if ending is _ERROR or (cause is None and ending is _ERROR_IN_CANCEL):
         return Verdict(Status.FAILED)
     if cause is None:
         blame = Blame(
@@ -86,12 +89,8 @@ def settle(
             "cancelled by a scope of the caller's",
         )  # fmt: skip
         return Verdict(Status.CANCELLED, blame, grace_used=at - seen, foreign=True)
-    return Verdict(
-        _status(cause),
-        blame_level(cause, at),
-        grace_used=at - fired,
-        foreign=cause.limit.level == "caller",
-    )
+    foreign = cause.limit.level == "caller"
+    return Verdict(_status(cause), blame_level(cause, at), 0.0, at - fired, foreign)
 
 
 def expired(level: Level, at: float) -> Verdict | None:
@@ -103,7 +102,7 @@ def expired(level: Level, at: float) -> Verdict | None:
 
 
 def _status(cause: Level) -> Status:
-    return Status.TIMED_OUT if _by_limit(cause) else Status.CANCELLED
+    return _TIMED_OUT if _by_limit(cause) else _CANCELLED
 
 
 def _by_limit(cause: Level) -> bool:
@@ -126,7 +125,7 @@ def blame_limit(cause: Level, at: float) -> Blame:
     """The blame for a level whose limit passed before `at`, whether it cut anything or not."""
     limit = cause.limit
     return Blame(
-        limit.level, limit.name, Kind.TIMEOUT, limit.shown, limit.source, at - cause.start,
+        limit.level, limit.name, _TIMEOUT, limit.shown, limit.source, at - cause.start,
         limit.exceeded,
     )  # fmt: skip
 

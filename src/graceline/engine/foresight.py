@@ -156,11 +156,7 @@ class Foresight:
 
     def completed(self, run: RunState, end: float) -> None:
         """A run that had a slot came to its end by itself at `end`: it took that long."""
-        name = run.plan.name
-        course = self._courses.get(name)
-        if course is None:
-            course = self._courses[name] = _Course()
-        course.completed(end - run.admitted_at)
+        self._course(run.plan.name).completed(end - run.admitted_at)
 
     def ended(self, run: RunState, end: float) -> None:
         """A run that had a slot has ended at `end` without a value.
@@ -172,7 +168,13 @@ class Foresight:
         if cancelled > end:
             self.completed(run, end)
         elif cancelled > run.admitted_at:
-            self._courses.setdefault(run.plan.name, _Course()).cut(cancelled - run.admitted_at)
+            self._course(run.plan.name).cut(cancelled - run.admitted_at)
+
+    def _course(self, name: str) -> _Course:
+        course = self._courses.get(name)
+        if course is None:
+            course = self._courses[name] = _Course()
+        return course
 
     def _load(self, expected: Expected, active: int, slots: float, queued: int) -> Load:
         held = self._seconds / self._known if self._known else expected.held

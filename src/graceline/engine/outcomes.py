@@ -30,7 +30,9 @@ __all__ = [
     "unstarted",
 ]
 
-_CANCELLED = Status.CANCELLED  # to look it up costs more than to compare with it
+# To look up a member of an enum costs more than what is done with it here.
+_OK, _LATE = Status.OK, Status.LATE
+_SKIPPED, _CANCELLED = Status.SKIPPED, Status.CANCELLED
 # Filled in by position, in the order of the fields: keywords take three times as long.
 _NodeDraft: Any = draft_of(NodeOutcome)
 _StageDraft: Any = draft_of(StageOutcome)
@@ -90,7 +92,7 @@ def _built(record: Record, origin: float) -> Outcome:
     if isinstance(plan, StagePlan):
         limit = plan.limit
         stage = _StageDraft(
-            plan.name, Status.OK, value, None, started, elapsed, limit.shown, limit.source,
+            plan.name, _OK, value, None, started, elapsed, limit.shown, limit.source,
             0.0, 0.0, None, (), Outcomes(more, origin, plan.parts),
         )  # fmt: skip
         return _frozen(stage, StageOutcome)
@@ -98,7 +100,7 @@ def _built(record: Record, origin: float) -> Outcome:
     limit = plan.limit
     skipped = value is UNSET
     node = _NodeDraft(
-        plan.name, Status.SKIPPED if skipped else Status.OK, None if skipped else value, None, None,
+        plan.name, _SKIPPED if skipped else _OK, None if skipped else value, None, None,
         started, elapsed, limit.shown if lease is None else lease.timeout,
         limit.source if lease is None else Source.ADAPTIVE, 0 if skipped else 1,
         0.0, 0.0, None, (), None,
@@ -127,7 +129,7 @@ def node_outcome(
     """The outcome of a node."""
     limit = level.limit
     partial = level.partial
-    kept = partial is not UNSET and verdict.status not in (Status.OK, Status.LATE)
+    kept = partial is not UNSET and verdict.status not in (_OK, _LATE)
     if kept:
         if run.partial is NOTHING:
             run.partial = {}
@@ -168,7 +170,7 @@ def stage_outcome(
 def _skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome | Record:
     """The outcome of a node that never had a turn, or the record of it if nobody is told."""
     if not run.traced:
-        plan.stats.add(Status.SKIPPED, 0.0, None, None)
+        plan.stats[_SKIPPED].add(0.0)
         return plan, UNSET, now, now, None
     outcome = _no_turn(run, plan, now)
     assert isinstance(outcome, NodeOutcome)  # noqa: S101 - the plan is a node's
@@ -184,7 +186,7 @@ def skipped_stage(run: RunState, plan: StagePlan, now: float) -> StageOutcome:
 
 def _no_turn(run: RunState, plan: Plan, now: float) -> Outcome:
     level = LevelRun(run, plan, run.root, now, None)
-    outcome = unstarted(run, level, Status.SKIPPED, None)
+    outcome = unstarted(run, level, _SKIPPED, None)
     tell(run, level, outcome, now)
     return outcome
 
@@ -206,11 +208,11 @@ def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
     plan = level.plan
     _count(run, plan, outcome)
     if not run.traced:
-        if outcome.status is Status.OK or outcome.status is Status.SKIPPED:
+        if outcome.status is _OK or outcome.status is _SKIPPED:
             return
         if not run.trouble_heard():
             return
-    if run.shared.hub.curious and outcome.status is not Status.SKIPPED:
+    if run.shared.hub.curious and outcome.status is not _SKIPPED:
         tell_payloads(
             run, level, outcome.status, now, value=outcome.value, error=outcome.error,
             partial=getattr(outcome, "partial", None), secondary=outcome.secondary,
@@ -226,7 +228,7 @@ def _count(run: RunState, plan: Plan, outcome: Outcome) -> None:
         level = "node" if isinstance(outcome, NodeOutcome) else "stage"
         run.plan.stats.add_cancelled(outcome.blame, level)
     if isinstance(outcome, NodeOutcome):
-        if outcome.completed:
+        if status is _OK or status is _LATE:
             run.completed.append(plan.label)
         elif outcome.attempts:
             run.unfinished += 1

@@ -245,7 +245,7 @@ def settle_holder(
     if failure is None:
         return settle(level, _VALUE, book.last, strict=strict), None
     used = max(0.0, now - min(level.fired(), level.foreign_at))
-    return Verdict(failure.status, failure.blame, grace_used=used), failure.error
+    return Verdict(failure.status, failure.blame, 0.0, used), failure.error
 
 
 def came_back(level: LevelRun, book: Book, verdict: Verdict, now: float) -> bool:

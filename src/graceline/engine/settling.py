@@ -42,6 +42,10 @@ __all__ = [
 ]
 
 _STOPS_ALL = frozenset({Kind.USER, Kind.SHUTDOWN, Kind.CALLER})
+# To look up a member of an enum costs more than what is done with it here.
+_OK, _LATE, _FAILED = Status.OK, Status.LATE, Status.FAILED
+_SKIPPED, _CANCELLED = Status.SKIPPED, Status.CANCELLED
+_CUT, _CALLER = Ending.CANCELLED, Kind.CALLER
 
 
 class InnerTimeoutError(Exception):
@@ -111,8 +115,8 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
     plan = level.plan
     now = strand.now
     if run.foreign is not None and run.root.foreign_at < level.fired():
-        blame = Blame("caller", "caller", Kind.CALLER, None, None, 0.0, "the caller was cancelled")
-        return unstarted(run, level, Status.CANCELLED, blame)
+        blame = Blame("caller", "caller", _CALLER, None, None, 0.0, "the caller was cancelled")
+        return unstarted(run, level, _CANCELLED, blame)
     verdict = expired(level, now)
     if verdict is not None:
         return await finish(run, strand, level, verdict, book)
@@ -126,14 +130,12 @@ async def enter(run: RunState, strand: Strand, level: LevelRun, book: Book) -> O
                 f"when= of {level.limit.level} {plan.name!r} raised {type(error).__name__}"
                 f"{told and ': '}{told}",
             )  # fmt: skip
-            return await finish(
-                run, strand, level, Verdict(Status.FAILED, blame), book, error=error
-            )
+            return await finish(run, strand, level, Verdict(_FAILED, blame), book, error=error)
         strand.now = run.clock()
         if not wanted:
             # The scope may have the deadline of the very part that is skipped.
             strand.dirty = strand.dirty or strand.now >= strand.deadline
-            return unstarted(run, level, Status.SKIPPED, None)
+            return unstarted(run, level, _SKIPPED, None)
     if plan.history is not None:
         plan.history.begin(level)
     if plan.share is not None:
@@ -165,7 +167,7 @@ async def settle_node(
     attempts = level.attempt if several and plan.item is None else 1
     if error is None:
         verdict = settle(level, Ending.VALUE, now, strict=plan.strict)
-        if verdict.status not in (Status.OK, Status.LATE):
+        if verdict.status not in (_OK, _LATE):
             level.partial, value = value, None  # strict: the value is late, but it is not lost
     elif isinstance(error, InnerTimeoutError):
         verdict = Verdict(Status.TIMED_OUT, error.blame, grace_used=error.grace_used)
@@ -180,16 +182,16 @@ async def settle_node(
     else:
         ending, failure = classify(error)
         verdict, noticed = await judge(strand, level, ending, error)
-        if verdict.status is Status.FAILED:
+        if verdict.status is _FAILED:
             message = f"node {plan.name!r} raised {type(failure).__name__}"
             verdict = attrs.evolve(verdict, blame=blame_failure(level, now, Kind.FAILED, message))
         elif verdict.foreign and verdict.blame is not None:
-            if verdict.blame.kind is Kind.CALLER:
+            if verdict.blame.kind is _CALLER:
                 run.caller_cancelled(level, now if noticed is None else noticed, error)
             # The caller's deadline by our books; whether Trio agrees is asked at the end, since
             # a deadline may have been moved meanwhile. An error that the unwinding raised is
             # the node's own, and not what the caller has to see.
-            elif ending is Ending.CANCELLED:
+            elif ending is _CUT:
                 run.original = run.original or error
     if run.shared.watching:
         run.watch(level, now)
@@ -260,7 +262,7 @@ async def finish(
     level.ended = True
     if plan.history is not None:
         plan.history.settle(level, verdict, strand.now, returned=returned)
-    failed = verdict.status is Status.FAILED
+    failed = verdict.status is _FAILED
     extra = level.errors if error is None or failed else (*level.errors, error)
     shown = error if failed else None
     outcome: Outcome
@@ -279,13 +281,13 @@ async def finish(
         strand.now = run.clock()
         elapsed = strand.now - level.start
         grace_used = outcome.grace_used
-        if verdict.blame is not None and verdict.status is not Status.LATE:
+        if verdict.blame is not None and verdict.status is not _LATE:
             grace_used = max(grace_used, strand.now - min(level.fired(), level.foreign_at), 0.0)
         outcome = attrs.evolve(
             outcome, elapsed=elapsed, grace_used=grace_used,
             secondary=(*outcome.secondary, *errors),
         )  # fmt: skip
-    if verdict.status is not Status.OK:
+    if verdict.status is not _OK:
         run.plain = False
         strand.dirty = True  # the scope was cancelled, or may have been
     elif strand.now >= strand.deadline:
@@ -309,15 +311,13 @@ def route(
 def _route(
     run: RunState, strand: Strand, level: LevelRun, outcome: Outcome, book: Book
 ) -> tuple[bool, Any, Outcome]:
-    plan = level.plan
+    plan, status = level.plan, outcome.status
     value = level.input
-    if outcome.completed:
+    if status is _OK or status is _LATE:
         value = outcome.value
-    elif outcome.status is not Status.SKIPPED:
+    elif status is not _SKIPPED:
         blame = outcome.blame
-        stops = (
-            outcome.status is Status.CANCELLED and blame is not None and blame.kind in _STOPS_ALL
-        )
+        stops = status is _CANCELLED and blame is not None and blame.kind in _STOPS_ALL
         if plan.critical or stops or (run.foreign or run.original) is not None:
             book.failure = book.failure or outcome
             return False, None, outcome
@@ -335,7 +335,7 @@ def _route(
                     if outcome.error is not None:
                         secondary = (outcome.error, *secondary)
                     outcome = attrs.evolve(
-                        outcome, status=Status.FAILED, error=error, secondary=secondary,
+                        outcome, status=_FAILED, error=error, secondary=secondary,
                         blame=blame_failure(level, strand.now, Kind.FAILED, message),
                     )  # fmt: skip
                     book.failure = book.failure or outcome

@@ -116,8 +116,9 @@ class LoggingSink:
         """Whether no handler but the library's own would see a record: then none is built."""
         logger: logging.Logger | None = _log
         while logger is not None:
-            if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
-                return False
+            for handler in logger.handlers:
+                if not isinstance(handler, logging.NullHandler):
+                    return False
             logger = logger.parent if logger.propagate else None
         return True
 
