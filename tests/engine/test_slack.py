@@ -1,12 +1,26 @@
 """Slack: nodes that take next to no time share the deadline of their scope."""
 
+import threading
+from contextvars import copy_context
+
 import attrs
 import pytest
 import trio
 import trio.testing
 
-from graceline import Node, Pipeline, Stage, Timeouts, open_engine, remaining, sequence
-from graceline.engine.strand import SLACK, slack_of
+from graceline import (
+    Node,
+    Pipeline,
+    Stage,
+    Timeouts,
+    current,
+    open_engine,
+    outgoing_headers,
+    remaining,
+    sequence,
+)
+from graceline.engine.levels import SEATED
+from graceline.engine.strand import SLACK, TIGHT, slack_of
 
 STEP = SLACK / 10
 TINY = SLACK / 1000  # what sums of floats may be off
@@ -54,26 +68,41 @@ def run(pipeline, clock, times=1):
     return trio.run(main, clock=clock)
 
 
-def look(seen, clock):
+def fires():
+    """When the node that is running is to be cut, without asking the engine for it."""
+    _, _, plan, stage, start, *_ = SEATED.get()
+    return min(start + plan.limit.timeout, stage.fired())
+
+
+def look(seen):
     """Note the deadlines of the node that is running."""
-    left = remaining()  # it looks at the clock once
-    seen.append(Seen(clock.now + left, trio.current_effective_deadline()))
+    seen.append(Seen(fires(), trio.current_effective_deadline()))
 
 
-def looks(*takes, stage_limit=100.0, stages=1):
+def looks(*takes, limit=LIMIT, stage_limit=100.0, stages=1):
     """What each of many nodes sees in each run, of which each node takes so many seconds and a bit."""
     seen, clock = [[] for _ in takes], Going()
 
     async def node(number):
-        look(seen[number], clock)
+        look(seen[number])
         clock.now += takes[number]
         return number
 
-    nodes = [Node(node, name=f"n{index}", timeout=LIMIT) for index in range(COUNT // stages)]
+    nodes = [Node(node, name=f"n{index}", timeout=limit) for index in range(COUNT // stages)]
     held = [Stage(f"s{at}", sequence(*nodes), timeout=stage_limit) for at in range(stages)]
     results = run(Pipeline("p", held), clock, len(takes))
     assert [result.status for result in results] == ["ok"] * len(takes)
     return seen
+
+
+async def quick(number):
+    return number
+
+
+def behind_quick_ones(*functions):
+    """A pipeline of three quick nodes and those functions: the first has a deadline of its own."""
+    work = enumerate((quick, quick, quick, *functions))
+    return Pipeline("p", [sequence(*(Node(one, name=f"n{at}", timeout=LIMIT) for at, one in work))])
 
 
 @pytest.mark.parametrize("stages", [1, 10])
@@ -97,17 +126,12 @@ def test_a_slow_node_among_quick_ones_has_an_exact_deadline():
     """It does not share the deadline of the quick node before it."""
     seen, clock = [], Going()
 
-    async def quick(value):
-        return value
-
-    async def slow(value):
-        look(seen, clock)
+    async def slow(number):
+        look(seen)
         clock.now += 1.0
-        return value
+        return number
 
-    work = (quick, quick, slow, quick)
-    nodes = [Node(one, name=f"n{at}", timeout=LIMIT) for at, one in enumerate(work)]
-    run(Pipeline("p", [sequence(*nodes)]), clock, times=3)
+    run(behind_quick_ones(slow, quick), clock, times=3)
     assert all(abs(one.slack) <= TINY for one in seen)
 
 
@@ -133,6 +157,123 @@ def test_a_tighter_limit_is_exact():
     assert seen == [9, 5, 7] * 2
 
 
+@pytest.mark.parametrize(("limit", "slack"), [(TIGHT / 2, False), (TIGHT * 2, True)])
+def test_a_short_limit_is_exact(limit, slack):
+    """A limit of less than a hundred times the slack has none, however quick its nodes are."""
+    _, seen = looks(0.0, 0.0, limit=limit)
+    assert any(abs(one.slack) > TINY for one in seen) is slack
+
+
+@pytest.mark.parametrize("ask", [remaining, current, outgoing_headers])
+def test_who_asks_is_held_to_the_instant(ask):
+    """Once a node has asked for its time, its scope fires with its limit."""
+    seen = []
+
+    async def node(number):
+        look(seen)
+        ask()
+        look(seen)
+        return number
+
+    run(behind_quick_ones(node), Going(), times=2)
+    before, after = seen[-2:]
+    assert before.slack > TINY
+    assert abs(after.slack) <= TINY
+
+
+def test_a_thread_that_asks_leaves_the_scope_alone():
+    """What asks from a thread cannot move a deadline of the event loop, and gets its answer."""
+    seen, left = [], []
+
+    async def node(number):
+        look(seen)
+        thread = threading.Thread(target=lambda: left.append(copied.run(remaining)))
+        copied = copy_context()
+        thread.start()
+        thread.join()
+        look(seen)
+        return number
+
+    run(behind_quick_ones(node), Going(), times=2)
+    assert seen[-1].slack == seen[-2].slack > TINY
+    assert LIMIT - SLACK < left[-1] < LIMIT
+
+
+def test_a_task_that_outlives_its_node_moves_nothing():
+    """What a node leaves behind gets its own answer, and the next node keeps its deadline."""
+    asked, seen = trio.Event(), []
+
+    async def later(gone):
+        await gone.wait()
+        assert current().node == "first"
+        asked.set()
+
+    async def first(number):
+        nursery.start_soon(later, gone)
+        return number
+
+    async def second(number):
+        look(seen)
+        gone.set()
+        await asked.wait()
+        look(seen)
+        return number
+
+    async def main():
+        nonlocal nursery, gone, asked
+        async with open_engine(timeouts=Timeouts.none()) as engine, trio.open_nursery() as nursery:
+            before = [Node(quick, name=f"n{at}", timeout=2.0) for at in range(3)]
+            nodes = [*before, Node(first, timeout=2.0), Node(second, timeout=LIMIT)]
+            for number in range(3):
+                gone, asked = trio.Event(), trio.Event()
+                await engine.run(Pipeline("p", [sequence(*nodes)]), number)
+
+    nursery = gone = None
+    trio.run(main, clock=Going())
+    assert seen[-1].scope == seen[-2].scope
+
+
+@pytest.mark.parametrize("how", ["run", "execute"])
+def test_a_run_in_a_quick_node_does_not_outlive_it(how):
+    """A node that was quick, and now waits for a run in it, is cut with that run and to blame."""
+
+    async def node(number):
+        if number < 2:
+            return number
+        return await getattr(engine, how)(Pipeline("inner", [hung]))
+
+    async def hung(_):
+        await trio.sleep_forever()
+
+    async def main():
+        nonlocal engine
+        async with open_engine(timeouts=Timeouts.none()) as engine:
+            pipeline = behind_quick_ones(node, quick)
+            return [await engine.run(pipeline, number) for number in range(3)]
+
+    engine = None
+    *_, result = trio.run(main, clock=Going())
+    assert (result.status, result.blame.name) == ("timed_out", "n3")
+    assert [result.node(name).status for name in ("n3", "n4")] == ["timed_out", "skipped"]
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "raises"])
+def test_a_node_in_trouble_is_not_quick_the_next_time(trouble):
+    """After a run that did not end well the node has an exact deadline, until it is quick again."""
+    seen = []
+
+    async def node(number):
+        look(seen)
+        if number == 1:
+            if trouble == "hangs":
+                await trio.sleep_forever()
+            raise ValueError
+        return number
+
+    run(behind_quick_ones(node), Going(), times=3)
+    assert [one.slack > TINY for one in seen] == [False, True, False]
+
+
 def test_no_slack_in_virtual_time():
     """In virtual time, which stands still while nobody waits, there is no slack at all."""
     assert slack_of(trio.testing.MockClock().current_time) == 0.0
@@ -147,10 +288,9 @@ def test_a_node_that_is_cut_within_its_slack():
             await trio.sleep_forever()
         return number
 
-    nodes = [Node(node, name=f"n{index}", timeout=LIMIT) for index in range(4)]
-    *_, result = run(Pipeline("p", [sequence(*nodes)]), Going(), times=3)
-    cut = result.node("n0")
-    assert (result.status, cut.status, cut.blame.name) == ("timed_out", "timed_out", "n0")
+    *_, result = run(behind_quick_ones(node), Going(), times=3)
+    cut = result.node("n3")
+    assert (result.status, cut.status, cut.blame.name) == ("timed_out", "timed_out", "n3")
     assert LIMIT <= cut.elapsed <= LIMIT + SLACK + 10 * STEP
 
 
@@ -158,12 +298,9 @@ def test_a_value_between_limit_and_cut_is_late():
     """A node that returns after its limit, but before its scope fires, is late, and the next one runs."""
     clock, left = Going(), []
 
-    async def quick(number):
-        return number
-
     async def dawdle(number):
         if number == 2:
-            clock.now += remaining() + 2 * STEP
+            clock.now = fires() + 2 * STEP
             left.append(trio.current_effective_deadline() - clock.now)
             await trio.lowlevel.checkpoint_if_cancelled()
         return number
@@ -172,9 +309,7 @@ def test_a_value_between_limit_and_cut_is_late():
         await trio.lowlevel.checkpoint()
         return number
 
-    work = (quick, quick, dawdle, after)
-    nodes = [Node(one, name=f"n{at}", timeout=LIMIT) for at, one in enumerate(work)]
-    *_, result = run(Pipeline("p", [sequence(*nodes)]), clock, times=3)
+    *_, result = run(behind_quick_ones(dawdle, after), clock, times=3)
     assert left[0] > 0
-    assert [result.node(f"n{at}").status for at in range(4)] == ["ok", "ok", "late", "ok"]
+    assert [result.node(f"n{at}").status for at in range(2, 5)] == ["ok", "late", "ok"]
     assert result.value == 2

@@ -132,7 +132,7 @@ class _GraphRun:
             if slow:
                 value = await self.run_chain(run, strand, holder, (plan,), value, book, bound)
             else:
-                seat = [level, run, plan, holder, now, value]
+                seat = [level, run, plan, holder, now, value, None]
                 SEATED.set(seat)
                 try:
                     await _checkpoint_if_cancelled()  # see `run_nodes`

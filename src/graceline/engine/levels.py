@@ -12,6 +12,8 @@ from contextvars import Context, ContextVar, Token
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from trio.lowlevel import in_trio_run
+
 from graceline.deadlines import Level, Limit, Source
 from graceline.engine.endings import contains
 from graceline.errors import GracelineError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from graceline.adaptive import Lease
     from graceline.engine.plan import Plan
     from graceline.engine.state import RunState
+    from graceline.engine.strand import Strand
 
 __all__ = [
     "CURRENT", "OVER", "SEATED", "UNSET", "AttemptRun", "ItemRun", "LevelRun", "current_level",
@@ -182,7 +185,7 @@ class _Current:
     def get() -> LevelRun | None:
         """The level that is running here; None outside of a run."""
         found = SEATED.get()
-        return level_of(found) if type(found) is list else found
+        return _asked(found) if type(found) is list else found
 
     @staticmethod
     def of(context: Context) -> LevelRun | None:
@@ -197,14 +200,29 @@ CURRENT = _Current()
 def level_of(seat: list[Any]) -> LevelRun:
     """The level of a node that sits there; made when somebody asks for it, which few nodes do.
 
-    A seat is `[level, run, plan, stage, start, value]`. Instead of a level it holds None until
-    somebody asks, and `OVER` once the node has ended without anybody asking.
+    A seat is `[level, run, plan, stage, start, value, strand]`. Instead of a level it holds None
+    until somebody asks, and `OVER` once the node has ended without anybody asking. The strand is
+    there if its scope may fire later than the node, and until somebody asks.
     """
     level: LevelRun | None = seat[0]
     if level is None or level is OVER:
-        made = LevelRun(*seat[1:])
+        made = LevelRun(*seat[1:6])
         made.ended = level is OVER
         level = seat[0] = made
+    return level
+
+
+def _asked(seat: list[Any]) -> LevelRun:
+    """The same for the work of the node: whoever knows its deadline is held to the instant.
+
+    What goes by that instant, such as a run inside the node, would else end before the node is cut.
+    """
+    level = level_of(seat)
+    strand: Strand | None = seat[6]
+    if strand is not None and in_trio_run():  # a thread has to leave scopes alone
+        seat[6] = None
+        if not level.ended:
+            strand.tighten(level.fired())
     return level
 
 

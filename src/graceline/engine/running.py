@@ -18,7 +18,7 @@ from graceline.engine.levels import OVER, SEATED, LevelRun, level_of
 from graceline.engine.plan import NodePlan, StagePlan
 from graceline.engine.settling import Book, enter, finish, route, settle_node
 from graceline.engine.state import RunState
-from graceline.engine.strand import Strand
+from graceline.engine.strand import TIGHT, Strand
 from graceline.engine.telling import (
     tell_node_ended_well,
     tell_node_started,
@@ -84,7 +84,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 history.begin(level)
                 fires = min(level.deadline, bound)
             # Moving a deadline costs more than all else here: quick nodes share one, see `Tempo`.
-            latest = fires + plan.tempo.slack
+            latest = fires if fires - now < TIGHT else fires + plan.tempo.slack
             if bound < latest:
                 latest = bound
             if not fires <= strand.deadline <= latest:
@@ -92,7 +92,8 @@ async def run_nodes(  # noqa: PLR0915 - see above
         if run.traced:
             limit = plan.limit if level is None else level.limit
             tell_node_started(run, plan, limit, now, fires)
-        seat = [level, run, plan, stage, now, value]
+        loose = strand if fires < strand.deadline else None
+        seat = [level, run, plan, stage, now, value, loose]
         SEATED.set(seat)
         try:
             # Inside the `try`, after the deadline was moved: a cancel that lands here counts.

@@ -162,6 +162,7 @@ async def settle_node(
     plan = level.plan
     assert isinstance(plan, NodePlan)  # noqa: S101 - the level is a node's
     now = strand.now
+    plan.tempo.slack = 0.0
     failure: Exception | None = None
     several = plan.policies is not None or plan.alternatives
     attempts = level.attempt if several and plan.item is None else 1

@@ -3,7 +3,8 @@
 A sequence runs in one task, so one scope is enough: its deadline is moved to that of the next node.
 Moving a deadline costs a third of opening a scope, and more than all else about a node. So nodes
 that take next to no time share one deadline, which is at most `SLACK` behind that of each, and
-never behind that of their stage. Times decide who is to blame, as ever.
+never behind that of their stage. One that asks for its time has a deadline of its own from then on.
+Times decide who is to blame, as ever.
 
 The rule that makes it safe: a scope is alive
 for certain only while `now < deadline and not dirty`. A node can return in the very tick in which
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from graceline.deadlines import Level
 
-__all__ = ["SLACK", "Strand", "slack_of"]
+__all__ = ["SLACK", "TIGHT", "Strand", "slack_of"]
 
 SLACK = 1e-4
 """Seconds by which the scope of a node may fire too late, if the node took less the last time.
@@ -31,6 +32,9 @@ SLACK = 1e-4
 Timers of Linux have 50 us of slack for the same reason (PR_SET_TIMERSLACK). `epoll`, on which Trio
 waits, counts in steps of 1 ms.
 """
+
+TIGHT = 100 * SLACK
+"""Seconds; what has less than that is cut to the instant."""
 
 
 def slack_of(clock: Callable[[], float]) -> float:
@@ -85,6 +89,11 @@ class Strand:
         if self.dirty or self.now >= self.deadline:
             self.renew(deadline)
         elif deadline != self.deadline:
+            self.scope.deadline = self.deadline = deadline
+
+    def tighten(self, deadline: float) -> None:
+        """Make the scope fire no later than that, whatever it is doing."""
+        if deadline < self.deadline:
             self.scope.deadline = self.deadline = deadline
 
     def cut(self, reason: str) -> None:
