@@ -5,7 +5,7 @@ import pytest
 import trio
 import trio.testing
 
-from graceline import Node, Pipeline, Stage, open_engine, parallel, sequence
+from graceline import Node, Pipeline, Retry, Stage, open_engine, parallel, sequence
 from graceline.telemetry import events
 
 
@@ -185,3 +185,58 @@ async def test_short_cuts_tell_the_same(autojump_clock, engine):
 def at_of(event):
     """The fields of an event that are instants of the clock."""
     return [key for key in ("at", "started", "fires_at") if hasattr(event, key)]
+
+
+LONG = {
+    "plain": Node(add, name="n"),
+    "when": Node(add, name="n", when=lambda _: True),
+    "skipped": Node(add, name="n", when=lambda _: False),
+    "retry": Node(add, name="n", retry=Retry(attempts=2)),
+    "cleanup": Node(add, name="n", on_cleanup=lambda _: None),
+}
+OF_PARTS = {"NodeStarted", "NodeFinished", "StageStarted", "StageFinished"}
+
+
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize("traced", [True, False])
+async def test_who_wants_no_trace_is_spared_that_of_others(autojump_clock, engine, kind, traced):
+    """Whatever way a part ends well, and whether a sink or a follower wants to know, the rest hears no part of it."""
+    wants, refuses = Record(trace=traced), Record(trace=False)
+    engine.subscribe(refuses)
+    engine.subscribe(wants)
+    run = engine.start(Pipeline("p", [Stage("s", sequence(LONG[kind]), when=lambda _: True)]), 1)
+    followed = run.events()
+    assert (await run.wait()).status == "ok"
+    names = [type(event).__name__ async for event in followed]
+    assert {"NodeFinished", "StageStarted", "StageFinished"} <= set(names)
+    assert names == (wants.names() if traced else names)
+    assert refuses.names() == []
+
+
+async def test_who_wants_no_trace_hears_of_trouble_in_that_of_others(autojump_clock, engine):
+    """A part that fails is told to a sink that is spared those that end well."""
+    wants, refuses = Record(), Record(trace=False)
+    engine.subscribe(refuses)
+    engine.subscribe(wants)
+    await engine.run(Pipeline("p", sequence(add, fail)), 1)
+    told = [event for event in refuses.events if type(event).__name__ in OF_PARTS]
+    assert [(event.node, event.status) for event in told[:1]] == [("fail", "failed")]
+    assert [type(event).__name__ for event in told] == ["NodeFinished", "StageFinished"]
+
+
+async def test_a_sink_that_changes_its_mind_is_asked_for_each_run(autojump_clock, engine):
+    """One that said no for a run is spared to its end; for the next run its new answer counts."""
+    other, fickle = Record(), Record(trace=False)
+    engine.subscribe(other)
+    engine.subscribe(fickle)
+
+    async def turn(value):
+        fickle.trace = True
+        return value
+
+    pipeline = Pipeline("p", sequence(turn, Node(add, name="b")))
+    await engine.run(pipeline, 1)
+    assert OF_PARTS.isdisjoint(fickle.names())
+    first, fickle.events = len(other.events), []
+    await engine.run(pipeline, 1)
+    assert fickle.names() == other.names()[first:]

@@ -773,3 +773,34 @@ def test_an_interrupted_drain_cancels_what_runs(interrupt):
             served.portal.drain()
         assert seen == ["cleanup", "cut"]
         assert run.wait().blame.message == "interrupted"
+
+
+async def test_a_thread_that_follows_a_run_in_the_queue_hears_its_parts():
+    """Beside a sink that wants a trace, too: a follower has said what it wants by following."""
+
+    class Everything(list):
+        inline = True
+
+        def wants_trace(self):
+            return True
+
+        __call__ = list.append
+
+    pipeline, running, release = hold()
+    sink, heard = Everything(), []
+
+    async with (
+        open_engine(**engine_options(max_concurrent_pipelines=1, sinks=[sink])) as engine,
+        trio.open_nursery() as nursery,
+    ):
+        engine.start(pipeline)
+        await in_thread(running.wait, PATIENCE)
+        run = await in_thread(engine.portal.start, DOUBLE, 1)
+        events = await in_thread(run.events)
+        nursery.start_soon(release_later, release)
+        heard = await in_thread(list, events)
+    assert [type(event).__name__ for event in heard].count("NodeFinished") == 1
+
+
+async def release_later(release):
+    release.set()

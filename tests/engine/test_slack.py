@@ -224,9 +224,10 @@ def test_a_task_that_outlives_its_node_moves_nothing():
         async with open_engine(timeouts=Timeouts.none()) as engine, trio.open_nursery() as nursery:
             before = [Node(quick, name=f"n{at}", timeout=2.0) for at in range(3)]
             nodes = [*before, Node(first, timeout=2.0), Node(second, timeout=LIMIT)]
+            pipeline = Pipeline("p", [sequence(*nodes)])
             for number in range(3):
                 gone, asked = trio.Event(), trio.Event()
-                await engine.run(Pipeline("p", [sequence(*nodes)]), number)
+                await engine.run(pipeline, number)
 
     nursery = gone = None
     trio.run(main, clock=Going())

@@ -328,3 +328,11 @@ def test_a_start_that_was_interrupted_is_repeated(monkeypatch):
     courier.wait(time.monotonic() + AGES)
     assert len(started) == 2
     assert heard == list(range(50))
+
+
+def test_a_sink_in_a_thread_is_not_asked_for_headers(hub):
+    """Only an inline one is: the answer is needed at once, in the loop."""
+    sink = Gate()
+    sink.carrier = lambda: {"a": "yes"}
+    hub.add(sink)
+    assert (hub.carrier(), hub.luggage()) == ({}, [])

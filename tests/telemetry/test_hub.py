@@ -130,7 +130,7 @@ def test_a_trace_is_for_those_who_want_it_or_do_not_say():
     hub = Hub((wants, refuses))
     hub.add(heard.append, inline=True)
     spared = hub.spared()
-    assert spared == (refuses,)
+    assert spared == {id(refuses): refuses}
     hub.trace(EVENT, spared)
     hub.emit(EVENT)
     assert (wants.heard, refuses.heard, heard) == ([EVENT] * 2, [EVENT], [EVENT] * 2)
@@ -140,7 +140,7 @@ def test_a_sink_that_raises_in_a_trace_disturbs_nobody(caplog):
     """Of a trace, too, the others hear the event, and the log of the error."""
     broken, other = Broken(), Listener(trace=True)
     hub = Hub((broken, other))
-    hub.trace(EVENT, ())
+    hub.trace(EVENT, {})
     assert (broken.heard, other.heard) == ([EVENT], [EVENT])
     assert len(complaints(caplog)) == 1
 
@@ -414,3 +414,55 @@ def test_a_mock_is_a_sink():
     remove()
     hub.emit("two")
     sink.assert_called_once_with("one")
+
+
+def test_all_who_say_no_are_spared_a_trace(caplog):
+    """Each of several, and one that raises when it is asked, since that counts as no."""
+    first, wants, broken, last = Listener(), Listener(trace=True), Broken(), Listener()
+    hub = Hub((first, wants, broken, last))
+    hub.trace(EVENT, hub.spared())
+    assert [sink.heard for sink in (first, wants, broken, last)] == [[], [EVENT], [], []]
+
+
+class Listing(list):
+    """A list that is a sink: it is equal to each other that has heard the same."""
+
+    inline = True
+
+    def __init__(self, *, trace):
+        super().__init__()
+        self.trace = trace
+
+    def wants_trace(self):
+        return self.trace
+
+    __call__ = list.append
+
+
+def test_a_sink_is_not_taken_for_one_that_is_equal():
+    """A trace reaches a sink that wants it, though one that does not is equal to it at that moment."""
+    wants, refuses = Listing(trace=True), Listing(trace=False)
+    hub = Hub((wants, refuses))
+    hub.trace(EVENT, hub.spared())
+    assert (wants, refuses) == ([EVENT], [])
+
+
+def test_a_removed_sink_is_asked_nothing():
+    """Neither for a trace, nor for output, headers or payloads."""
+
+    class Curious(Carrying):
+        def wants_output(self):
+            return True
+
+        def wants_payloads(self):
+            return True
+
+    sink = Curious("a")
+    sink.trace, sink.resume = True, dict
+    hub = Hub()
+    remove = hub.add(sink)
+    remove()
+    hub.emit_output(lambda: OUTPUT)
+    hub.emit_payloads(EVENT)
+    assert (hub.spared(), hub.carrier(), hub.luggage(), hub.curious) == (None, {}, [], ())
+    assert sink.heard == []

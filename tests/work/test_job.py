@@ -472,3 +472,52 @@ def test_a_header_tells_the_time_of_the_work_and_never_grace(do, board):
     assert isinstance(unpack(late.parcel, "error"), DeadlineSpentError)
     unlimited = do(lambda _: outgoing_headers(), number=3, remaining=inf)
     assert unpack(unlimited.parcel, "value") == {}
+
+
+ALARM = frozenset({signal.SIGALRM})
+
+
+@pytest.fixture
+def drained():
+    """Whatever a test leaves of SIGALRM and SIGTERM is gone behind it."""
+    yield
+    for number in (signal.SIGALRM, signal.SIGTERM):
+        before = signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGALRM else before)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN, "own"])
+def test_each_thing_done_to_alarms_is_undone(do, drained, handler, blocks):
+    """A job that has only blocked SIGALRM, or only set its handler, leaves no more than one that did both."""
+    rang = []
+
+    def spoil(_):
+        own = (lambda *_: rang.append("alarm")) if handler == "own" else handler
+        signal.signal(signal.SIGALRM, own)
+        if blocks:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ALARM)
+            if handler == "own":  # by default it would end the process that gets it
+                signal.raise_signal(signal.SIGALRM)
+
+    def work(_):
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        return signal.getsignal(signal.SIGALRM), masked & ALARM, signal.sigpending() & ALARM, rang
+
+    do(spoil)
+    assert unpack(do(work, number=2).parcel, "value") == (signal.SIG_DFL, set(), set(), [])
+
+
+def test_a_cancel_that_an_earlier_job_held_back_meets_our_handler(do, drained):
+    """A pending SIGTERM is let in when the handler of the job that blocked it has gone: it could end the worker."""
+    came = []
+
+    def spoil(_):
+        signal.signal(signal.SIGTERM, lambda *_: came.append("term"))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        signal.raise_signal(signal.SIGTERM)
+
+    do(spoil)
+    assert unpack(do(lambda _: "went on", number=2).parcel, "value") == "went on"
+    assert came == []

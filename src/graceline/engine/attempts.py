@@ -63,7 +63,7 @@ def _simple(policies: Policies) -> Bound:
     successes, budget = policies.successes, policies.retry_budget
 
     async def attempt(value: Any) -> Any:
-        level = CURRENT.get()
+        level = CURRENT.seen()
         assert level is not None  # noqa: S101 - a node's work is called in it
         run = level.run
         generation = None
@@ -114,6 +114,7 @@ class _Attempts:
             error: what it raised; None if none was made.
         """
         strand, node = self._strand, self._node
+        CURRENT.get()  # attempts go by the deadline of their node
         strand.open()
         try:
             if error is None:

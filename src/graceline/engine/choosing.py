@@ -148,7 +148,7 @@ class _Turn:
 
     def _tell_started(self, one: Alternative, level: LevelRun) -> None:
         limit = level.limit
-        self.run.emit(
+        self.run.trace(
             events.AlternativeStarted,
             level.start,
             stage=one.plan.stage,
@@ -217,7 +217,8 @@ class _Turn:
             plan.history.settle(level, verdict, now, returned=counted is Counted.OK)
         if not (run.traced or (told and run.trouble_heard())):
             return
-        run.emit(
+        hand_out = run.emit if told else run.trace
+        hand_out(
             events.AlternativeFinished,
             now,
             stage=plan.stage,

@@ -105,8 +105,9 @@ class Copy:
         CURRENT.set(level)
         if level.run.traced:
             _tell(
-                events.AttemptStarted, level, level.start, fires_at=level.fired(), **_limit(level)
-            )
+                level.run.trace, events.AttemptStarted, level, level.start,
+                fires_at=level.fired(), **_limit(level),
+            )  # fmt: skip
         try:
             value = await work(level.input)
         except BaseException as error:  # noqa: BLE001 - kept for whoever waits for the copy
@@ -152,7 +153,7 @@ class Copy:
             self.counted, self.error = Counted.REJECTED, error
             self._write_down(Verdict(Status.REJECTED), returned=False)
             if level.run.traced:
-                _tell(events.AttemptRefused, level, strand.now)
+                _tell(level.run.trace, events.AttemptRefused, level, strand.now)
             return
         ending, failure = classify(error)
         verdict, noticed = await judge(strand, level, ending, error)
@@ -220,6 +221,7 @@ def tell_attempt(
     if not (run.traced or (trouble and run.trouble_heard())):
         return
     _tell(
+        run.emit if trouble else run.trace,
         events.AttemptFinished,
         level,
         now,
@@ -239,10 +241,16 @@ def _limit(level: AttemptRun) -> dict[str, Any]:
     return {"limit": limit.shown, "source": limit.source}
 
 
-def _tell(kind: type[events.Event], level: AttemptRun, now: float, **fields: Any) -> None:
+def _tell(
+    hand_out: Callable[..., None],
+    kind: type[events.Event],
+    level: AttemptRun,
+    now: float,
+    **fields: Any,
+) -> None:
     plan = level.plan
     assert isinstance(plan, NodePlan)  # noqa: S101 - only nodes have attempts
-    level.run.emit(
+    hand_out(
         kind,
         now,
         stage=plan.stage,

@@ -84,7 +84,7 @@ class Run:
         if state.ended:
             send.close()
             return receive
-        state.traced = True
+        state.follow()
         remove = state.shared.hub.add(_Follower(state.run_id, send, output))
         state.at_end += (remove, send.close)
         return receive

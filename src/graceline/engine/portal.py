@@ -175,7 +175,7 @@ class PortalRun:
     def _follow(self, box: SimpleQueue[Event | None], output: bool) -> Callable[[], object]:  # noqa: FBT001 - as `events` has it
         """In the loop: from now on, put the run's events into `box`, and None at its end."""
         state = self._state
-        state.traced = True
+        state.follow()
         remove = state.shared.hub.add(_Tap(state.run_id, box, output))
         end = partial(box.put, None)
         self._line.expect(box, end)

@@ -86,7 +86,7 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
             try:
                 # The pipeline's parts run in this coroutine: one more would cost each run in
                 # flight its frame.
-                spared = run.shared.hub.spared()
+                spared = run.shared.hub.spared(wanted=run.traced)
                 if spared is not None:
                     run.traced, run.spared = True, spared
                 if run.traced:
@@ -128,7 +128,7 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
             admission.leave(run)
         if not run.ended:
             if run.traced:
-                run.emit(events.RunAborted, run.clock())
+                run.trace(events.RunAborted, run.clock())
             run.finish(None)
     if run.foreign is not None:
         raise run.foreign

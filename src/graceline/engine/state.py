@@ -23,7 +23,7 @@ from graceline.engine.late import LateWatch
 from graceline.engine.levels import LevelRun
 from graceline.results import PipelineResult
 from graceline.telemetry import events
-from graceline.telemetry.hub import Hub, Listener
+from graceline.telemetry.hub import NOBODY, Hub, Spared
 from graceline.telemetry.stats import Stats
 from graceline.work import Workers
 
@@ -186,7 +186,7 @@ class RunState:
         self.original: BaseException | None = None
         self.plain: bool = True
         self.traced: bool = False
-        self.spared: tuple[Listener, ...] = ()
+        self.spared: Spared = NOBODY
         self.heard: bool | None = None
         self.done: trio.Event | None = None
         self.waiter: Waiter | None = None
@@ -283,12 +283,23 @@ class RunState:
             self.heard = self.shared.hub.heard()
         return self.heard
 
+    def follow(self) -> None:
+        """Somebody follows this run: from now on there is a trace of it."""
+        if not self.traced:
+            self.traced = True
+            self.spared = self.shared.hub.spared(wanted=True) or NOBODY
+
     def emit(self, kind: Callable[..., EventT], at: float, **fields: Any) -> None:
         """Build an event of this run and hand it out."""
-        self.shared.hub.emit(
-            kind(
-                at=at, run_id=self.run_id, pipeline=self.plan.name, lane=self.shared.lane, **fields
-            )
+        self.shared.hub.emit(self._event(kind, at, fields))
+
+    def trace(self, kind: Callable[..., EventT], at: float, **fields: Any) -> None:
+        """The same for an event of what starts or ends well, which not every sink wants."""
+        self.shared.hub.trace(self._event(kind, at, fields), self.spared)
+
+    def _event(self, kind: Callable[..., EventT], at: float, fields: dict[str, Any]) -> EventT:
+        return kind(
+            at=at, run_id=self.run_id, pipeline=self.plan.name, lane=self.shared.lane, **fields
         )
 
     def cleanup_overran(self, level: LevelRun) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from graceline.deadlines import Status
 from graceline.results import NodeOutcome, draft_of
 from graceline.telemetry import events
+from graceline.telemetry.hub import NOBODY
 from graceline.telemetry.payloads import error_text, value_text
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _NodeStarted: Any = draft_of(events.NodeStarted)
 _NodeFinished: Any = draft_of(events.NodeFinished)
 _StageStarted: Any = draft_of(events.StageStarted)
 _StageFinished: Any = draft_of(events.StageFinished)
-_OK = Status.OK
+_OK, _SKIPPED = Status.OK, Status.SKIPPED
 
 
 def tell_run_started(run: RunState) -> None:
@@ -48,7 +49,7 @@ def tell_run_started(run: RunState) -> None:
         plan.slo,
     )  # fmt: skip
     event.__class__ = events.RunStarted
-    shared.hub.emit(event)
+    shared.hub.trace(event, run.spared)
 
 
 def tell_run_ended(run: RunState, result: PipelineResult) -> None:
@@ -61,7 +62,8 @@ def tell_run_ended(run: RunState, result: PipelineResult) -> None:
         result.queued, result.degraded, len(result.completed),
     )  # fmt: skip
     event.__class__ = events.RunFinished
-    shared.hub.emit(event)
+    well = result.status is _OK and not result.degraded
+    shared.hub.trace(event, run.spared if well else NOBODY)
 
 
 def tell_node_started(
@@ -126,13 +128,15 @@ def tell_ended(
         "overrun": outcome.overrun, "blame": outcome.blame,
         "error_type": None if error is None else type(error).__name__,
     }  # fmt: skip
+    well = outcome.status is _OK or outcome.status is _SKIPPED
+    hand_out = run.trace if well else run.emit
     if isinstance(outcome, NodeOutcome):
-        run.emit(
+        hand_out(
             events.NodeFinished, now, stage=plan.stage,  # type: ignore[attr-defined]
             node=plan.name, attempts=outcome.attempts, partial=plan.label in run.partial, **fields,
         )  # fmt: skip
     else:
-        run.emit(events.StageFinished, now, stage=plan.name, **fields)
+        hand_out(events.StageFinished, now, stage=plan.name, **fields)
 
 
 def tell_payloads(

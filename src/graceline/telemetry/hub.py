@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from graceline.errors import DefinitionError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from graceline.telemetry.events import Event
     from graceline.telemetry.exemplars import Exemplars
 
-__all__ = ["Hub", "Listener", "Resume", "Sink"]
+__all__ = ["NOBODY", "Hub", "Listener", "Resume", "Sink", "Spared"]
 
 Resume: TypeAlias = "Callable[[Mapping[str, str]], Callable[[], Mapping[str, str]]]"
 
@@ -61,6 +62,9 @@ class Sink(Protocol):
 
 
 Listener: TypeAlias = "Sink | Callable[[Event], object]"
+Spared: TypeAlias = "Mapping[int, Listener]"
+"""Sinks by their `id`, which is theirs as long as they are in here."""
+NOBODY: Spared = MappingProxyType({})
 
 
 class Hub:
@@ -148,10 +152,13 @@ class Hub:
         """Whether any sink would take an event now; a sink may say otherwise by a method `deaf`."""
         return any(not self._ask(sink, "deaf") for sink in self._sinks)
 
-    def spared(self) -> tuple[Listener, ...] | None:
-        """The sinks that want no trace of a run that starts now; None if no sink wants one."""
-        wanted = False
-        spared: tuple[Listener, ...] = ()
+    def spared(self, *, wanted: bool = False) -> Spared | None:
+        """The sinks that want no trace of a run that goes on now; None if nobody wants one.
+
+        Args:
+            wanted: whether somebody does in any case.
+        """
+        refuse: list[Listener] = []
         for sink, wants_trace in self._tracers:  # spelled out: it is asked for every run
             try:
                 if wants_trace():
@@ -159,8 +166,8 @@ class Hub:
                     continue
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
-            spared = (*spared, sink)
-        return spared if wanted else None
+            refuse.append(sink)
+        return {id(sink): sink for sink in refuse} if wanted else None
 
     def carrier(self) -> dict[str, str]:
         """Headers that hand on what sinks know of the calling task, such as a trace."""
@@ -196,12 +203,13 @@ class Hub:
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
 
-    def trace(self, event: Event, spared: tuple[Listener, ...]) -> None:
+    def trace(self, event: Event, spared: Spared) -> None:
         """The same, but for some sinks."""
         for sink in self._sinks:
+            if id(sink) in spared:  # not by `==`: sinks may be equal at times
+                continue
             try:
-                if sink not in spared:
-                    sink(event)
+                sink(event)
             except Exception:  # noqa: BLE001 - whatever a sink raises, the run goes on
                 self._report(sink)
 
