@@ -21,15 +21,17 @@ __all__ = ["LADDERS", "MODULE"]
 
 MODULE = "benchmarks.instructions.ladders"
 _NODES, _WIDTH, _LIMIT = 50, 20, 0.001
+_EVERY = 11  # nodes that share a deadline, where each takes a tenth of the slack
 
 
-async def _looking(nodes: int) -> None:
-    """A scope that is moved for each node, and a look whether somebody has cancelled it."""
+async def _looking(nodes: int, every: int) -> None:
+    """A look for each node whether somebody has cancelled the scope, moved for every so many."""
     clock = trio.lowlevel.current_clock().current_time
     value = 1
     with trio.CancelScope(deadline=clock() + NODE_LIMIT) as scope:
-        for _ in range(nodes):
-            scope.deadline = clock() + NODE_LIMIT
+        for number in range(nodes):
+            if number % every == 0:
+                scope.deadline = clock() + NODE_LIMIT
             value = await plain(value)
             await trio.lowlevel.checkpoint_if_cancelled()
 
@@ -38,8 +40,8 @@ def _node(engine: Engine) -> Contestants:
     work = stages_of(plain, 1, _NODES)
     return {
         "the call": partial(bare, work, 1),
-        "a deadline that is moved": partial(rolling, work, 1),
-        "a look whether it is cancelled": partial(_looking, _NODES),
+        "a look whether it is cancelled": partial(_looking, _NODES, _NODES),
+        "its share of a deadline that is moved": partial(_looking, _NODES, _EVERY),
         "its outcome, metrics, whom to blame": partial(engine.run, straight(work, name="node"), 1),
         "its fifth of a stage": partial(
             engine.run, straight(stages_of(plain, 10, 5), name="stages"), 1
@@ -52,7 +54,7 @@ def _run(engine: Engine) -> Contestants:
     return {
         "the call of its node": partial(bare, work, 1),
         "one scope with a deadline": partial(rolling, work, 1),
-        "a look whether it is cancelled": partial(_looking, 1),
+        "a look whether it is cancelled": partial(_looking, 1, 1),
         "admission, the records, the result": partial(engine.run, straight(work, name="run"), 1),
     }
 

@@ -132,7 +132,7 @@ class _Compiler:
             plain=plain and self._resources.enforced,
             history=history,
             share=share,
-            add_ok=stats[Status.OK].add,
+            ok=stats[Status.OK],
         )
 
     def _node(self, node: Node, stage: Stage, above: Limit, *, strict: bool) -> NodePlan:
@@ -179,7 +179,7 @@ class _Compiler:
             policies=policies,
             history=history,
             share=share,
-            add_ok=stats[Status.OK].add,
+            ok=stats[Status.OK],
             alternatives=alternatives,
         )
 
@@ -223,7 +223,7 @@ class _Compiler:
             bare=False,
             policies=policies,
             history=self._history(one, stats, stage.name, one.name, "node"),
-            add_ok=stats[Status.OK].add,
+            ok=stats[Status.OK],
         )
         stated = one.stated_timeout
         return Alternative(

@@ -13,7 +13,7 @@ from graceline.engine.learning import Recorded
 from graceline.engine.policies import Policies
 from graceline.engine.sharing import Share
 from graceline.resilience import AlternativeHealth
-from graceline.telemetry.stats import PartStats, PipelineStats
+from graceline.telemetry.stats import Histogram, PartStats, PipelineStats
 from graceline.values import frozen
 from graceline.work import Bound
 
@@ -68,7 +68,7 @@ class NodePlan(Plan):
         items: gives the list of a node that runs over one, where its input is none.
         plain: nothing but its limit has to be looked at: the hot path may take it.
         bare: a level of it never has a lease or errors of attempts; they need not be looked for.
-        add_ok: counts the duration of a run that ended well.
+        ok: counts the durations of runs that ended well.
         alternatives: those that `call` chooses from; empty for a node that is no choice.
         tempo: how it went the last time, in any run.
     """
@@ -81,7 +81,7 @@ class NodePlan(Plan):
     plain: bool
     bare: bool
     policies: Policies | None
-    add_ok: Callable[[float], None]
+    ok: Histogram
     items: Callable[[Any], Any] | None = None
     alternatives: tuple[Alternative, ...] = ()
     tempo: Tempo = attrs.field(factory=Tempo)
@@ -125,11 +125,11 @@ class _Holder(Plan):
 class StagePlan(_Holder):
     """A stage, ready to run. `chain` holds its nodes in order if they are one sequence.
 
-    `plain` and `add_ok` are as for a node.
+    `plain` and `ok` are as for a node.
     """
 
     stats: PartStats
-    add_ok: Callable[[float], None]
+    ok: Histogram
 
     parts: Mapping[str, NodePlan]
     chain: tuple[NodePlan, ...] | None

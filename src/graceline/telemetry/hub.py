@@ -5,7 +5,7 @@ events from a `Courier`, in a thread, and may block.
 
 Kinds of interest keep the hot path cheap. Every sink hears of trouble. Only while one wants a
 *trace* are the events of parts that start and end well even built; it gets them, and so does one
-that has no opinion, but none that says it wants no trace. Only a sink that wants *output* gets what
+that has no opinion, but none that says it wants none. Only a sink that wants *output* gets what
 child programs write: a method `wants_output` says so, as `wants_trace` does. Only one whose method
 `wants_payloads` says so when it is subscribed gets what parts take and return. A sink with a method
 `keep_exemplars` gets the store for them; one with a method `carrier` is asked for headers wherever

@@ -369,7 +369,8 @@ def _without_cancel(error: BaseException) -> BaseException | None:
 
 def _restore_signals() -> None:
     """Undo what an earlier job, or an import, has done to the signals that end a job."""
-    # To look takes half as long as to set.
+    # To look takes half as long as to set. What goes past the module `signal`, as `faulthandler`
+    # does, is not seen.
     signal.setitimer(signal.ITIMER_REAL, 0.0)
     if signal.getsignal(signal.SIGTERM) is not _on_sigterm:
         signal.signal(signal.SIGTERM, _on_sigterm)
