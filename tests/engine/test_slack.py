@@ -159,7 +159,7 @@ def test_a_tighter_limit_is_exact():
 
 @pytest.mark.parametrize(("limit", "slack"), [(TIGHT / 2, False), (TIGHT * 2, True)])
 def test_a_short_limit_is_exact(limit, slack):
-    """A limit of less than a hundred times the slack has none, however quick its nodes are."""
+    """A limit of less than twenty times the slack has none, however quick its nodes are."""
     _, seen = looks(0.0, 0.0, limit=limit)
     assert any(abs(one.slack) > TINY for one in seen) is slack
 

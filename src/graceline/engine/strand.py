@@ -33,8 +33,8 @@ Timers of Linux have 50 us of slack for the same reason (PR_SET_TIMERSLACK). `ep
 waits, counts in steps of 1 ms.
 """
 
-TIGHT = 100 * SLACK
-"""Seconds; what has less than that is cut to the instant."""
+TIGHT = 20 * SLACK
+"""Seconds; a limit with less than that left is exact: the slack is a twentieth of it at most."""
 
 
 def slack_of(clock: Callable[[], float]) -> float:
