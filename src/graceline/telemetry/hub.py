@@ -80,6 +80,7 @@ class Hub:
     ) -> None:
         """Start with `sinks`; `exemplars` is for those that note some."""
         self._sinks: tuple[Listener, ...] = ()
+        self._numbered: tuple[tuple[int, Listener], ...] = ()
         self._tracers: tuple[tuple[Listener, Callable[[], bool]], ...] = ()
         self._readers: tuple[tuple[Listener, Callable[[], bool]], ...] = ()
         self.curious: tuple[Listener, ...] = ()
@@ -115,7 +116,7 @@ class Hub:
         entry: Listener = courier or sink
         if courier is not None:
             self._couriers = (*self._unfinished(), courier)
-        self._sinks = (*self._sinks, entry)
+        self._set((*self._sinks, entry))
         self._tracers += _asking(entry, "wants_trace")
         self._readers += _asking(entry, "wants_output")
         self._carriers += _asking(entry, "carrier")
@@ -124,7 +125,7 @@ class Hub:
         self._share(sink, entry)
 
         def drop() -> None:
-            self._sinks = tuple([other for other in self._sinks if other is not entry])
+            self._set(tuple([other for other in self._sinks if other is not entry]))
             self.curious = tuple([other for other in self.curious if other is not entry])
             self._tracers = tuple([pair for pair in self._tracers if pair[0] is not entry])
             self._readers = tuple([pair for pair in self._readers if pair[0] is not entry])
@@ -205,8 +206,8 @@ class Hub:
 
     def trace(self, event: Event, spared: Spared) -> None:
         """The same, but for some sinks."""
-        for sink in self._sinks:
-            if id(sink) in spared:  # not by `==`: sinks may be equal at times
+        for number, sink in self._numbered:
+            if number in spared:  # not by `==`: sinks may be equal at times
                 continue
             try:
                 sink(event)
@@ -257,6 +258,10 @@ class Hub:
 
     def _count_drop(self) -> None:
         self.dropped += 1
+
+    def _set(self, sinks: tuple[Listener, ...]) -> None:
+        self._sinks = sinks
+        self._numbered = tuple([(id(sink), sink) for sink in sinks])  # a trace asks for it often
 
     def _ask(self, sink: Listener, name: str) -> bool:
         """What a sink says of itself; one without the method, or that raises, says no."""
