@@ -181,13 +181,23 @@ def test_who_asks_is_held_to_the_instant(ask):
     assert abs(after.slack) <= TINY
 
 
-def test_a_thread_that_asks_leaves_the_scope_alone():
-    """What asks from a thread cannot move a deadline of the event loop, and gets its answer."""
+def in_a_loop_of_its_own():
+    """Ask in a thread that has an event loop itself."""
+
+    async def main():
+        return remaining()
+
+    return trio.run(main)
+
+
+@pytest.mark.parametrize("ask", [remaining, in_a_loop_of_its_own])
+def test_a_thread_that_asks_leaves_the_scope_alone(ask):
+    """What asks from a thread cannot move a deadline of our event loop, and gets its answer."""
     seen, left = [], []
 
     async def node(number):
         look(seen)
-        thread = threading.Thread(target=lambda: left.append(copied.run(remaining)))
+        thread = threading.Thread(target=lambda: left.append(copied.run(ask)))
         copied = copy_context()
         thread.start()
         thread.join()

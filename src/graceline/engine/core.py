@@ -111,6 +111,7 @@ class Engine(Functions):
             watching=mode == "observe",
             drain=self._drain,
             slack=slack_of(self._clock),
+            token=trio.lowlevel.current_trio_token(),
             late=self._late,
             forget=self._register.forget,
             workers=workers,

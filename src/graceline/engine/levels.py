@@ -12,7 +12,7 @@ from contextvars import Context, ContextVar, Token
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from trio.lowlevel import in_trio_run
+from trio.lowlevel import current_trio_token, in_trio_run
 
 from graceline.deadlines import Level, Limit, Source
 from graceline.engine.endings import contains
@@ -225,7 +225,8 @@ def _asked(seat: list[Any]) -> LevelRun:
     """
     level = level_of(seat)
     strand: Strand | None = seat[6]
-    if strand is not None and in_trio_run():  # a thread has to leave scopes alone
+    # A thread has to leave scopes alone, also one with an event loop of its own.
+    if strand is not None and in_trio_run() and current_trio_token() is level.run.shared.token:
         seat[6] = None
         if not level.ended:
             strand.tighten(level.fired())

@@ -67,6 +67,7 @@ class Shared:
         watching: True in `observe`: limits that pass are reported.
         drain: set when the engine drains.
         slack: seconds by which a scope may fire too late.
+        token: that of the event loop in which it runs.
         late: tells of parts that run late.
         forget: called with each run that has ended.
         workers: where work runs that does not run in the event loop.
@@ -82,6 +83,7 @@ class Shared:
     watching: bool
     drain: trio.Event
     slack: float
+    token: trio.lowlevel.TrioToken
     late: LateWatch
     forget: Callable[[RunState], None]
     workers: Workers
