@@ -118,14 +118,14 @@ def cuts_too_late(patch):
     patch.setattr(RunState, "cleanup_end", lambda run, level, now: end(run, level, now) + 1)
 
 
-def _cause(key, *, ties):
+def _cause(*, own=Level.own, key=float, ties="outermost"):
     def cause(level, at):
         found = None
         while level is not None:
-            if level.own() <= at and (
+            if own(level) <= at and (
                 found is None
-                or key(level.own()) < key(found.own())
-                or (ties == "outermost" and level.own() == found.own())
+                or key(own(level)) < key(own(found))
+                or (ties == "outermost" and own(level) == own(found))
             ):
                 found = level
             level = level.parent
@@ -135,11 +135,11 @@ def _cause(key, *, ties):
 
 
 def blames_the_innermost(patch):
-    patch.setattr(Level, "cause", _cause(float, ties="innermost"))
+    patch.setattr(Level, "cause", _cause(ties="innermost"))
 
 
 def blames_the_latest(patch):
-    patch.setattr(Level, "cause", _cause(float.__neg__, ties="outermost"))
+    patch.setattr(Level, "cause", _cause(key=float.__neg__))
 
 
 def loses_late_values(patch):
@@ -283,11 +283,11 @@ def agrees(given):
 
 
 def own_without_cancels(patch):
-    patch.setattr(Level, "own", lambda level: level.deadline)
+    patch.setattr(Level, "cause", _cause(own=lambda level: level.deadline))
 
 
 def own_without_deadline(patch):
-    patch.setattr(Level, "own", lambda level: level.cancelled_at)
+    patch.setattr(Level, "cause", _cause(own=lambda level: level.cancelled_at))
 
 
 def fired_without_parents(patch):

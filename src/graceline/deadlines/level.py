@@ -172,7 +172,9 @@ class Level:
         level: Level | None = self
         found, earliest = None, inf
         while level is not None:
-            own = level.own()
+            own = level.deadline
+            if level.cancelled_at < own:  # `own()`, without the call
+                own = level.cancelled_at
             if own <= at and own <= earliest:
                 found, earliest = level, own
             level = level.parent

@@ -77,8 +77,8 @@ def settle(
             return _WELL
         cause = level.cause(at)
         assert cause is not None  # noqa: S101 - fired(x) <= at means that some level's own is
-        status = _status(cause) if strict else _LATE
-        return Verdict(status, blame_level(cause, at), overrun=at - fired)
+        cut = _cut_by(cause, at, 0.0)
+        return Verdict(cut.status if strict else _LATE, cut.blame, overrun=at - fired)
     seen = at if noticed is None else noticed
     cause = level.cause(seen)
     if ending is _ERROR or (cause is None and ending is _ERROR_IN_CANCEL):
@@ -89,8 +89,7 @@ def settle(
             "cancelled by a scope of the caller's",
         )  # fmt: skip
         return Verdict(Status.CANCELLED, blame, grace_used=at - seen, foreign=True)
-    foreign = cause.limit.level == "caller"
-    return Verdict(_status(cause), blame_level(cause, at), 0.0, at - fired, foreign)
+    return _cut_by(cause, at, at - fired)
 
 
 def expired(level: Level, at: float) -> Verdict | None:
@@ -98,21 +97,21 @@ def expired(level: Level, at: float) -> Verdict | None:
     cause = None if at < level.fired() else level.cause(at)
     if cause is None:
         return None
-    return Verdict(_status(cause), blame_level(cause, at), foreign=cause.limit.level == "caller")
+    return _cut_by(cause, at, 0.0)
 
 
-def _status(cause: Level) -> Status:
-    return _TIMED_OUT if _by_limit(cause) else _CANCELLED
-
-
-def _by_limit(cause: Level) -> bool:
-    return cause.reason is None or cause.deadline <= cause.cancelled_at
+def _cut_by(cause: Level, at: float, grace_used: float) -> Verdict:
+    """The verdict on work that a level cut, and that ended at `at`."""
+    foreign = cause.limit.level == "caller"
+    if cause.reason is None or cause.deadline <= cause.cancelled_at:
+        return Verdict(_TIMED_OUT, blame_limit(cause, at), 0.0, grace_used, foreign)
+    return Verdict(_CANCELLED, blame_level(cause, at), 0.0, grace_used, foreign)
 
 
 def blame_level(cause: Level, at: float) -> Blame:
     """The blame for a level that cut work which ended at `at`."""
     asked = cause.reason
-    if not _by_limit(cause) and asked is not None:
+    if asked is not None and cause.cancelled_at < cause.deadline:
         # `attrs.evolve` takes three times as long, and each part of a cancelled run has a blame.
         return Blame(
             asked.level, asked.name, asked.kind, asked.limit, asked.source, at - cause.start,

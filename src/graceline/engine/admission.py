@@ -142,18 +142,13 @@ class Admission:
 
     def ended(self, run: RunState, end: float, status: Status) -> None:
         """Learn how long a run had its slot, and whether it was cut."""
-        foresight = self._foresight
-        if foresight is None:
-            return
-        if status is _OK or status is _LATE:
-            foresight.completed(run, end)
-        else:
-            foresight.ended(run, end)
+        if self._foresight is not None:
+            self._foresight.ended(run, end, well=status is _OK or status is _LATE)
 
     def leave(self, run: RunState) -> None:
         """Give the slot of a run back: the first in the queue that can use it gets it."""
-        if run.expected is not None:
-            self._left(run)
+        if run.expected is not None and self._foresight is not None:
+            self._foresight.leaves(run)
         if self._queue:
             self._pass_on(run)
         else:  # spared a call: it is the end of every run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from graceline.adaptive import DurationHistory
@@ -44,20 +44,18 @@ class _Course:
         self.expected: Expected | None = None
         self.predictor = Predictor()
 
-    def completed(self, seconds: float) -> None:
-        """Add the duration of a run that came to its end by itself."""
-        self._completed += 1
-        self._add(seconds)
-
     def cut(self, seconds: float) -> None:
-        """Add that of a run which was cut, after more than 0 s: it would have taken longer.
+        """Add the duration of a run that was cut, after more than 0 s: it would have taken longer.
 
         A flood of early cancels, which say nothing, would push out what does.
         """
         if self.expected is None or seconds >= self.expected.least:
-            self._add(-seconds)
+            self.add(-seconds)
 
-    def _add(self, signed: float) -> None:
+    def add(self, signed: float) -> None:
+        """Add the duration of a run that came to its end by itself; a negative one was cut."""
+        if signed >= 0:
+            self._completed += 1
         self._signed.append(signed)
         self._new += 1
         if (self._new >= _EVERY and 4 * self._new >= len(self._signed)) or (
@@ -154,27 +152,21 @@ class Foresight:
             # Sums of floats drift; nobody in line is a sum of nothing.
             self._seconds = self._seconds - run.expected if self._known else 0.0
 
-    def completed(self, run: RunState, end: float) -> None:
-        """A run that had a slot came to its end by itself at `end`: it took that long."""
-        self._course(run.plan.name).completed(end - run.admitted_at)
-
-    def ended(self, run: RunState, end: float) -> None:
-        """A run that had a slot has ended at `end` without a value.
+    def ended(self, run: RunState, end: float, *, well: bool) -> None:
+        """A run that had a slot has ended at `end`; `well`: with a value.
 
         What came to its end by itself took that long; what was cut by its own limit, by one above
         it or by a cancel would have taken longer.
         """
-        cancelled = min(run.root.fired(), run.root.foreign_at)
-        if cancelled > end:
-            self.completed(run, end)
-        elif cancelled > run.admitted_at:
-            self._course(run.plan.name).cut(cancelled - run.admitted_at)
-
-    def _course(self, name: str) -> _Course:
+        name, began = run.plan.name, run.admitted_at
         course = self._courses.get(name)
         if course is None:
             course = self._courses[name] = _Course()
-        return course
+        cancelled = inf if well else min(run.root.fired(), run.root.foreign_at)
+        if cancelled > end:
+            course.add(end - began)
+        elif cancelled > began:
+            course.cut(cancelled - began)
 
     def _load(self, expected: Expected, active: int, slots: float, queued: int) -> Load:
         held = self._seconds / self._known if self._known else expected.held

@@ -139,7 +139,9 @@ def node_outcome(
         level.start - run.origin, now - level.start, limit.shown, limit.source, attempts,
         verdict.grace_used, verdict.overrun, verdict.blame, secondary, level.alternative,
     )  # fmt: skip
-    return _frozen(node, NodeOutcome)
+    node.__class__ = NodeOutcome
+    outcome: NodeOutcome = node
+    return outcome
 
 
 def stage_outcome(
@@ -155,25 +157,22 @@ def stage_outcome(
     """The outcome of a stage; nodes that never had a turn are `skipped`."""
     assert isinstance(plan, StagePlan)  # noqa: S101
     limit = level.limit
-    parts = {
-        name: nodes[name] if name in nodes else _skipped_node(run, part, now)
-        for name, part in plan.parts.items()
-    }
+    parts: dict[str, Outcome | Record] = {}
+    for name, part in plan.parts.items():
+        if name in nodes:
+            parts[name] = nodes[name]
+        elif run.traced:
+            parts[name] = _no_turn(run, part, now)
+        else:  # nobody is told: a record will do
+            part.stats[_SKIPPED].add(0.0)
+            parts[name] = (part, UNSET, now, now, None)
     stage = _StageDraft(
         plan.name, verdict.status, value, error, level.start - run.origin, now - level.start,
         limit.shown, limit.source, verdict.grace_used, verdict.overrun, verdict.blame, (),
         Outcomes(parts, run.origin),
     )  # fmt: skip
-    return _frozen(stage, StageOutcome)
-
-
-def _skipped_node(run: RunState, plan: NodePlan, now: float) -> NodeOutcome | Record:
-    """The outcome of a node that never had a turn, or the record of it if nobody is told."""
-    if not run.traced:
-        plan.stats[_SKIPPED].add(0.0)
-        return plan, UNSET, now, now, None
-    outcome = _no_turn(run, plan, now)
-    assert isinstance(outcome, NodeOutcome)  # noqa: S101 - the plan is a node's
+    stage.__class__ = StageOutcome
+    outcome: StageOutcome = stage
     return outcome
 
 
@@ -205,30 +204,24 @@ def unstarted(run: RunState, level: LevelRun, status: Status, blame: Blame | Non
 
 def tell(run: RunState, level: LevelRun, outcome: Outcome, now: float) -> None:
     """Count the outcome, and hand out its event if anybody may want it."""
-    plan = level.plan
-    _count(run, plan, outcome)
-    if not run.traced:
-        if outcome.status is _OK or outcome.status is _SKIPPED:
-            return
-        if not run.trouble_heard():
-            return
-    if run.shared.hub.curious and outcome.status is not _SKIPPED:
-        tell_payloads(
-            run, level, outcome.status, now, value=outcome.value, error=outcome.error,
-            partial=getattr(outcome, "partial", None), secondary=outcome.secondary,
-        )  # fmt: skip
-    tell_ended(run, level, outcome, now)
-
-
-def _count(run: RunState, plan: Plan, outcome: Outcome) -> None:
-    status, stats = outcome.status, plan.stats
+    plan, status = level.plan, outcome.status
+    stats = plan.stats
     assert isinstance(stats, PartStats)  # noqa: S101 - a run is counted elsewhere
     stats.add(status, outcome.elapsed, outcome.blame, outcome.error)
-    if status is _CANCELLED:
-        level = "node" if isinstance(outcome, NodeOutcome) else "stage"
-        run.plan.stats.add_cancelled(outcome.blame, level)
+    kind = "stage"
     if isinstance(outcome, NodeOutcome):
+        kind = "node"
         if status is _OK or status is _LATE:
             run.completed.append(plan.label)
         elif outcome.attempts:
             run.unfinished += 1
+    if status is _CANCELLED:
+        run.plan.stats.add_cancelled(outcome.blame, kind)
+    if not run.traced and (status is _OK or status is _SKIPPED or not run.trouble_heard()):
+        return
+    if run.shared.hub.curious and status is not _SKIPPED:
+        tell_payloads(
+            run, level, status, now, value=outcome.value, error=outcome.error,
+            partial=getattr(outcome, "partial", None), secondary=outcome.secondary,
+        )  # fmt: skip
+    tell_ended(run, level, outcome, now)

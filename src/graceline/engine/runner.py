@@ -201,7 +201,7 @@ def _settle(run: RunState, strand: Strand, book: Book, value: Any) -> PipelineRe
     if watched or book.failure is not None or now >= root.fired():  # else a fast end, as a stage's
         verdict, error = settle_holder(run, root, book, now, strict=plan.strict)
         if plan.history is not None:
-            returned = came_back(root, book, verdict, now)
+            returned = book.failure is None and came_back(root, verdict, now)
             plan.history.settle(root, verdict, now, returned=returned)
         if verdict.status is not _OK and verdict.status is not Status.LATE:
             value = None

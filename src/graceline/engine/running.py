@@ -225,7 +225,7 @@ async def run_stages(
             error=error,
             nodes=inner.outcomes,
             last=inner.last,
-            returned=came_back(level, inner, verdict, now),
+            returned=inner.failure is None and came_back(level, verdict, now),
         )
         usable, value, book.outcomes[plan.name] = route(run, strand, level, outcome, book)
         if not usable:
@@ -251,9 +251,9 @@ def settle_holder(
     return Verdict(failure.status, failure.blame, 0.0, used), failure.error
 
 
-def came_back(level: LevelRun, book: Book, verdict: Verdict, now: float) -> bool:
-    """Whether a stage or a pipeline came to its end by itself.
+def came_back(level: LevelRun, verdict: Verdict, now: float) -> bool:
+    """Whether a stage or a pipeline without a failure came to its end by itself.
 
     One that was cut while only non-critical parts were left is ok, and has not.
     """
-    return book.failure is None and (verdict.status is not Status.OK or now < level.fired())
+    return verdict.status is not Status.OK or now < level.fired()

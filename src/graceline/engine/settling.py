@@ -299,49 +299,44 @@ async def finish(
 def route(
     run: RunState, strand: Strand, level: LevelRun, outcome: Outcome, book: Book
 ) -> tuple[bool, Any, Outcome]:
-    """What do the dependents of a part get? Returns whether it is usable, the value, the outcome.
+    """What do the dependents of a part get? Returns whether it is usable, that value, the outcome.
 
     A part that is not usable and counts is the holder's failure. A fallback that raises turns its
     part into a failure that counts; so the outcome is final here, and everybody is told.
     """
-    usable, value, outcome = _route(run, strand, level, outcome, book)
-    tell(run, level, outcome, strand.now)
-    return usable, value, outcome
-
-
-def _route(
-    run: RunState, strand: Strand, level: LevelRun, outcome: Outcome, book: Book
-) -> tuple[bool, Any, Outcome]:
     plan, status = level.plan, outcome.status
-    value = level.input
+    value, usable = level.input, True
     if status is _OK or status is _LATE:
         value = outcome.value
     elif status is not _SKIPPED:
         blame = outcome.blame
         stops = status is _CANCELLED and blame is not None and blame.kind in _STOPS_ALL
         if plan.critical or stops or (run.foreign or run.original) is not None:
-            book.failure = book.failure or outcome
-            return False, None, outcome
-        if plan.fallback is not PASS_INPUT:
+            usable = False
+        elif plan.fallback is not PASS_INPUT:
             value = plan.fallback
             if callable(value):
                 try:
                     value = value(outcome if isinstance(value, StandIn) else level.input)
                 except Exception as error:  # noqa: BLE001 - becomes the part's failure
-                    message = (
-                        f"fallback= of {level.limit.level} {plan.name!r} raised "
-                        f"{type(error).__name__}"
-                    )
-                    secondary = outcome.secondary
-                    if outcome.error is not None:
-                        secondary = (outcome.error, *secondary)
-                    outcome = attrs.evolve(
-                        outcome, status=_FAILED, error=error, secondary=secondary,
-                        blame=blame_failure(level, strand.now, Kind.FAILED, message),
-                    )  # fmt: skip
-                    book.failure = book.failure or outcome
-                    return False, None, outcome
-        run.degraded += (plan.label,)
-        plan.stats.add_degraded()  # type: ignore[union-attr]
-    book.give(plan.name, value)
-    return True, value, outcome
+                    outcome, usable = _fallback_raised(level, outcome, strand.now, error), False
+        if usable:
+            run.degraded += (plan.label,)
+            plan.stats.add_degraded()  # type: ignore[union-attr]
+    if usable:
+        book.give(plan.name, value)
+    else:
+        book.failure = book.failure or outcome
+    tell(run, level, outcome, strand.now)
+    return usable, value, outcome
+
+
+def _fallback_raised(level: LevelRun, outcome: Outcome, now: float, error: Exception) -> Outcome:
+    message = f"fallback= of {level.limit.level} {level.plan.name!r} raised {type(error).__name__}"
+    secondary = outcome.secondary
+    if outcome.error is not None:
+        secondary = (outcome.error, *secondary)
+    return attrs.evolve(
+        outcome, status=_FAILED, error=error, secondary=secondary,
+        blame=blame_failure(level, now, Kind.FAILED, message),
+    )  # fmt: skip

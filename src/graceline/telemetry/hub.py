@@ -151,7 +151,10 @@ class Hub:
 
     def heard(self) -> bool:
         """Whether any sink would take an event now; a sink may say otherwise by a method `deaf`."""
-        return any(not self._ask(sink, "deaf") for sink in self._sinks)
+        for sink in self._sinks:  # noqa: SIM110 - spelled out: something is late already
+            if not self._ask(sink, "deaf"):
+                return True
+        return False
 
     def spared(self, *, wanted: bool = False) -> Spared | None:
         """The sinks that want no trace of a run that goes on now; None if nobody wants one.
