@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from graceline import (
+    Adaptive,
     Node,
     Pipeline,
     Stage,
@@ -157,11 +158,25 @@ def test_a_tighter_limit_is_exact():
     assert seen == [9, 5, 7] * 2
 
 
-@pytest.mark.parametrize(("limit", "slack"), [(TIGHT / 2, False), (TIGHT * 2, True)])
-def test_a_short_limit_is_exact(limit, slack):
-    """A limit of less than twenty times the slack has none, however quick its nodes are."""
+@pytest.mark.parametrize(("limit", "most"), [(TIGHT / 2, SLACK / 2), (TIGHT * 2, SLACK)])
+def test_a_short_limit_has_little_slack(limit, most):
+    """The slack of a limit is a twentieth of it at most."""
     _, seen = looks(0.0, 0.0, limit=limit)
-    assert any(abs(one.slack) > TINY for one in seen) is slack
+    assert most / 2 < max(one.slack for one in seen) <= most + TINY
+
+
+@pytest.mark.parametrize(("limit", "exact"), [(TIGHT / 2, True), (TIGHT * 2, False)])
+def test_a_short_learned_limit_is_exact(limit, exact):
+    """A learned limit of less than twenty times the slack has none, however quick its nodes are."""
+    _, seen = looks(0.0, 0.0, limit=Adaptive(initial=limit, floor=limit, ceiling=limit))
+    assert (len({one.scope for one in seen}) == COUNT) is exact
+
+
+def test_a_run_opens_its_scope_with_slack():
+    """The first node of a run shares its deadline with those behind it, if it was quick the last time."""
+    _, seen = looks(0.0, 0.0)
+    assert seen[0].slack > TINY
+    assert seen[1].scope == seen[0].scope
 
 
 @pytest.mark.parametrize("ask", [remaining, current, outgoing_headers])

@@ -24,12 +24,13 @@ from graceline.engine.attempts import attempted
 from graceline.engine.choosing import bind_choice
 from graceline.engine.compiling_policies import compile_policies
 from graceline.engine.learning import Recorded
-from graceline.engine.plan import Alternative, NodePlan, PipelinePlan, StagePlan
+from graceline.engine.plan import Alternative, NodePlan, PipelinePlan, StagePlan, Tempo
 from graceline.engine.policies import Policies
 from graceline.engine.protections import Place
 from graceline.engine.resources import Resources
 from graceline.engine.sharing import Share
 from graceline.engine.site import current_site
+from graceline.engine.strand import SHARE
 from graceline.engine.surrounded import Surrounded
 from graceline.telemetry.stats import HEDGES, STOPS, PartStats, PipelineStats, expect
 from graceline.work import Bound, bind_coroutine
@@ -75,6 +76,7 @@ class _Compiler:
             stage.name: self._stage(stage, limit, strict=strict, fail_fast=fail_fast)
             for stage in pipeline.stages
         }
+        first_span, first_tempo = _first(pipeline.graph, stages)
         return PipelinePlan(
             name=pipeline.name,
             label=pipeline.name,
@@ -90,7 +92,8 @@ class _Compiler:
             heads=_heads(pipeline.graph, stages),
             parts=stages,
             chain=_chain(pipeline.graph, stages),
-            first_span=_first_span(pipeline.graph, stages),
+            first_span=first_span,
+            first_tempo=first_tempo,
             ordered=pipeline.graph.segments == (tuple(stages),),
             history=self._history(pipeline, stats, "", "", "pipeline"),
             hedged=self._hedged,
@@ -181,6 +184,7 @@ class _Compiler:
             share=share,
             ok=stats[Status.OK],
             alternatives=alternatives,
+            tempo=Tempo(min(self._resources.slack, limit.span * SHARE)),
         )
 
     def _called(
@@ -353,8 +357,11 @@ def _chain(graph: Graph, parts: Mapping[str, Any]) -> tuple[Any, ...] | None:
     return tuple(parts[name] for name in graph.segments[0])
 
 
-def _first_span(graph: Graph, stages: Mapping[str, StagePlan]) -> float:
+def _first(graph: Graph, stages: Mapping[str, StagePlan]) -> tuple[float, Tempo]:
     first = stages[graph.order[0]]
     if len(graph.segments) > 1 or first.chain is None:
-        return inf
-    return min(first.limit.span, first.chain[0].limit.span)
+        return inf, Tempo()
+    limit, node = first.limit, first.chain[0]
+    if limit.span <= node.limit.span:
+        return limit.span, Tempo()
+    return node.limit.span, node.tempo

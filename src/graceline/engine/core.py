@@ -83,6 +83,7 @@ class Engine(Functions):
         self._protections = Protections(
             self._hub, stats, lane, enforced=mode == "enforce", random=random.random
         )
+        self._clock = trio.lowlevel.current_clock().current_time
         self._plans = Catalogue(
             Resources(
                 timeouts=timeouts,
@@ -94,11 +95,11 @@ class Engine(Functions):
                 protections=self._protections,
                 random=random.random,
                 crowded=lambda: admission.queued > 0,
+                slack=slack_of(self._clock),
             )
         )
         self._malformed = MalformedHeaders(lane)
         self._register = Register()
-        self._clock = trio.lowlevel.current_clock().current_time
         self._drain = trio.Event()
         self._late = LateWatch()
         self._shared = Shared(
@@ -110,7 +111,6 @@ class Engine(Functions):
             enforced=mode == "enforce",
             watching=mode == "observe",
             drain=self._drain,
-            slack=slack_of(self._clock),
             token=trio.lowlevel.current_trio_token(),
             late=self._late,
             forget=self._register.forget,

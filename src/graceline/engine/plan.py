@@ -47,12 +47,14 @@ class Tempo:
     """How a node went the last time.
 
     Attributes:
-        slack: seconds by which its scope may fire too late; none unless it took less than that.
+        most: the slack of a node that took less than that.
+        slack: seconds by which its scope may fire too late.
     """
 
-    __slots__ = ("slack",)
+    __slots__ = ("most", "slack")
 
-    def __init__(self) -> None:
+    def __init__(self, most: float = 0.0) -> None:
+        self.most: float = most
         self.slack: float = 0.0
 
 
@@ -141,12 +143,14 @@ class PipelinePlan(_Holder):
     """A pipeline, ready to run. `chain` holds its stages in order if they are one sequence.
 
     `first_span` is the tightest limit of the first stage and its first node in seconds, `inf` where
-    the run begins with branches. `ordered` says that a chain runs in definition order, `hedged`
+    the run begins with branches; `first_tempo` is that of the node, if its limit is the tightest.
+    `ordered` says that a chain runs in definition order, `hedged`
     that a node in it may be hedged.
     """
 
     stats: PipelineStats
     first_span: float
+    first_tempo: Tempo
     hedged: bool
 
     parts: Mapping[str, StagePlan]

@@ -28,6 +28,7 @@ class Resources:
         protections: breakers, bulkheads and retry budgets.
         random: gives numbers in [0, 1), for the jitter of backoffs.
         crowded: whether runs wait for a slot of the engine.
+        slack: seconds by which the scope of a quick node may fire too late at most.
     """
 
     timeouts: Timeouts
@@ -39,3 +40,4 @@ class Resources:
     protections: Protections
     random: Callable[[], float]
     crowded: Callable[[], bool]
+    slack: float

@@ -75,7 +75,8 @@ async def perform(  # noqa: PLR0915 - one coroutine on purpose, see below
             # Opened with the deadline of the first node, the scope need not be moved for it.
             now, root = run.admitted_at, run.root
             bound = root.fired()
-            strand = Strand(root, now, min(bound, now + run.plan.first_span))
+            fires = now + run.plan.first_span + run.plan.first_tempo.slack
+            strand = Strand(root, now, min(bound, fires))
             pace = run.shared.pace
             strand.ticks = pace.ticks
             # `top` of most runs is the run itself: no call for that, and none to open a strand.

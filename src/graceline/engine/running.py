@@ -53,7 +53,6 @@ async def run_nodes(  # noqa: PLR0915 - see above
     clock = run.clock
     outcomes = book.outcomes
     completed = run.completed
-    slack = run.shared.slack
     now = strand.now
     for plan in nodes:
         strand.ticks += 1
@@ -80,12 +79,13 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 continue
             strand.aim(fires)
         else:
+            # Moving a deadline costs more than all else here: quick nodes share one, see `Tempo`.
+            latest = fires + plan.tempo.slack
             if history is not None:  # only now: whoever takes a lease has to start
                 level = LevelRun(run, plan, stage, now, value)
                 history.begin(level)
                 fires = min(level.deadline, bound)
-            # Moving a deadline costs more than all else here: quick nodes share one, see `Tempo`.
-            latest = fires if fires - now < TIGHT else fires + plan.tempo.slack
+                latest = fires if fires - now < TIGHT else fires + plan.tempo.slack
             if bound < latest:
                 latest = bound
             if not fires <= strand.deadline <= latest:
@@ -126,7 +126,8 @@ async def run_nodes(  # noqa: PLR0915 - see above
                 elapsed, ok = now - start, plan.ok
                 ok.counts[bisect_left(ok.bounds, elapsed)] += 1  # `add`, without the call
                 ok.total += elapsed
-                plan.tempo.slack = slack if elapsed < slack else 0.0
+                tempo = plan.tempo
+                tempo.slack = tempo.most if elapsed < tempo.most else 0.0
                 if run.traced:
                     if run.shared.hub.curious:
                         tell_payloads(run, level_of(seat), Status.OK, now, value=result)

@@ -66,7 +66,6 @@ class Shared:
         enforced: False in the modes that cancel nothing.
         watching: True in `observe`: limits that pass are reported.
         drain: set when the engine drains.
-        slack: seconds by which a scope may fire too late.
         token: that of the event loop in which it runs.
         late: tells of parts that run late.
         forget: called with each run that has ended.
@@ -82,7 +81,6 @@ class Shared:
     enforced: bool
     watching: bool
     drain: trio.Event
-    slack: float
     token: trio.lowlevel.TrioToken
     late: LateWatch
     forget: Callable[[RunState], None]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from graceline.deadlines import Level
 
-__all__ = ["SLACK", "TIGHT", "Strand", "slack_of"]
+__all__ = ["SHARE", "SLACK", "TIGHT", "Strand", "slack_of"]
 
 SLACK = 1e-4
 """Seconds by which the scope of a node may fire too late, if the node took less the last time.
@@ -33,8 +33,11 @@ Timers of Linux have 50 us of slack for the same reason (PR_SET_TIMERSLACK). `ep
 waits, counts in steps of 1 ms.
 """
 
-TIGHT = 20 * SLACK
-"""Seconds; a limit with less than that left is exact: the slack is a twentieth of it at most."""
+SHARE = 0.05
+"""The slack of a limit is at most this share of it."""
+
+TIGHT = SLACK / SHARE
+"""Seconds; a learned limit below that has no slack: its share would have to be worked out anew."""
 
 
 def slack_of(clock: Callable[[], float]) -> float:
