@@ -1,6 +1,8 @@
 """Fixtures of the engine's tests: an engine under virtual time, and a caller that is cancelled."""
 
+import logging
 import math
+from contextlib import contextmanager
 
 import pytest
 import trio
@@ -34,3 +36,16 @@ def cancelled_after():
         return scope
 
     return call
+
+
+@pytest.fixture
+def unheard():
+    """A block in which no handler takes what the library logs; pytest has some of its own."""
+
+    @contextmanager
+    def block():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(logging.getLogger(), "handlers", [])
+            yield
+
+    return block

@@ -110,6 +110,18 @@ async def test_a_thousand_cancelled_waiters_leave_full_capacity(autojump_clock):
         assert trio.current_time() - began == pytest.approx(2)
 
 
+@pytest.mark.parametrize("admission", ["off", "observe"])
+async def test_a_waiter_that_leaves_makes_room(autojump_clock, admission):
+    """Whether runs are predicted or not, a place in the queue is free again when its waiter leaves."""
+    async with open_engine(
+        timeouts=NO_LIMITS, max_concurrent_pipelines=1, max_queue=1, admission=admission
+    ) as engine:
+        engine.start(Pipeline("long", [trio.sleep]), 5)
+        left = await engine.run(Pipeline("p", [trio.sleep], timeout=1), 1)
+        came = await engine.run(Pipeline("p", [trio.sleep]), 1)
+    assert (left.status, left.blame.kind, came.status) == ("timed_out", "queue", "ok")
+
+
 async def test_slot_granted_to_a_cancelled_waiter_goes_on(autojump_clock):
     """A slot that comes after its waiter's cancel, and before the waiter ran, is passed on."""
 

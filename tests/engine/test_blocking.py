@@ -476,6 +476,28 @@ def test_ctrl_c_while_the_engine_opens_leaves_nothing(interrupt):
     join([engine._thread])
 
 
+def test_ctrl_c_while_the_loop_opens_the_engine(interrupt):
+    """Interrupted while the loop awaits what opening takes: the engine closes once it is open."""
+    engine, closed = blocking(), []
+    opening = engine._opening
+
+    class Slow:
+        async def __aenter__(self):
+            interrupt()
+            await engine._closing.wait()
+            return await opening.__aenter__()
+
+        async def __aexit__(self, *raised):
+            await opening.__aexit__(*raised)
+            closed.append(raised)
+
+    engine._opening = Slow()
+    with pytest.raises(KeyboardInterrupt):
+        engine.__enter__()
+    join([engine._thread])
+    assert closed == [(None, None, None)]
+
+
 def test_ctrl_c_before_the_loop_has_begun_opens_nothing(monkeypatch):
     """Interrupted before there is anything to tell, the loop looks once and ends."""
     begin = threading.Event()

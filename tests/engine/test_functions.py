@@ -1,8 +1,10 @@
 """Functions by name: what is registered on an engine, for files to use."""
 
 import pytest
+import trio
 
-from graceline import BlockingEngine, DefinitionError, open_engine
+from graceline import BlockingEngine, DefinitionError, Node, Pipeline, open_engine
+from graceline.engine.surrounded import Surrounded
 
 
 async def test_a_function_is_known_by_its_name_and_stays_as_it_is(autojump_clock):
@@ -55,3 +57,31 @@ async def test_a_forgotten_name_is_told():
             @engine.tool
             def shout(text):
                 return text.upper()
+
+
+@pytest.mark.parametrize("runs_on", ["coroutine", "thread"])
+async def test_a_body_may_have_something_done_around_it(runs_on):
+    """What surrounds the work of a node is done in the event loop, wherever the work runs."""
+    seen = []
+
+    class Body(Surrounded):
+        def around(self, work):
+            async def counted(value):
+                seen.append(trio.lowlevel.in_trio_task())
+                return await work(value)
+
+            return counted
+
+    class Awaited(Body):
+        async def __call__(self, value):
+            return value + 1
+
+    class Called(Body):
+        def __call__(self, value):
+            seen.append(trio.lowlevel.in_trio_task())
+            return value + 1
+
+    body = Awaited() if runs_on == "coroutine" else Called()
+    async with open_engine() as engine:
+        assert await engine.execute(Pipeline("p", [Node(body, name="body")]), 1) == 2
+    assert seen == ([True] if runs_on == "coroutine" else [True, False])

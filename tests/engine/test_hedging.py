@@ -127,6 +127,14 @@ async def test_a_copy_that_wins_is_told_to_all(autojump_clock, engine):
     ]
 
 
+async def test_a_copy_is_counted_where_nobody_listens(autojump_clock, engine, unheard):
+    """A hedge counts for the metrics, also where no event of it is built."""
+    with unheard():
+        result = await engine.run(pipeline_of(Copies((10, "first"), (0.5, "copy"))))
+    assert result.value == "copy"
+    assert engine.stats.part("p", "p", "work").hedges["won"] == 1
+
+
 async def test_an_interrupt_hits_user_code_only(autojump_clock, engine):
     """Copies are not protected from it; the books that the engine keeps of them are."""
     protected = {"work": [], "books": []}

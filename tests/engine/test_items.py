@@ -243,18 +243,23 @@ async def test_items_that_fail_together_are_all_kept(autojump_clock, engine):
     assert messages == {"bad", "unwinding a", "unwinding b"}
 
 
-async def test_a_failure_is_kept_if_the_node_is_cut_meanwhile(autojump_clock, engine):
+@pytest.mark.parametrize("other", ["deaf", "slow to clean up"])
+async def test_a_failure_is_kept_if_the_node_is_cut_meanwhile(autojump_clock, engine, other):
     """What an item raised is not lost because another one outlasts the node's limit."""
 
     async def work(item):
         if item == "bad":
             await trio.sleep(0.5)
             raise ValueError("bad")
-        with trio.CancelScope(shield=True):
-            await trio.sleep(5)
+        try:
+            if item != "deaf":
+                await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
 
     node = each(work, max_parallel=2, timeout=1)
-    outcome = (await engine.run(Pipeline("p", [node]), ["bad", "stubborn"])).node("work")
+    outcome = (await engine.run(Pipeline("p", [node]), ["bad", other])).node("work")
     assert "bad" in {str(error) for error in (outcome.error, *outcome.secondary)}
 
 

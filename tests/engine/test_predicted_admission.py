@@ -220,6 +220,16 @@ async def test_observe_tells_of_whom_it_would_refuse(autojump_clock, caplog):
     assert record.getMessage() == "would_reject p, predicted too late, 3.5s left"
 
 
+async def test_observe_counts_where_nobody_listens(autojump_clock, unheard):
+    """Whom it would refuse is counted, also where no event of it is built."""
+    with unheard():
+        async with opened("observe") as engine:
+            await teach(engine)
+            busy(engine, 3)
+            await engine.run(pipeline(timeout=3.5), 0.25)
+            assert dict(engine.health().admission.would_reject) == {PREDICTED: 1}
+
+
 async def test_observe_counts_at_the_head_too(autojump_clock):
     """What is let in and finds too little left is counted as such, and gets its slot."""
     async with opened("observe") as engine:
@@ -295,6 +305,31 @@ async def test_runs_that_are_cut_are_taken_to_take_longer(autojump_clock):
         busy(engine, 3)
         result = await engine.run(pipeline(timeout=5.5), 1)
         assert "about 5.85s in the queue" in result.blame.message
+
+
+async def test_runs_that_are_cut_are_not_among_those_that_are_enough(autojump_clock):
+    """What is expected is known as soon as 20 runs have come to their end, however many were cut."""
+    async with opened() as engine:
+        for _ in range(5):
+            await engine.run(pipeline(timeout=2), 9)
+        await teach(engine)
+        busy(engine, 3)
+        assert (await engine.run(pipeline(timeout=3.5), 1)).status == "rejected"
+
+
+async def test_a_late_run_has_a_duration(autojump_clock):
+    """A run that returns in spite of its limit came to its end by itself: it took that long."""
+
+    async def deaf(_):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+
+    async with opened() as engine:
+        for _ in range(20):
+            assert (await engine.run(Pipeline("p", [deaf], timeout=1))).status == "late"
+        busy(engine, 3)
+        result = await engine.run(pipeline(timeout=3.5), 1)
+    assert "about 9s in the queue and 3s for its work" in result.blame.message
 
 
 async def test_what_its_caller_gives_up_has_no_duration(autojump_clock, cancelled_after):

@@ -136,8 +136,8 @@ class Admission:
             self._waits.add(run.clock() - run.origin)
             self._queue.pop(run, None)
             run.slot = waiter.granted
-            if not run.slot:
-                self._left(run)
+            if not run.slot and self._foresight is not None:
+                self._foresight.leaves(run)
         return waiter.refusal
 
     def ended(self, run: RunState, end: float, status: Status) -> None:
@@ -167,10 +167,6 @@ class Admission:
             if waiter.granted:
                 return
         self.active -= 1
-
-    def _left(self, run: RunState) -> None:
-        if self._foresight is not None:
-            self._foresight.leaves(run)
 
     def _drop(self, run: RunState, now: float) -> Refusal | None:
         """Why the first in the queue does not get the slot."""

@@ -203,13 +203,10 @@ class _Attempts:
 
     def _settle(self, permit: Permit | None, copy: Copy | None, start: float) -> None:
         """Tell the breaker how the attempt ended."""
-        if permit is None:
-            return
-        now = self._strand.now
-        if copy is None:
-            permit.settle(now, Counted.NOTHING, now - start)
-        else:
-            permit.settle(now, copy.counted, now - start, copy.raised)
+        if permit is not None:
+            now, nothing = self._strand.now, (Counted.NOTHING, None)
+            counted, raised = nothing if copy is None else (copy.counted, copy.raised)
+            permit.settle(now, counted, now - start, raised)
 
     def _looked_at(self, copy: Copy) -> Copy:
         """An attempt that has ended: with a value, or with a failure of its own."""

@@ -282,8 +282,11 @@ class BlockingEngine:
             self._ready.set()
             await self._closing.wait()
             engine.portal._refuse()
-            if self._failed:
-                raise _LeftByError
+            self._end()
+
+    def _end(self) -> None:
+        if self._failed:
+            raise _LeftByError
 
     def _leave(self, *, failed: bool) -> BaseException | None:
         """Have the loop end and wait for its thread; returns what interrupted the wait, if so."""

@@ -52,20 +52,18 @@ class Catalogue:
             )
         return pipeline
 
-    def find(self, pipeline: Pipeline | str) -> Pipeline:
-        """The pipeline itself, or the one that is registered under a name.
+    def find(self, name: str) -> Pipeline:
+        """The pipeline that is registered under a name.
 
         Raises:
             DefinitionError: for anything else.
         """
-        if isinstance(pipeline, Pipeline):
-            return pipeline
-        if not isinstance(pipeline, str):
-            raise DefinitionError(no_pipeline(pipeline))
-        found = self._registered.get(pipeline)
+        if not isinstance(name, str):
+            raise DefinitionError(no_pipeline(name))
+        found = self._registered.get(name)
         if found is None:
-            hint = nearest(pipeline, self._registered)
-            raise DefinitionError(f"no pipeline is registered as {pipeline!r}; {hint}")
+            hint = nearest(name, self._registered)
+            raise DefinitionError(f"no pipeline is registered as {name!r}; {hint}")
         return found
 
     def plan(self, pipeline: Pipeline, *, stated: bool) -> PipelinePlan:

@@ -18,7 +18,7 @@ from graceline.engine.levels import OVER, SEATED, LevelRun, level_of
 from graceline.engine.outcomes import Outcome
 from graceline.engine.plan import NodePlan, PipelinePlan, StagePlan
 from graceline.engine.settling import Book, route, settle_node
-from graceline.engine.state import NOTHING, RunState
+from graceline.engine.state import RunState
 from graceline.engine.strand import Strand
 
 __all__ = ["run_graph"]
@@ -47,8 +47,7 @@ async def run_graph(
     strand.aim(inf)  # every branch has a scope of its own
     strand.idle = True
     graph = _GraphRun(run, level, plan, value, book, run_chain, level.fired(), run.top.strands)
-    if book.values is NOTHING:
-        book.values = {}
+    book.values = {}
     try:
         # The branches settle every cancel that reaches them, and a nursery keeps its own to itself.
         async with trio.open_nursery() as nursery:

@@ -203,8 +203,9 @@ class Learned(Recorded):
         lease.completed(now - level.start, None if self._stamp is None else self._stamp())
 
     def _refused(self, level: LevelRun) -> None:
-        if level.lease is not None:
-            level.lease.censored(nan)
+        lease = level.lease
+        assert lease is not None  # noqa: S101 - it is refused after it asked for its limit
+        lease.censored(nan)
 
     def _cut_short(self, level: LevelRun, verdict: Verdict, now: float, at: float | None) -> None:
         lease = level.lease

@@ -95,9 +95,8 @@ class Strand:
             self.scope.deadline = self.deadline = deadline
 
     def tighten(self, deadline: float) -> None:
-        """Make the scope fire no later than that, whatever it is doing."""
-        if deadline < self.deadline:
-            self.scope.deadline = self.deadline = deadline
+        """Make the scope fire earlier, whatever it is doing."""
+        self.scope.deadline = self.deadline = deadline
 
     def cut(self, reason: str) -> None:
         """Cancel what runs here now."""
