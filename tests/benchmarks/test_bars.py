@@ -37,7 +37,10 @@ BARS = {
         ("p50 lateness of 1,000 runs with one deadline", HAND): (2.0, None, None),
         ("p50 lateness of 10,000 runs with one deadline", HAND): (2.0, None, None),
     },
-    "timeout": {("CPU of a run that times out, third node of 5", HAND): (1.6, None, None)},
+    "timeout": {
+        ("CPU of a run that times out, third node of 5", HAND): (1.6, None, None),
+        ("CPU of a run that times out, 100 at once", HAND): (1.6, None, None),
+    },
     "crowds": {
         ("per run, one after another, 10 to 100,000",): (1.3, None, None),
         ("CPU per run in flight outside the collector, 10 to 100,000",): (1.3, None, None),
