@@ -6,6 +6,8 @@ import pytest
 
 from graceline.deadlines import Level, Limit, Source
 from graceline.engine.levels import UNSET, LevelRun
+from graceline.engine.plan import Plan
+from graceline.telemetry.stats import PartStats
 
 ENGINES_GRACE = 0.5
 RUN = SimpleNamespace(shared=SimpleNamespace(grace=ENGINES_GRACE))
@@ -25,7 +27,11 @@ PARENTS = {
 
 
 def start(limit, parent):
-    return LevelRun(RUN, SimpleNamespace(limit=limit), parent, 3.0, "input")
+    plan = Plan(
+        name="x", label="x", limit=limit, strict=False, stop_before=None, handlers=(),
+        stats=PartStats(),
+    )  # fmt: skip
+    return LevelRun(RUN, plan, parent, 3.0, "input")
 
 
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)

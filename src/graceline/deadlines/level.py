@@ -88,7 +88,9 @@ class Limit:
     """The timeout as results show it: None where there is no limit."""
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "span", self.timeout - self.reserve if self.enforced else inf)
+        # Not `- 0.0`: nodes with the same limit then share one number.
+        left = self.timeout - self.reserve if self.reserve else self.timeout
+        object.__setattr__(self, "span", left if self.enforced else inf)
         object.__setattr__(self, "shown", None if self.timeout == inf else self.timeout)
 
     @cached_property

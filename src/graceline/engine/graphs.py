@@ -88,7 +88,7 @@ class _GraphRun:
         registry = self.registry
         now = run.clock()
         # Opened with the deadline of its first part, the scope need not be moved for it.
-        first = now + heads[head][0].limit.span
+        first = now + heads[head][0].span
         strand = Strand(level, now, min(self.bound, first))
         registry[strand] = None
         strand.scope.__enter__()  # spelled out, as below: `strand.open` is one more call
@@ -116,7 +116,7 @@ class _GraphRun:
         start = now = clock()
         level: LevelRun | None = None
         history = plan.history
-        fires = now + plan.limit.span
+        fires = now + plan.span
         bound = holder.fired()  # another branch may have failed before this one had its first turn
         if bound < fires:
             fires = bound

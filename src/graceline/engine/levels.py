@@ -71,7 +71,7 @@ class LevelRun(Level):
         """Start a level. Spelled out instead of `super().__init__`: once per node, it is hot."""
         self.parent: Level | None = parent
         self.start = start
-        self.deadline: float = start + plan.limit.span
+        self.deadline: float = start + plan.span
         self.cancelled_at = inf
         self.run: RunState = run
         self.plan: Plan = plan

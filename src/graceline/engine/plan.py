@@ -25,12 +25,14 @@ class Plan:
     """What the plans of nodes, stages and pipelines have in common.
 
     `history` takes the durations, and gives a learned limit; `share` that of a shared budget. `slo`
-    is the latency objective in seconds.
+    is the latency objective in seconds. `span` is that of the limit: where there are a thousand
+    nodes, each object that is looked at comes from memory.
     """
 
     name: str
     label: str
     limit: Limit
+    span: float = attrs.field(init=False)
     strict: bool
     stop_before: float | None
     handlers: tuple[Callable[[Any], Any], ...]
@@ -41,6 +43,9 @@ class Plan:
     history: Recorded | None = None
     share: Share | None = None
     slo: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "span", self.limit.span)
 
 
 class Tempo:

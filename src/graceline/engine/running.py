@@ -58,7 +58,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
         strand.ticks += 1
         plain = plan.plain
         history = plan.history
-        fires = now + plan.limit.span
+        fires = now + plan.span
         if bound < fires:  # `min`, without a call
             fires = bound
         level: LevelRun | None = None  # few nodes ask for theirs: see `level_of`
