@@ -34,6 +34,8 @@ __all__ = ["crowds"]
 GROUP = "crowds"
 BAR = 1.3
 ALL, OUTSIDE = "all", "outside the collector"
+_ROUNDS = 3
+"""Each takes more than a minute; the worst growth of a single one is mostly that of the machine."""
 ENOUGH, FEW = 10_000, 1_000
 """Runs in a sample of a small crowd, and in a quick look."""
 
@@ -51,7 +53,7 @@ async def _one_after_another(sizes: list[int], effort: Effort) -> Row:
             f"{n:,}": timed(partial(_life, pipeline, n), times=_often(n, effort), units=n)
             for n in sizes
         },
-        _rounds(effort),
+        _ROUNDS,
         warmup=0,
     )
     return growth(samples, GROUP, "per run, one after another", bar=BAR)
@@ -74,7 +76,7 @@ async def _at_once(sizes: list[int], effort: Effort) -> list[Row]:
                 for n in sizes
                 for name, run in contestants(engine, work).items()
             },
-            _rounds(effort),
+            _ROUNDS,
         )
     names = [f"{n:,}" for n in sizes]
     everything = {
@@ -114,11 +116,6 @@ async def _reading(
         took = time.process_time() - start
     runs = times * n
     return {ALL: took / runs, OUTSIDE: (took - collector.seconds) / runs}
-
-
-def _rounds(effort: Effort) -> int:
-    """One, with 100,000: each takes more than a minute, and so many runs are a sample already."""
-    return 2 if effort.quick else 1
 
 
 def _often(runs: int, effort: Effort) -> int:
