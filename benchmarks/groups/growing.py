@@ -108,7 +108,7 @@ async def growing(effort: Effort) -> list[Row]:
                     times = max(1, _AT_ONCE // size)
                     contestants[f"{who} {size:,}"] = timed(run, times=times, units=size)
             with _set_apart():
-                samples = await interleave(contestants, max(4, effort.rounds(5)))
+                samples = await interleave(contestants, max(4, effort.rounds(15)))
         rows += _rows(samples, name, [f"{size:,}" for size in sizes], shape.bar)
     return rows
 
