@@ -20,8 +20,7 @@ from graceline import (
     StageTimeoutError,
     Status,
 )
-from graceline.results import draft_of, freeze
-from graceline.telemetry.events import NodeStarted
+from graceline.results import freeze
 
 
 def blamed(level="node", kind=Kind.TIMEOUT):
@@ -229,32 +228,9 @@ def test_mappings_of_a_result_are_read_only():
         view["b"] = 2
 
 
-def test_a_draft_becomes_the_frozen_class():
-    """A draft that was filled in field by field equals an outcome that was made at once."""
-    expected = node(value=3)
-    draft = draft_of(NodeOutcome).__new__(draft_of(NodeOutcome))
-    for name, value in attrs.asdict(expected, recurse=False).items():
-        setattr(draft, name, value)
-    draft.__class__ = NodeOutcome
-    assert draft == expected
-    assert type(draft) is NodeOutcome
-
-
 def test_a_result_draws_itself():
     """Its timeline has a row for each part, and a notebook gets the waterfall below a line."""
     drawn = result(Status.OK, stage("s", node("fetch"), node("rank")))
     assert [row.name for row in drawn.timeline.rows()] == ["s", "fetch", "rank"]
     page = drawn._repr_html_()
     assert page.index("fetch") < page.index("rank")
-
-
-def test_a_draft_of_an_heir_becomes_the_frozen_class():
-    """What stands in a base class is filled in too, and what it becomes can be changed no more."""
-    fields = {"run_id": "r", "pipeline": "p", "lane": "l", "stage": "s", "node": "n"}
-    facts = {"at": 1.0, **fields, "limit": None, "source": None, "fires_at": 2.0}
-    draft = draft_of(NodeStarted)(**facts, critical=True, slo=None)
-    draft.stage = "t"
-    draft.__class__ = NodeStarted
-    assert draft == NodeStarted(**{**facts, "stage": "t"})
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        draft.stage = "u"

@@ -5,8 +5,8 @@ import pickle
 import attrs
 import pytest
 
-from graceline.telemetry.events import RunAborted
-from graceline.values import define, frozen
+from graceline.telemetry.events import NodeStarted, RunAborted
+from graceline.values import define, draft_of, frozen
 
 FIELDS = {"at": 1.0, "run_id": "r", "pipeline": "p", "lane": "l"}
 
@@ -91,3 +91,15 @@ def test_a_value_survives_pickle():
     assert again == event
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         again.at = 2.0
+
+
+def test_a_draft_becomes_the_frozen_class():
+    """A draft that was filled in, at once or field by field, equals what was frozen from the start."""
+    facts = {**FIELDS, "stage": "s", "node": "n", "limit": None, "source": None, "fires_at": 2.0}
+    draft = draft_of(NodeStarted)(**facts, critical=True, slo=None)
+    draft.stage = "t"
+    draft.__class__ = NodeStarted
+    assert draft == NodeStarted(**{**facts, "stage": "t"})
+    assert type(draft) is NodeStarted
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        draft.stage = "u"

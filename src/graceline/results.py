@@ -34,7 +34,6 @@ __all__ = [
     "NodeOutcome",
     "PipelineResult",
     "StageOutcome",
-    "draft_of",
     "freeze",
     "timeout_class",
 ]
@@ -135,31 +134,6 @@ def _completed(status: Status) -> bool:
 def timeout_class(level: str | None) -> type[DeadlineExceededError]:
     """The class of the error that stands for a limit of a level, as its blame names it."""
     return _TIMEOUTS.get(level or "", PipelineTimeoutError)
-
-
-def draft_of(frozen: type[T]) -> type[T]:
-    """A mutable twin of a frozen attrs class, of the same layout.
-
-    An instance is filled in by plain assignments and then becomes the frozen class by
-    `draft.__class__ = frozen`. That takes a third of the time of a frozen `__init__`, which has to
-    call `object.__setattr__` once for each field.
-    """
-    name = f"_{frozen.__name__}Draft"
-    fields = {
-        field.name: attrs.field(type=field.type)
-        for field in attrs.fields(frozen)  # type: ignore[arg-type]
-    }
-    filled = attrs.make_class(name, fields, slots=False, eq=False, repr=False)
-    return type(
-        name,
-        frozen.__bases__,  # what its fields are laid out behind
-        {
-            "__slots__": frozen.__slots__,  # type: ignore[attr-defined]
-            "__init__": vars(filled)["__init__"],
-            "__setattr__": object.__setattr__,  # fast only where both are as in `object`
-            "__delattr__": object.__delattr__,
-        },
-    )
 
 
 @frozen(weakref_slot=False)

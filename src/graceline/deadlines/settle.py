@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from enum import Enum
 from math import inf
+from typing import Any
 
 from graceline.deadlines.level import Level
 from graceline.deadlines.vocabulary import Blame, Kind, Status
-from graceline.values import frozen
+from graceline.values import draft_of, frozen
 
 __all__ = [
     "Ending",
@@ -33,7 +34,7 @@ class Ending(Enum):
     ERROR_IN_CANCEL = "raised an error while a cancel was unwinding"
 
 
-@frozen
+@frozen(weakref_slot=False)
 class Verdict:
     """What an ending means.
 
@@ -53,6 +54,9 @@ class Verdict:
 
 
 _WELL = Verdict(Status.OK)
+# Filled in by position: each part of a run that is cut has one of each, and has cold caches.
+_VerdictDraft: Any = draft_of(Verdict)
+_BlameDraft: Any = draft_of(Blame)
 # To look up a member of an enum costs more than what is done with it here.
 _VALUE, _ERROR, _ERROR_IN_CANCEL = Ending.VALUE, Ending.ERROR, Ending.ERROR_IN_CANCEL
 _TIMED_OUT, _CANCELLED, _LATE = Status.TIMED_OUT, Status.CANCELLED, Status.LATE
@@ -71,8 +75,8 @@ def settle(
         noticed: when the cancel was first seen, if it was seen earlier than `at`.
         strict: whether a late value counts as timed out or cancelled.
     """
-    fired = level.fired()
     if ending is _VALUE:
+        fired = level.fired()
         if at < fired:
             return _WELL
         cause = level.cause(at)
@@ -89,7 +93,7 @@ def settle(
             "cancelled by a scope of the caller's",
         )  # fmt: skip
         return Verdict(Status.CANCELLED, blame, grace_used=at - seen, foreign=True)
-    return _cut_by(cause, at, at - fired)
+    return _cut_by(cause, at, at - cause.own())  # which is when the level fired
 
 
 def expired(level: Level, at: float) -> Verdict | None:
@@ -104,8 +108,12 @@ def _cut_by(cause: Level, at: float, grace_used: float) -> Verdict:
     """The verdict on work that a level cut, and that ended at `at`."""
     foreign = cause.limit.level == "caller"
     if cause.reason is None or cause.deadline <= cause.cancelled_at:
-        return Verdict(_TIMED_OUT, blame_limit(cause, at), 0.0, grace_used, foreign)
-    return Verdict(_CANCELLED, blame_level(cause, at), 0.0, grace_used, foreign)
+        draft = _VerdictDraft(_TIMED_OUT, blame_limit(cause, at), 0.0, grace_used, foreign)
+    else:
+        draft = _VerdictDraft(_CANCELLED, blame_level(cause, at), 0.0, grace_used, foreign)
+    draft.__class__ = Verdict
+    verdict: Verdict = draft
+    return verdict
 
 
 def blame_level(cause: Level, at: float) -> Blame:
@@ -123,10 +131,13 @@ def blame_level(cause: Level, at: float) -> Blame:
 def blame_limit(cause: Level, at: float) -> Blame:
     """The blame for a level whose limit passed before `at`, whether it cut anything or not."""
     limit = cause.limit
-    return Blame(
+    draft = _BlameDraft(
         limit.level, limit.name, _TIMEOUT, limit.shown, limit.source, at - cause.start,
-        limit.exceeded,
+        limit.exceeded, None, None,
     )  # fmt: skip
+    draft.__class__ = Blame
+    blame: Blame = draft
+    return blame
 
 
 def blame_failure(level: Level, at: float, kind: Kind, message: str) -> Blame:

@@ -72,7 +72,7 @@ class Source(StrEnum):
     ADAPTIVE = "adaptive"
 
 
-@frozen
+@frozen(weakref_slot=False)
 class Blame:
     """The one level that is to blame for an outcome that is not ok.
 

@@ -16,8 +16,9 @@ from graceline.engine.levels import UNSET, LevelRun
 from graceline.engine.plan import NodePlan, Plan, StagePlan
 from graceline.engine.state import NOTHING, RunState
 from graceline.engine.telling import tell_ended, tell_payloads
-from graceline.results import NodeOutcome, StageOutcome, draft_of
+from graceline.results import NodeOutcome, StageOutcome
 from graceline.telemetry.stats import PartStats
+from graceline.values import draft_of
 
 __all__ = [
     "Outcome",

@@ -19,8 +19,9 @@ from graceline.engine.state import NOTHING
 from graceline.engine.strand import Strand
 from graceline.engine.telling import tell_payloads, tell_run_ended, tell_run_started
 from graceline.resilience import Refusal
-from graceline.results import PipelineResult, draft_of, freeze
+from graceline.results import PipelineResult, freeze
 from graceline.telemetry import events
+from graceline.values import draft_of
 
 if TYPE_CHECKING:
     from graceline.engine.admission import Admission

@@ -181,8 +181,15 @@ async def settle_node(
         verdict = Verdict(Status.REJECTED, blame)
         attempts = level.attempt
     else:
-        ending, failure = classify(error)
-        verdict, noticed = await judge(strand, level, ending, error)
+        # Spelled out for the usual cut: it is in a hurry, and each call comes from cold memory.
+        ending = _CUT
+        if type(error) is not trio.Cancelled:
+            ending, failure = classify(error)
+        noticed = None
+        if level.notice is None:
+            verdict = settle(level, ending, now)
+        else:
+            verdict, noticed = await judge(strand, level, ending, error)
         if verdict.status is _FAILED:
             message = f"node {plan.name!r} raised {type(failure).__name__}"
             verdict = attrs.evolve(verdict, blame=blame_failure(level, now, Kind.FAILED, message))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graceline.deadlines import Status
-from graceline.results import NodeOutcome, draft_of
+from graceline.results import NodeOutcome
 from graceline.telemetry import events
 from graceline.telemetry.hub import NOBODY
 from graceline.telemetry.payloads import error_text, value_text
+from graceline.values import draft_of
 
 if TYPE_CHECKING:
     from graceline.deadlines import Limit
