@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from enum import Enum
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from graceline.deadlines.level import Level
 from graceline.deadlines.vocabulary import Blame, Kind, Status
-from graceline.values import draft_of, frozen
+from graceline.values import draft_of
 
 __all__ = [
     "Ending",
@@ -34,8 +34,7 @@ class Ending(Enum):
     ERROR_IN_CANCEL = "raised an error while a cancel was unwinding"
 
 
-@frozen(weakref_slot=False)
-class Verdict:
+class Verdict(NamedTuple):
     """What an ending means.
 
     Attributes:
@@ -54,8 +53,6 @@ class Verdict:
 
 
 _WELL = Verdict(Status.OK)
-# Filled in by position: each part of a run that is cut has one of each, and has cold caches.
-_VerdictDraft: Any = draft_of(Verdict)
 _BlameDraft: Any = draft_of(Blame)
 # To look up a member of an enum costs more than what is done with it here.
 _VALUE, _ERROR, _ERROR_IN_CANCEL = Ending.VALUE, Ending.ERROR, Ending.ERROR_IN_CANCEL
@@ -108,12 +105,8 @@ def _cut_by(cause: Level, at: float, grace_used: float) -> Verdict:
     """The verdict on work that a level cut, and that ended at `at`."""
     foreign = cause.limit.level == "caller"
     if cause.reason is None or cause.deadline <= cause.cancelled_at:
-        draft = _VerdictDraft(_TIMED_OUT, blame_limit(cause, at), 0.0, grace_used, foreign)
-    else:
-        draft = _VerdictDraft(_CANCELLED, blame_level(cause, at), 0.0, grace_used, foreign)
-    draft.__class__ = Verdict
-    verdict: Verdict = draft
-    return verdict
+        return Verdict(_TIMED_OUT, blame_limit(cause, at), 0.0, grace_used, foreign)
+    return Verdict(_CANCELLED, blame_level(cause, at), 0.0, grace_used, foreign)
 
 
 def blame_level(cause: Level, at: float) -> Blame:

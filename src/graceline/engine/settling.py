@@ -192,7 +192,7 @@ async def settle_node(
             verdict, noticed = await judge(strand, level, ending, error)
         if verdict.status is _FAILED:
             message = f"node {plan.name!r} raised {type(failure).__name__}"
-            verdict = attrs.evolve(verdict, blame=blame_failure(level, now, Kind.FAILED, message))
+            verdict = verdict._replace(blame=blame_failure(level, now, Kind.FAILED, message))
         elif verdict.foreign and verdict.blame is not None:
             if verdict.blame.kind is _CALLER:
                 run.caller_cancelled(level, now if noticed is None else noticed, error)
