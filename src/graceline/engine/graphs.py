@@ -153,7 +153,7 @@ class _GraphRun:
                             lease = level.lease
                             if history is not None:
                                 history.ended_well(level, now)
-                        book.outcomes[plan.name] = (plan, result, start, now, lease)
+                        book.outcomes[plan.name] = (result, start, now, lease)
                         book.values[plan.name] = result
                         run.completed.append(plan.label)
                         elapsed, ok = now - start, plan.ok

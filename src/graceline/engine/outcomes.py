@@ -1,12 +1,12 @@
 """Outcomes: built from a verdict, counted, and told to whoever listens.
 
-What ends well is only written down as a `Record` while the run goes on; it becomes an outcome when
+What ends well is only written down as a record while the run goes on; it becomes an outcome when
 somebody looks at it: a caller who wants nothing but the value does not pay for the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from graceline.adaptive import Lease
@@ -21,9 +21,10 @@ from graceline.telemetry.stats import PartStats
 from graceline.values import draft_of
 
 __all__ = [
+    "NodeRecord",
     "Outcome",
     "Outcomes",
-    "Record",
+    "StageRecord",
     "node_outcome",
     "skipped_stage",
     "stage_outcome",
@@ -39,40 +40,42 @@ _NodeDraft: Any = draft_of(NodeOutcome)
 _StageDraft: Any = draft_of(StageOutcome)
 Outcome = NodeOutcome | StageOutcome
 OutcomeT = TypeVar("OutcomeT", NodeOutcome, StageOutcome)
-Record: TypeAlias = tuple[Plan, Any, float, float, Any]
-"""A part that ended well: plan, value, start and end by the clock; `UNSET` if it was skipped.
+StageRecord: TypeAlias = tuple[StagePlan, Any, float, float, dict[str, Any]]
+"""A stage that ended well: plan, value, start and end by the clock, its nodes by name."""
+NodeRecord: TypeAlias = tuple[Any, float, float, Lease | None]
+"""A node that ended well: value, start and end by the clock, and the lease of a learned limit.
 
-Three fast ends write one, each where it saves a call: `run_nodes`, `run_stages`, `branch_of_one`.
-
-Last comes the lease of a node, if its limit is learned, or the nodes of a stage.
+The value is `UNSET` if it was skipped. Its plan is found by its name: the garbage collector forgets
+a tuple in which there are but numbers. Three fast ends write a record, each where it saves a call:
+`run_nodes`, `run_stages`, `branch_of_one`.
 """
 
 
 class Outcomes(Mapping[str, Any]):
-    """Outcomes by name, read-only; a record becomes an outcome at the first look.
+    """Outcomes of stages by name, read-only; a record becomes an outcome at the first look.
 
     Args:
-        kept: outcomes and records by name.
+        kept: outcomes and records by name, in the order of definition.
         origin: when the run was submitted, by the clock.
-        order: the names in the order of definition; by default that of `kept`.
     """
 
     __slots__ = ("_kept", "_origin")
 
-    def __init__(
-        self, kept: dict[str, Any], origin: float, order: Iterable[str] | None = None
-    ) -> None:
+    def __init__(self, kept: dict[str, Any], origin: float) -> None:
         self._origin = origin
-        self._kept = kept if order is None else {name: kept[name] for name in order}
+        self._kept = kept
 
     def __getitem__(self, name: str) -> Any:
+        kept = self._found(name)
+        if type(kept) is tuple:
+            kept = self._kept[name] = _stage_of(kept, self._origin)
+        return kept
+
+    def _found(self, name: str) -> Any:
         try:
-            kept = self._kept[name]
+            return self._kept[name]
         except KeyError:
             raise KeyError(f"nothing is called {name!r}; {nearest(name, self._kept)}") from None
-        if type(kept) is tuple:
-            kept = self._kept[name] = _built(kept, self._origin)
-        return kept
 
     def __contains__(self, name: object) -> bool:
         return name in self._kept  # without building anything, or looking for a near name
@@ -86,23 +89,50 @@ class Outcomes(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(dict(self))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold outcomes, and nothing of the engine."""
+        return Outcomes, (dict(self), 0.0)
 
-def _built(record: Record, origin: float) -> Outcome:
-    plan, value, start, end, more = record
-    started, elapsed = start - origin, end - start
-    if isinstance(plan, StagePlan):
-        limit = plan.limit
-        stage = _StageDraft(
-            plan.name, _OK, value, None, started, elapsed, limit.shown, limit.source,
-            0.0, 0.0, None, (), Outcomes(more, origin, plan.parts),
-        )  # fmt: skip
-        return _frozen(stage, StageOutcome)
-    lease: Lease | None = more
+
+class _NodeOutcomes(Outcomes):
+    """The same of the nodes of a stage; `plans` are theirs, by name."""
+
+    __slots__ = ("_plans",)
+
+    def __init__(self, kept: dict[str, Any], origin: float, plans: Mapping[str, NodePlan]) -> None:
+        super().__init__(kept, origin)
+        self._plans = plans
+
+    def __getitem__(self, name: str) -> Any:
+        plans = self._plans  # first: another thread, which has built all, may let go of them
+        kept = self._found(name)
+        if type(kept) is tuple:
+            kept = self._kept[name] = _node_of(plans[name], kept, self._origin)
+        if plans and name == next(reversed(self._kept)) and not self._records():
+            self._plans = NOTHING  # who keeps results for long does not keep the functions
+        return kept
+
+    def _records(self) -> bool:
+        return any(type(kept) is tuple for kept in self._kept.values())
+
+
+def _stage_of(record: StageRecord, origin: float) -> StageOutcome:
+    plan, value, start, end, nodes = record
+    limit, parts = plan.limit, plan.parts
+    stage = _StageDraft(
+        plan.name, _OK, value, None, start - origin, end - start, limit.shown, limit.source,
+        0.0, 0.0, None, (), _NodeOutcomes({name: nodes[name] for name in parts}, origin, parts),
+    )  # fmt: skip
+    return _frozen(stage, StageOutcome)
+
+
+def _node_of(plan: NodePlan, record: NodeRecord, origin: float) -> NodeOutcome:
+    value, start, end, lease = record
     limit = plan.limit
     skipped = value is UNSET
     node = _NodeDraft(
         plan.name, _SKIPPED if skipped else _OK, None if skipped else value, None, None,
-        started, elapsed, limit.shown if lease is None else lease.timeout,
+        start - origin, end - start, limit.shown if lease is None else lease.timeout,
         limit.source if lease is None else Source.ADAPTIVE, 0 if skipped else 1,
         0.0, 0.0, None, (), None,
     )  # fmt: skip
@@ -158,7 +188,7 @@ def stage_outcome(
     """The outcome of a stage; nodes that never had a turn are `skipped`."""
     assert isinstance(plan, StagePlan)  # noqa: S101
     limit = level.limit
-    parts: dict[str, Outcome | Record] = {}
+    parts: dict[str, Outcome | NodeRecord] = {}
     for name, part in plan.parts.items():
         if name in nodes:
             parts[name] = nodes[name]
@@ -166,11 +196,11 @@ def stage_outcome(
             parts[name] = _no_turn(run, part, now)
         else:  # nobody is told: a record will do
             part.stats[_SKIPPED].add(0.0)
-            parts[name] = (part, UNSET, now, now, None)
+            parts[name] = (UNSET, now, now, None)
     stage = _StageDraft(
         plan.name, verdict.status, value, error, level.start - run.origin, now - level.start,
         limit.shown, limit.source, verdict.grace_used, verdict.overrun, verdict.blame, (),
-        Outcomes(parts, run.origin),
+        _NodeOutcomes(parts, run.origin, plan.parts),
     )  # fmt: skip
     stage.__class__ = StageOutcome
     outcome: StageOutcome = stage

@@ -121,7 +121,7 @@ async def run_nodes(  # noqa: PLR0915 - see above
                     if history is not None:
                         history.ended_well(level, now)
                 start = seat[4]
-                outcomes[plan.name] = (plan, result, start, now, lease)
+                outcomes[plan.name] = (result, start, now, lease)
                 completed.append(plan.label)
                 elapsed, ok = now - start, plan.ok
                 ok.counts[bisect_left(ok.bounds, elapsed)] += 1  # `add`, without the call

@@ -89,7 +89,7 @@ class Book:
     """What a holder of parts writes down while they run.
 
     Attributes:
-        outcomes: of the parts that have one, by name; a `Record` where all went well.
+        outcomes: of the parts that have one, by name; a record where all went well.
         values: of the parts that are usable, as their dependents see them.
         failure: the first outcome, in order of finishing, that ends the holder.
         last: when the last critical part returned.
