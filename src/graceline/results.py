@@ -265,6 +265,11 @@ class PipelineResult:
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(labels)}"
         raise KeyError(f"no node is called {name!r}; {hint}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles and copies: a view of the partial values is made anew."""
+        fields = {field.name: getattr(self, field.name) for field in attrs.fields(PipelineResult)}
+        return _restored, ({**fields, "partial": dict(self.partial)},)
+
     def unwrap(self) -> Any:
         """The value of a run that has one.
 
@@ -321,6 +326,10 @@ class PipelineResult:
         from graceline.documents import from_document  # noqa: PLC0415
 
         return from_document(cls, document)
+
+
+def _restored(fields: dict[str, Any]) -> PipelineResult:
+    return PipelineResult(**{**fields, "partial": freeze(fields["partial"])})
 
 
 def _line(name: str, outcome: NodeOutcome | StageOutcome | PipelineResult) -> str:
