@@ -1,9 +1,11 @@
 """Stuck nodes and a blocked event loop: what nobody can stop is at least reported."""
 
+import gc
 import logging
 import math
 import sys
 import threading
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -124,6 +126,27 @@ async def test_a_long_run_does_not_hide_a_stuck_node(autojump_clock):
             await run.wait()
     (event,) = stuck
     assert event.at - start <= 4
+
+
+class Input:
+    """What a run is given; it can be seen to be gone."""
+
+
+async def _sleep_forever(_):
+    await trio.sleep_forever()
+
+
+async def test_a_run_that_has_ended_is_let_go(autojump_clock):
+    """An idle engine keeps nothing of the run at which its watchdog has looked last."""
+    given = Input()
+    alive = weakref.ref(given)
+    async with open_engine(watchdog=Watchdog(stuck_after=1)) as engine:
+        result = await engine.run(one(_sleep_forever), given, timeout=1.5)
+        assert result.status == "timed_out"
+        del given, result
+        await trio.lowlevel.checkpoint()  # until then Trio has the cancel at hand, with its frames
+        gc.collect()
+        assert alive() is None
 
 
 async def test_two_engines_report_their_own_nodes(autojump_clock):

@@ -141,13 +141,12 @@ class StuckWatch:
 
     async def _look_now_and_then(self) -> None:
         while True:
-            newest = next(reversed(self._live.values()), None)
-            if newest is None:
+            age = self._youngest()
+            if age is None:
                 self._known.clear()
                 self._awaited = trio.Event()
                 await self._awaited.wait()
                 continue
-            age = trio.current_time() - newest.origin
             if age * _SHARE <= self._after:
                 await trio.sleep(self._after)
             else:  # a new run ends the long pause
@@ -157,6 +156,11 @@ class StuckWatch:
                     await self._awaited.wait()
                 self._awaited = None
             self.look(trio.current_time())
+
+    def _youngest(self) -> float | None:
+        """The age of the latest run in flight; who waits for the next look keeps none of them."""
+        newest = next(reversed(self._live.values()), None)
+        return None if newest is None else trio.current_time() - newest.origin
 
     def look(self, now: float) -> None:
         """Report the nodes that are stuck at `now` and were not before."""
