@@ -53,6 +53,7 @@ class Verdict(NamedTuple):
 
 
 _WELL = Verdict(Status.OK)
+# A frozen class is filled in by a call for each of its fields; what timed out is late already.
 _BlameDraft: Any = draft_of(Blame)
 # To look up a member of an enum costs more than what is done with it here.
 _VALUE, _ERROR, _ERROR_IN_CANCEL = Ending.VALUE, Ending.ERROR, Ending.ERROR_IN_CANCEL

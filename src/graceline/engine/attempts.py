@@ -204,8 +204,9 @@ class _Attempts:
     def _settle(self, permit: Permit | None, copy: Copy | None, start: float) -> None:
         """Tell the breaker how the attempt ended."""
         if permit is not None:
-            now, nothing = self._strand.now, (Counted.NOTHING, None)
-            counted, raised = nothing if copy is None else (copy.counted, copy.raised)
+            now, counted, raised = self._strand.now, Counted.NOTHING, None
+            if copy is not None:
+                counted, raised = copy.counted, copy.raised
             permit.settle(now, counted, now - start, raised)
 
     def _looked_at(self, copy: Copy) -> Copy:

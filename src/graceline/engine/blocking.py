@@ -285,6 +285,7 @@ class BlockingEngine:
             self._end()
 
     def _end(self) -> None:
+        """Leave the block of the engine as that of the caller was left."""
         if self._failed:
             raise _LeftByError
 
